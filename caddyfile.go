@@ -1,0 +1,126 @@
+package caddysnake
+
+// The python directive.
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("python", parseDirective)
+	httpcaddyfile.RegisterDirectiveOrder("python", httpcaddyfile.Before, "respond")
+}
+
+func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	h := new(Handler)
+	return h, h.UnmarshalCaddyfile(helper.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	python [<matcher>] [<module>:<variable>] {
+//	    module_wsgi   <module>:<variable>
+//	    module_asgi   <module>:<variable>
+//	    working_dir   <dir>
+//	    venv          <dir>
+//	    lifespan      auto|on|off
+//	    threads       <n>
+//	    loop          auto|asyncio|uvloop
+//	    env_var       <name> <value>
+//	    env_file      <path>
+//	    start_timeout <duration>
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // "python"
+	if d.NextArg() {
+		h.Module = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		if err := h.unmarshalOption(d); err != nil {
+			return err
+		}
+	}
+	if _, err := h.resolve(); err != nil {
+		return d.Err(err.Error())
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "module_wsgi":
+		return onlyArg(d, &h.ModuleWSGI)
+	case "module_asgi":
+		return onlyArg(d, &h.ModuleASGI)
+	case "working_dir":
+		return onlyArg(d, &h.WorkingDir)
+	case "venv":
+		return onlyArg(d, &h.Venv)
+	case "lifespan":
+		return onlyArg(d, &h.Lifespan)
+	case "loop":
+		return onlyArg(d, &h.Loop)
+	case "threads":
+		var value string
+		if err := onlyArg(d, &value); err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			return d.Errf("threads must be a number from 1, not '%s'", value)
+		}
+		h.Threads = n
+	case "env_var":
+		var name, value string
+		if !d.AllArgs(&name, &value) {
+			return d.ArgErr()
+		}
+		if h.Env == nil {
+			h.Env = make(map[string]string)
+		}
+		h.Env[name] = value
+	case "env_file":
+		var path string
+		if !d.AllArgs(&path) {
+			return d.ArgErr()
+		}
+		h.EnvFiles = append(h.EnvFiles, path)
+	case "start_timeout":
+		var value string
+		if !d.AllArgs(&value) {
+			return d.ArgErr()
+		}
+		timeout, err := caddy.ParseDuration(value)
+		if err != nil || timeout <= 0 {
+			return d.Errf("start_timeout must be a duration such as 30s, not '%s'", value)
+		}
+		h.StartTimeout = caddy.Duration(timeout)
+	default:
+		return d.Errf("unknown option '%s' of python", option)
+	}
+	return nil
+}
+
+// onlyArg reads the single value of an option that may be given once.
+func onlyArg(d *caddyfile.Dispenser, target *string) error {
+	option, value := d.Val(), ""
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	if *target != "" {
+		return d.Errf("%s is given twice", option)
+	}
+	*target = value
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

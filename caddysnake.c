@@ -1,0 +1,292 @@
+/* The _caddysnake module and its start: what Python and Go find first. */
+#include "core.h"
+#include <ctype.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static snake_options options; /* copied at start, constant afterwards */
+
+/* ---- module functions */
+
+/* log(level, app, source, message): puts a record on Caddy's log. */
+static PyObject *module_log(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned int level, app;
+    const char *source, *message;
+    Py_ssize_t source_len, message_len;
+    if (!PyArg_ParseTuple(args, "IIs#y#:log", &level, &app, &source, &source_len, &message,
+                          &message_len))
+        return NULL;
+    if (ring_log(level, app, source, (size_t)source_len, message, (size_t)message_len) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* set_hooks(error, input, worker): see HOOK_* in core.h. */
+static PyObject *module_set_hooks(PyObject *module, PyObject *args) {
+    core *st = PyModule_GetState(module);
+    PyObject *hooks[HOOK_COUNT];
+    if (!PyArg_ParseTuple(args, "OOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
+                          &hooks[HOOK_WORKER]))
+        return NULL;
+    for (int i = 0; i < HOOK_COUNT; i++) {
+        PyObject *old = st->hooks[i];
+        st->hooks[i] = Py_NewRef(hooks[i]);
+        Py_XDECREF(old);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
+    (void)module;
+    (void)ignored;
+    return PyLong_FromUnsignedLong(current_app);
+}
+
+static PyObject *module_enter_app(PyObject *module, PyObject *id) {
+    (void)module;
+    unsigned long app = PyLong_AsUnsignedLong(id);
+    if (PyErr_Occurred())
+        return NULL;
+    current_app = (uint32_t)app;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
+    {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, worker)"},
+    {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
+    {"wsgi_worker", pool_worker, METH_NOARGS, "wsgi_worker(): the body of a WSGI thread."},
+    {"current_app", module_current_app, METH_NOARGS, "Id of the app this thread works for, or 0."},
+    {"enter_app", module_enter_app, METH_O, "enter_app(id): this thread works for that app."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- module state */
+
+static int init_strings(core *st) {
+#define X(n)                                                                                       \
+    if (!(st->s_##n = PyUnicode_InternFromString(#n)))                                             \
+        return -1;
+    SNAKE_NAMES(X)
+#undef X
+#define X(n, text)                                                                                 \
+    if (!(st->s_##n = PyUnicode_InternFromString(text)))                                           \
+        return -1;
+    SNAKE_STRINGS(X)
+#undef X
+    st->empty_str = PyUnicode_FromStringAndSize("", 0);
+    st->empty_bytes = PyBytes_FromStringAndSize("", 0);
+    return st->empty_str && st->empty_bytes ? 0 : -1;
+}
+
+static int init_header_names(core *st) {
+    st->header_count = options.header_count;
+    st->header_names = calloc(st->header_count + 1, sizeof *st->header_names);
+    if (!st->header_names) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (uint32_t i = 1; i <= st->header_count; i++) {
+        header_name *name = &st->header_names[i];
+        char key[128] = "HTTP_", lower[128] = "";
+        name->canonical = options.header_names[i - 1];
+        size_t len = strlen(name->canonical);
+        if (len >= sizeof key - 6) {
+            PyErr_SetString(PyExc_ValueError, "header name too long");
+            return -1;
+        }
+        for (size_t j = 0; j < len; j++) {
+            char c = name->canonical[j];
+            key[5 + j] = c == '-' ? '_' : (char)toupper(c);
+            lower[j] = (char)tolower(c);
+        }
+        /* CGI names these two without HTTP_ */
+        bool bare = !strcmp(lower, "content-type") || !strcmp(lower, "content-length");
+        name->environ_key = PyUnicode_InternFromString(bare ? key + 5 : key);
+        name->lower = PyBytes_FromString(lower);
+        name->secret = !strcmp(lower, "cookie") || !strcmp(lower, "authorization");
+        if (!name->environ_key || !name->lower)
+            return -1;
+    }
+    return 0;
+}
+
+static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type && PyModule_AddType(module, (PyTypeObject *)type) < 0)
+        Py_CLEAR(type);
+    return (PyTypeObject *)type;
+}
+
+static PyObject *imported(const char *module_name, const char *name) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *object = module ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return object;
+}
+
+static int module_exec(PyObject *module) {
+    core *st = PyModule_GetState(module);
+    if (init_strings(st) < 0 || init_header_names(st) < 0)
+        return -1;
+    if (!(st->app_type = add_type(module, &app_spec)) ||
+        !(st->command_type = add_type(module, &command_spec)) ||
+        !(st->wsgi_type = add_type(module, &wsgi_spec)) ||
+        !(st->asgi_type = add_type(module, &asgi_spec)) ||
+        !(st->await_type = add_type(module, &await_spec)))
+        return -1;
+    st->bytes_io = imported("io", "BytesIO");
+    st->context = imported("contextvars", "Context");
+    st->cancelled_error = imported("asyncio", "CancelledError");
+    st->awaited_none = await_value(st, NULL);
+    st->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
+    st->request_message = Py_BuildValue("{sssysO}", "type", "http.request", "body", "",
+                                        "more_body", Py_False);
+    return st->bytes_io && st->context && st->cancelled_error && st->awaited_none &&
+                   st->disconnect_message && st->request_message
+               ? 0
+               : -1;
+}
+
+/* Every object of the state, for traverse and clear. */
+static PyObject **state_object(core *st, size_t i) {
+    PyObject **objects[] = {
+#define X(n) &st->s_##n,
+        SNAKE_NAMES(X)
+#undef X
+#define X(n, text) &st->s_##n,
+            SNAKE_STRINGS(X)
+#undef X
+                &st->empty_str,
+        &st->empty_bytes,
+        &st->awaited_none,
+        &st->disconnect_message,
+        &st->request_message,
+        &st->bytes_io,
+        &st->context,
+        &st->cancelled_error,
+        &st->hooks[HOOK_ERROR],
+        &st->hooks[HOOK_INPUT],
+        &st->hooks[HOOK_WORKER],
+        (PyObject **)&st->app_type,
+        (PyObject **)&st->command_type,
+        (PyObject **)&st->wsgi_type,
+        (PyObject **)&st->asgi_type,
+        (PyObject **)&st->await_type,
+    };
+    return i < sizeof objects / sizeof *objects ? objects[i] : NULL;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg) {
+    core *st = PyModule_GetState(module);
+    PyObject **object;
+    for (size_t i = 0; (object = state_object(st, i)); i++)
+        Py_VISIT(*object);
+    return 0;
+}
+
+static int module_clear(PyObject *module) {
+    core *st = PyModule_GetState(module);
+    PyObject **object;
+    for (size_t i = 0; (object = state_object(st, i)); i++)
+        Py_CLEAR(*object);
+    for (uint32_t i = 1; st->header_names && i <= st->header_count; i++) {
+        Py_CLEAR(st->header_names[i].environ_key);
+        Py_CLEAR(st->header_names[i].lower);
+    }
+    return 0;
+}
+
+static void module_free(void *module) {
+    core *st = PyModule_GetState(module);
+    module_clear(module);
+    free(st->header_names);
+    st->header_names = NULL;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_caddysnake",
+    .m_doc = "The C core of caddysnake: private to caddysnake_py.",
+    .m_size = sizeof(core),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+/* ---- start */
+
+/* A module object from the definition, put into sys.modules. New reference. */
+static PyObject *create_module(void) {
+    PyObject *machinery = PyImport_ImportModule("importlib.machinery");
+    PyObject *spec = machinery ? PyObject_CallMethod(machinery, "ModuleSpec", "sO", "_caddysnake",
+                                                     Py_None)
+                               : NULL;
+    PyObject *module = spec ? PyModule_FromDefAndSpec(&module_def, spec) : NULL;
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    if (module && (PyModule_ExecDef(module, &module_def) < 0 ||
+                   PyObject_SetItem(modules, spec ? PyModule_GetNameObject(module) : NULL,
+                                    module) < 0))
+        Py_CLEAR(module);
+    Py_XDECREF(spec);
+    Py_XDECREF(machinery);
+    return module;
+}
+
+/* {"bridge": "source…"} of the embedded package. */
+static PyObject *sources_dict(void) {
+    PyObject *dict = PyDict_New();
+    const char *p = options.sources, *end = p + options.sources_len;
+    while (dict && p < end) {
+        const char *name = p, *source = p + strlen(p) + 1;
+        PyObject *text = PyUnicode_FromString(source);
+        if (!text || PyDict_SetItemString(dict, name, text) < 0)
+            Py_CLEAR(dict);
+        Py_XDECREF(text);
+        p = source + strlen(source) + 1;
+    }
+    return dict;
+}
+
+int snake_adopt(void) {
+    PyObject *globals = PyDict_New(), *sources = sources_dict(), *code = NULL, *result = NULL;
+    PyObject *module = create_module();
+    if (!globals || !sources || !module)
+        goto out;
+    PyObject *bootstrap = PyDict_GetItemString(sources, "bootstrap"); /* borrowed */
+    const char *text = bootstrap ? PyUnicode_AsUTF8AndSize(bootstrap, NULL) : NULL;
+    if (!text) {
+        PyErr_SetString(PyExc_ImportError, "the embedded caddysnake_py has no bootstrap");
+        goto out;
+    }
+    if (PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) < 0 ||
+        PyDict_SetItemString(globals, "SOURCES", sources) < 0)
+        goto out;
+    code = Py_CompileString(text, "<caddysnake_py/bootstrap.py>", Py_file_input);
+    if (code)
+        result = PyEval_EvalCode(code, globals, globals);
+out:;
+    int rc = result ? 0 : -1;
+    Py_XDECREF(result);
+    Py_XDECREF(code);
+    Py_XDECREF(module);
+    Py_XDECREF(sources);
+    Py_XDECREF(globals);
+    return rc;
+}
+
+const char *snake_python_version(void) { return Py_GetVersion(); }
+
+int snake_start(const snake_options *given, char *err, size_t err_cap) {
+    options = *given;
+    if (ring_init() < 0 || fork_init() < 0 || monitor_start() < 0) {
+        PyOS_snprintf(err, err_cap, "not enough descriptors, memory or threads");
+        return -1;
+    }
+    return snake_own_interpreter(err, err_cap);
+}

@@ -1,0 +1,210 @@
+// Package caddysnake serves Python web applications, WSGI and ASGI, inside the
+// Caddy web server: CPython runs in Caddy's own process.
+package caddysnake
+
+// The http.handlers.python module. Its Caddyfile form is in caddyfile.go.
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+const (
+	defaultThreads      = 32
+	defaultStartTimeout = time.Minute
+)
+
+// Handler answers requests with a Python application. Exactly one of module,
+// module_wsgi and module_asgi names it.
+//
+// The application is loaded when the config is; a config whose application
+// can't be loaded is rejected. Handlers with the same settings share one
+// application, which also outlives config reloads that don't change them.
+type Handler struct {
+	// Module names a WSGI or ASGI application; which of the two is detected.
+	// "package.module:variable": the variable may have dots, and is called
+	// without arguments when it ends in "()".
+	Module string `json:"module,omitempty"`
+
+	// ModuleWSGI names a WSGI application, in the form of module.
+	ModuleWSGI string `json:"module_wsgi,omitempty"`
+
+	// ModuleASGI names an ASGI application, in the form of module.
+	ModuleASGI string `json:"module_asgi,omitempty"`
+
+	// WorkingDir is the directory with the application's modules, first on its
+	// sys.path. It is relative to Caddy's working directory, the default.
+	WorkingDir string `json:"working_dir,omitempty"`
+
+	// Venv is a virtual environment whose packages the application uses. It must
+	// belong to the Python version that Caddy runs.
+	Venv string `json:"venv,omitempty"`
+
+	// Lifespan tells how to treat the ASGI lifespan protocol: "auto" uses it if
+	// the application supports it, "on" requires that it does, "off" never uses
+	// it. Default: auto.
+	Lifespan string `json:"lifespan,omitempty"`
+
+	// Threads is how many requests of a WSGI application may run at once; others
+	// wait. Default: 32.
+	Threads int `json:"threads,omitempty"`
+
+	// Loop is the event loop of an ASGI application: "asyncio", "uvloop", or
+	// "auto", which is uvloop if it can be imported. Default: auto.
+	Loop string `json:"loop,omitempty"`
+
+	// Env are environment variables for the application.
+	Env map[string]string `json:"env,omitempty"`
+
+	// EnvFiles are files with NAME=value lines, read in order before env.
+	EnvFiles []string `json:"env_files,omitempty"`
+
+	// StartTimeout is how long the application may take to load, its startup
+	// included. Default: 60s.
+	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
+
+	app    *App
+	config appConfig
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.python", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision loads the application.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	config, err := h.resolve()
+	if err != nil {
+		return err
+	}
+	engine, err := ctx.App("python")
+	if err != nil {
+		return err
+	}
+	logger := ctx.Logger()
+	if err := engine.(*Engine).start(logger); err != nil {
+		return err
+	}
+	timeout := time.Duration(h.StartTimeout)
+	if timeout == 0 {
+		timeout = defaultStartTimeout
+	}
+	app, err := loadApp(ctx, config, timeout, logger)
+	if err != nil {
+		return err
+	}
+	h.app, h.config = app, config
+	logger.Debug("python handler ready", zap.String("app", config.Module))
+	return nil
+}
+
+// Cleanup lets go of the application.
+func (h *Handler) Cleanup() error {
+	if h.app == nil {
+		return nil
+	}
+	_, err := apps.Delete(h.config.key())
+	return err
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	return h.app.serve(w, r)
+}
+
+var modulePattern = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)*:[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)*(\(\))?$`)
+
+// resolve checks the settings, fills in the defaults and makes paths absolute.
+func (h *Handler) resolve() (appConfig, error) {
+	config := appConfig{
+		Env:      map[string]string{},
+		EnvFiles: []string{},
+		Threads:  h.Threads,
+		Lifespan: h.Lifespan,
+		Loop:     h.Loop,
+	}
+	maps.Copy(config.Env, h.Env)
+	named := 0
+	for _, candidate := range []struct{ module, iface string }{
+		{h.Module, ""}, {h.ModuleWSGI, "wsgi"}, {h.ModuleASGI, "asgi"},
+	} {
+		if candidate.module != "" {
+			named++
+			config.Module, config.Interface = candidate.module, candidate.iface
+		}
+	}
+	if named != 1 {
+		return config, fmt.Errorf("exactly one of module, module_wsgi and module_asgi must be set, not %d", named)
+	}
+	if !modulePattern.MatchString(config.Module) {
+		return config, fmt.Errorf("'%s' does not name an application: it must look like package.module:variable", config.Module)
+	}
+	if err := oneOf("lifespan", &config.Lifespan, "auto", "on", "off"); err != nil {
+		return config, err
+	}
+	if err := oneOf("loop", &config.Loop, "auto", "asyncio", "uvloop"); err != nil {
+		return config, err
+	}
+	if config.Threads == 0 {
+		config.Threads = defaultThreads
+	}
+	if config.Threads < 1 {
+		return config, fmt.Errorf("threads must be at least 1, not %d", config.Threads)
+	}
+	if h.StartTimeout < 0 {
+		return config, fmt.Errorf("start_timeout must be positive, not %s", time.Duration(h.StartTimeout))
+	}
+	return config, h.resolvePaths(&config)
+}
+
+func (h *Handler) resolvePaths(config *appConfig) (err error) {
+	if config.WorkingDir, err = filepath.Abs(h.WorkingDir); err != nil {
+		return fmt.Errorf("working_dir: %w", err)
+	}
+	if h.Venv != "" {
+		if config.Venv, err = filepath.Abs(h.Venv); err != nil {
+			return fmt.Errorf("venv: %w", err)
+		}
+	}
+	for _, file := range h.EnvFiles {
+		absolute, err := filepath.Abs(file)
+		if err != nil {
+			return fmt.Errorf("env_file: %w", err)
+		}
+		config.EnvFiles = append(config.EnvFiles, absolute)
+	}
+	return nil
+}
+
+// oneOf checks an option with a fixed set of values; the first is the default.
+func oneOf(name string, value *string, allowed ...string) error {
+	if *value == "" {
+		*value = allowed[0]
+	}
+	if !slices.Contains(allowed, *value) {
+		return fmt.Errorf("%s must be one of %v, not '%s'", name, allowed, *value)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,141 @@
+/* The boundary between Go and the C core: the only file that both sides read.
+ *
+ * A request is one snake_slot. Go packs the request into it, pushes it to an
+ * app, and learns of everything the app does from one list (snake_ring) that
+ * is announced by one eventfd. Nothing here takes the GIL except snake_start.
+ *
+ * Fields marked [atomic] are touched only with atomic operations: by __atomic
+ * built-ins in C and by sync/atomic in Go (cgo cannot map _Atomic).
+ */
+#ifndef CADDYSNAKE_H
+#define CADDYSNAKE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What C tells Go about a slot (snake_slot.to_go). */
+enum {
+    SNAKE_GO_RESPONSE = 1, /* out holds a piece of the response; Go owns it until snake_ack */
+    SNAKE_GO_WANT_BODY = 2, /* the app waits for the next piece of the request body */
+    SNAKE_GO_RELEASED = 4, /* Python is done with the slot for good */
+};
+
+/* What a piece of the response contains (snake_slot.out_flags). */
+enum {
+    SNAKE_OUT_HEAD = 1,  /* status and headers come with this piece */
+    SNAKE_OUT_END = 2,   /* the response is complete */
+    SNAKE_OUT_FAIL = 4,  /* the app failed before the head: nothing else is valid */
+    SNAKE_OUT_ABORT = 8, /* the app failed after the head: break the connection */
+};
+
+/* Where the request body is (snake_slot.body_kind). */
+enum { SNAKE_BODY_NONE = 0, SNAKE_BODY_INLINE = 1, SNAKE_BODY_STREAM = 2 };
+
+/* Life of the stream buffer (snake_slot.body_state). */
+enum {
+    SNAKE_CHUNK_NONE = 0,
+    SNAKE_CHUNK_WANTED = 1, /* Go reads from the client */
+    SNAKE_CHUNK_READY = 2,
+    SNAKE_CHUNK_LOST = 3, /* the client is gone */
+};
+
+/* How the chunk in the stream buffer ends (snake_slot.chunk_end). */
+enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
+
+typedef struct snake_app snake_app; /* one loaded generation of an app; opaque to Go */
+
+typedef struct snake_slot {
+    /* Links. C owns both; Go's ring reader reads done_next once before it tells anyone. */
+    struct snake_slot *done_next;
+    struct snake_slot *queue_next;
+    snake_app *app; /* set by snake_push */
+    void *owner;    /* C: the exchange that runs the request, while the app's queue may name it */
+    uint32_t id;    /* index of Go's counterpart; constant */
+
+    uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */
+    uint32_t to_py;     /* [atomic] events for the app's queue; C only */
+    uint32_t gone;      /* [atomic] 1: the client can neither send nor receive any more,
+                           2: it has stopped sending (HTTP/1 may still read) */
+    uint32_t out_state; /* [atomic] C only: who owns out, see slot.c */
+
+    /* Request: written by Go before snake_push, read by C until the slot is released. */
+    unsigned char *in; /* packed head (see request.go), then the inline body */
+    uint32_t in_cap;
+    uint32_t in_len;
+    uint32_t header_count;
+    uint32_t body_kind;   /* SNAKE_BODY_* */
+    uint32_t body_offset; /* of the inline body in in */
+    uint32_t body_len;
+    int64_t content_length; /* -1: unknown */
+
+    /* One piece of a streamed request body: Go fills it after SNAKE_GO_WANT_BODY and gives it
+     * back with snake_body_ready; C empties it before it asks again. */
+    unsigned char *chunk;
+    uint32_t chunk_cap;
+    uint32_t chunk_len;
+    uint32_t chunk_end;  /* SNAKE_MORE … */
+    uint32_t body_state; /* [atomic] SNAKE_CHUNK_* */
+
+    /* One piece of the response: written by C before SNAKE_GO_RESPONSE, Go's until snake_ack. */
+    unsigned char *out; /* headers: u32 name length, u32 value length, bytes …; then body */
+    uint32_t out_cap;
+    uint32_t out_len;
+    uint32_t out_head_len; /* out[0:out_head_len] are headers, the rest is body */
+    uint32_t out_header_count;
+    uint32_t out_status;
+    uint32_t out_flags;
+} snake_slot;
+
+/* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
+typedef struct snake_log {
+    struct snake_log *next;
+    uint32_t level; /* Python's: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
+    uint32_t app;   /* id given at load, 0: none */
+    uint32_t source_len; /* data[0:source_len]: logger or stream name */
+    uint32_t message_len;
+    char data[];
+} snake_log;
+
+/* The lists on which C leaves work for Go. Go swaps a head with NULL, newest first. */
+typedef struct {
+    snake_slot **done;   /* [atomic] slots with to_go set */
+    uint32_t *done_rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes */
+    int done_fd;
+    snake_log **logs; /* [atomic] */
+    uint32_t *logs_rung;
+    int logs_fd;
+} snake_ring;
+
+typedef struct {
+    const char *const *header_names; /* canonical; index + 1 stands for the name in a packed head */
+    uint32_t header_count;
+    const char *sources; /* the bridge package: name NUL source NUL …, both never empty */
+    size_t sources_len;
+} snake_options;
+
+/* Starts (or adopts) the interpreter, once per process. Returns 0, or -1 with a text in err. */
+int snake_start(const snake_options *options, char *err, size_t err_cap);
+snake_ring snake_ring_get(void);
+/* Full version of the running Python; valid after snake_start. */
+const char *snake_python_version(void);
+
+/* NULL when memory is out. Slots live for ever; Go pools them. */
+snake_slot *snake_slot_new(uint32_t id);
+/* Grow a buffer to at least cap bytes, contents are not kept. Return 0, or -1 when memory is out. */
+int snake_slot_reserve_in(snake_slot *slot, uint32_t cap);
+int snake_slot_reserve_chunk(snake_slot *slot, uint32_t cap);
+/* Gives the memory of unusually large buffers back before the slot is pooled. */
+void snake_slot_trim(snake_slot *slot);
+
+/* Hands a request to an app (NULL: a command for the bridge). Go may not touch the request
+ * fields afterwards. */
+void snake_push(snake_app *app, snake_slot *slot);
+/* The piece in out has been written to the client (or thrown away): C may fill it again. */
+void snake_ack(snake_slot *slot);
+/* The chunk buffer has been filled as asked. */
+void snake_body_ready(snake_slot *slot);
+/* The client went away (1) or stopped sending (2): completes whatever the app waits for. */
+void snake_gone(snake_slot *slot, uint32_t how);
+void snake_log_free(snake_log *record);
+
+#endif

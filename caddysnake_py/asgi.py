@@ -1,0 +1,176 @@
+"""Serving an ASGI app: its event loop, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import _caddysnake
+from caddysnake_py import logs
+from caddysnake_py.lifespan import Lifespan, Mode
+from caddysnake_py.loader import LoadError
+
+LoopKind = Literal["auto", "asyncio", "uvloop"]
+
+_SHUTDOWN_SECONDS = 10.0
+
+
+def new_loop(kind: LoopKind) -> asyncio.AbstractEventLoop:
+    """Returns a new event loop; ``auto`` is uvloop where it can be imported.
+
+    Raises:
+        LoadError: ``kind`` is uvloop and it is not installed.
+    """
+    if kind != "asyncio":
+        try:
+            import uvloop  # type: ignore[import-not-found,unused-ignore]
+
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
+        except ImportError as error:
+            if kind == "uvloop":
+                raise LoadError(f"loop uvloop: {error}; install it into the app's venv") from None
+    return asyncio.new_event_loop()
+
+
+def scope_template() -> dict[str, Any]:
+    """Returns what is the same for every request of an app (ASGI HTTP 2.5); the core adds the
+    rest."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+        "extensions": {},
+    }
+
+
+class AppThread:
+    """A thread with an event loop on which one app is loaded, served and shut down.
+
+    ``load`` runs on it, inside the running loop as under uvicorn, so that whatever the app
+    creates when it is imported belongs to the loop that serves it.
+    """
+
+    def __init__(self, app_id: int, name: str, loop: LoopKind) -> None:
+        self._app_id = app_id
+        self._kind = loop
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name=f"asgi-{name}", daemon=True)
+
+    def start(self) -> asyncio.AbstractEventLoop:
+        """Starts the thread and returns its running loop."""
+        self._thread.start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+        assert self._loop is not None
+        return self._loop
+
+    def join(self, timeout: float) -> bool:
+        """Waits for the thread's end; False when it has not ended in time."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        _caddysnake.enter_app(self._app_id)
+        try:
+            loop = new_loop(self._kind)
+        except BaseException as error:
+            self._failure = error
+            self._started.set()
+            return
+        self._loop = loop
+        asyncio.set_event_loop(loop)
+        loop.call_soon(self._started.set)
+        stopping = False
+        while not stopping:
+            try:
+                loop.run_forever()
+                stopping = True
+            except BaseException as error:  # SystemExit in a task of the app, for one
+                logs.app_exception(self._app_id, error, "a task of the ASGI application", None)
+        self._close(loop)
+
+    @staticmethod
+    def _close(loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_SHUTDOWN_SECONDS))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(
+                asyncio.wait_for(loop.shutdown_default_executor(), _SHUTDOWN_SECONDS)
+            )
+        except BaseException as error:
+            logs.emit(
+                logging.ERROR,
+                "caddysnake",
+                f"exception while the event loop was closed\n{logs.format_exception(error)}",
+            )
+        finally:
+            asyncio.set_event_loop(None)
+            with contextlib.suppress(RuntimeError):
+                loop.close()
+
+
+class ASGIServer:
+    """An app on its loop. Its coroutines run on that loop's thread."""
+
+    def __init__(
+        self, core: _caddysnake.App, app: Callable[..., Awaitable[None]], lifespan: Mode
+    ) -> None:
+        self._core = core
+        self._app = app
+        self._lifespan = Lifespan(app, lifespan)
+        self._fd: int | None = None
+
+    async def start(self) -> None:
+        """Runs the app's startup, then lets requests in."""
+        loop = asyncio.get_running_loop()
+        await self._lifespan.startup()
+        options: dict[str, Any] = {"loop": loop}
+        if sys.version_info >= (3, 12):
+            options["eager_start"] = True
+        self._fd = self._core.serve_asgi(
+            self._app, scope_template(), self._lifespan.state, loop, asyncio.Task, options
+        )
+        loop.add_reader(self._fd, self._core.drain)
+
+    async def stop(self, drain: float) -> bool:
+        """Waits up to ``drain`` seconds for running requests, cancels the rest, and runs the
+        app's shutdown. False if some requests ignored the cancellation."""
+        loop = asyncio.get_running_loop()
+        idle = await self._wait_idle(drain)
+        if not idle:
+            self._core.cancel()
+            idle = await self._wait_idle(_SHUTDOWN_SECONDS)
+        await self._lifespan.shutdown()
+        if self._fd is not None:
+            loop.remove_reader(self._fd)
+        if idle:
+            self._core.stop()
+        return idle
+
+    async def _wait_idle(self, seconds: float) -> bool:
+        if not self._core.inflight:
+            return True
+        # Not in the app's default executor, which its own work may fill.
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def wait() -> None:
+            idle = self._core.wait_idle(seconds)
+            done.get_loop().call_soon_threadsafe(done.set_result, idle)
+
+        threading.Thread(target=wait, name="drain", daemon=True).start()
+        return await done

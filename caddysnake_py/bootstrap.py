@@ -1,0 +1,53 @@
+"""Makes ``caddysnake_py`` importable from the sources inside the binary, and starts it.
+
+The C core executes this file with ``SOURCES`` (module name -> source text) as a global.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import CodeType, ModuleType
+
+SOURCES: dict[str, str]
+
+PACKAGE = "caddysnake_py"
+
+
+class EmbeddedSources(MetaPathFinder, InspectLoader):
+    """Finds and loads the package's modules; tracebacks show their lines."""
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self._sources = sources
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, name = fullname.partition(".")
+        if package != PACKAGE or (name or "__init__") not in self._sources:
+            return None
+        spec = ModuleSpec(fullname, self, origin=self._filename(fullname), is_package=not name)
+        spec.has_location = True
+        return spec
+
+    def get_source(self, fullname: str) -> str:
+        return self._sources[fullname.partition(".")[2] or "__init__"]
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_source(fullname), self._filename(fullname))
+
+    def is_package(self, fullname: str) -> bool:
+        return fullname == PACKAGE
+
+    @staticmethod
+    def _filename(fullname: str) -> str:
+        return f"<{PACKAGE}/{fullname.partition('.')[2] or '__init__'}.py>"
+
+
+sys.meta_path.insert(0, EmbeddedSources(SOURCES))
+
+from caddysnake_py import bridge  # noqa: E402  (only importable from here on)
+
+bridge.start()

@@ -1,0 +1,179 @@
+"""Answers Go: load an app, unload it, leave.
+
+Go asks over the core's command queue, in JSON. Each command runs on a thread of its own, so
+that a slow import delays nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import dataclasses
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import _caddysnake
+from caddysnake_py import body, environment, interface, loader, logs, process, threads, wsgi
+from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
+from caddysnake_py.lifespan import Mode
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class LoadRequest:
+    """What Go wants loaded. Paths are absolute; see the directive's documentation."""
+
+    id: int
+    app: str
+    interface: str
+    working_dir: str
+    venv: str
+    env: dict[str, str]
+    env_files: list[str]
+    threads: int
+    lifespan: Mode
+    loop: LoopKind
+
+
+@dataclasses.dataclass(slots=True)
+class LoadedApp:
+    """An app that Go may push requests to."""
+
+    core: _caddysnake.App
+    interface: interface.Interface
+    stop: Callable[[float], bool]
+
+
+_apps: dict[int, LoadedApp] = {}
+_preparing = threading.Lock()  # apps still share sys.path
+
+
+def _load_wsgi(request: LoadRequest, app: Callable[..., Any]) -> LoadedApp:
+    core = _caddysnake.App(request.id)
+    server = wsgi.WSGIServer(core, app, request.threads)
+    return LoadedApp(core, "wsgi", server.stop)
+
+
+def _load_on_loop(request: LoadRequest) -> LoadedApp:
+    """Loads an app that is or may be ASGI on a new loop's thread."""
+    thread = AppThread(request.id, request.app, request.loop)
+    loop = thread.start()
+
+    async def load() -> LoadedApp:
+        app = loader.load(request.app, request.working_dir)
+        if request.interface != "asgi" and interface.detect(app) == "wsgi":
+            return _load_wsgi(request, app)
+        core = _caddysnake.App(request.id)
+        server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
+        await server.start()
+
+        def stop(drain: float) -> bool:
+            idle = asyncio.run_coroutine_threadsafe(server.stop(drain), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            return thread.join(drain) and idle
+
+        return LoadedApp(core, "asgi", stop)
+
+    def end_thread() -> None:
+        loop.call_soon_threadsafe(loop.stop)
+
+    # SystemExit would leave the loop instead of reaching us.
+    async def guarded() -> LoadedApp | BaseException:
+        try:
+            return await load()
+        except BaseException as error:
+            return error
+
+    loaded = asyncio.run_coroutine_threadsafe(guarded(), loop).result()
+    if isinstance(loaded, BaseException):
+        end_thread()
+        raise loaded
+    if loaded.interface == "wsgi":
+        end_thread()
+    return loaded
+
+
+def load(request: LoadRequest) -> dict[str, Any]:
+    """Loads an app; returns the core's handle and the interface."""
+    with _preparing:
+        environment.apply(
+            request.working_dir, request.venv or None, request.env_files, request.env
+        )
+    before = set(sys.modules)
+    try:
+        if request.interface == "wsgi":
+            loaded = _load_wsgi(request, loader.load(request.app, request.working_dir))
+        else:
+            loaded = _load_on_loop(request)
+    except BaseException:
+        loader.forget(request.working_dir, before)
+        raise
+    _apps[request.id] = loaded
+    return {"handle": loaded.core.handle, "interface": loaded.interface}
+
+
+def unload(app_id: int, drain: float) -> dict[str, Any]:
+    """Drains an app for up to ``drain`` seconds and shuts it down."""
+    loaded = _apps[app_id]
+    idle = loaded.stop(drain)
+    logs.close_partial(app_id)
+    if idle:
+        del _apps[app_id]  # else the core still refers to it: leave it behind
+    return {"idle": idle}
+
+
+def leave() -> dict[str, Any]:
+    """Runs what Python would run at its end; the process ends without it."""
+    atexit._run_exitfuncs()
+    return {}
+
+
+def _execute(question: dict[str, Any]) -> dict[str, Any]:
+    match question["op"]:
+        case "load":
+            return load(LoadRequest(**question["load"]))
+        case "unload":
+            return unload(question["id"], question["drain"])
+        case "leave":
+            return leave()
+        case other:
+            raise ValueError(f"unknown command {other!r}")
+
+
+def _error_text(error: BaseException) -> str:
+    if isinstance(error, loader.LoadError):
+        return str(error)
+    return logs.format_exception(error)
+
+
+def _answer(command: _caddysnake.Command) -> None:
+    try:
+        question = json.loads(command.payload)
+        _caddysnake.enter_app(question.get("id") or question.get("load", {}).get("id", 0))
+        answer = _execute(question)
+    except BaseException as error:
+        answer = {"error": _error_text(error)}
+    command.reply(json.dumps(answer).encode())
+
+
+def _serve() -> None:
+    while True:
+        command = _caddysnake.next_command()
+        try:
+            threading.Thread(
+                target=_answer, args=(command,), name="command", daemon=True
+            ).start()
+        except RuntimeError as error:
+            logs.emit(logging.ERROR, "caddysnake", f"cannot start a thread: {error}")
+
+
+def start() -> None:
+    """Sets the interpreter up and starts answering. Returns at once."""
+    process.set_up()
+    _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker)
+    logs.install()
+    threads.install()
+    threading.Thread(target=_serve, name="bridge", daemon=True).start()

@@ -1,0 +1,61 @@
+"""Serving a WSGI app: its environ and the threads of the pool."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import _caddysnake
+
+_numbers = itertools.count(1)
+
+
+def start_worker() -> None:
+    """Starts one more thread of the pool that serves all WSGI apps: the core's worker hook."""
+    threading.Thread(
+        target=_caddysnake.wsgi_worker, name=f"wsgi-{next(_numbers)}", daemon=True
+    ).start()
+
+
+def environ_template(threads: int) -> dict[str, Any]:
+    """Returns what is the same for every request of an app (PEP 3333, "environ Variables").
+
+    The core adds the rest; what is absent here is absent unless the request has it.
+    """
+    return {
+        "SCRIPT_NAME": "",
+        "QUERY_STRING": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": threads > 1,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+        "wsgi.input": io.BytesIO(),
+    }
+
+
+class WSGIServer:
+    """An app in the pool."""
+
+    _pool_started = False
+
+    def __init__(self, core: _caddysnake.App, app: Callable[..., Any], threads: int) -> None:
+        self._core = core
+        core.serve_wsgi(app, environ_template(threads), threads)
+        if not WSGIServer._pool_started:
+            WSGIServer._pool_started = True
+            start_worker()
+
+    def stop(self, drain: float) -> bool:
+        """Waits up to ``drain`` seconds for running requests; False if some still run."""
+        idle = self._core.wait_idle(drain)
+        if idle:
+            self._core.stop()
+        return idle

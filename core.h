@@ -1,0 +1,244 @@
+/* What the C files share: the state of the _caddysnake module and the small
+ * interfaces between them. Keeps to the stable ABI of Python 3.10. */
+#ifndef SNAKE_CORE_H
+#define SNAKE_CORE_H
+
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030A0000
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "caddysnake.h"
+
+/* Interned names. The first list spells the string like the member. */
+#define SNAKE_NAMES(X)                                                                             \
+    X(REQUEST_METHOD) X(SCRIPT_NAME) X(PATH_INFO) X(QUERY_STRING) X(SERVER_NAME) X(SERVER_PORT)    \
+    X(SERVER_PROTOCOL) X(REMOTE_ADDR) X(REMOTE_PORT) X(REMOTE_USER) X(REQUEST_URI) X(RAW_URI)      \
+    X(HTTPS) X(type) X(method) X(path) X(raw_path) X(query_string) X(root_path) X(headers)         \
+    X(client) X(server) X(scheme) X(http_version) X(state) X(status) X(body) X(more_body) X(run)   \
+    X(close) X(send) X(throw) X(cancel) X(done) X(set_result) X(__await__)
+#define SNAKE_STRINGS(X)                                                                           \
+    X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
+    X(response_body, "http.response.body") X(http, "http") X(https, "https") X(on, "on")
+
+typedef struct header_name {
+    const char *canonical; /* Go's spelling */
+    PyObject *environ_key; /* "HTTP_USER_AGENT" */
+    PyObject *lower;       /* b"user-agent" */
+    bool secret;           /* never kept in a cache */
+} header_name;
+
+/* State of the _caddysnake module: there is one, for the one interpreter. */
+typedef struct core {
+#define X(n) PyObject *s_##n;
+    SNAKE_NAMES(X)
+#undef X
+#define X(n, text) PyObject *s_##n;
+    SNAKE_STRINGS(X)
+#undef X
+    PyObject *empty_str, *empty_bytes;
+    PyObject *awaited_none;        /* the result of a send() that need not wait */
+    PyObject *disconnect_message;  /* {"type": "http.disconnect"}: copied, never handed out */
+    PyObject *request_message;     /* {"type": "http.request", "body": b"", "more_body": False} */
+    PyObject *bytes_io;            /* io.BytesIO */
+    PyObject *context;             /* contextvars.Context */
+    PyObject *cancelled_error;     /* asyncio.CancelledError */
+    PyObject *hooks[4];            /* see HOOK_* */
+    PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type;
+    header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
+    uint32_t header_count;
+} core;
+
+/* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
+enum {
+    HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None): logs it */
+    HOOK_INPUT,  /* (read) -> file object over a streamed request body */
+    HOOK_WORKER, /* () : starts one more WSGI thread */
+    HOOK_COUNT
+};
+
+/* ---- queue.c: many producers, one consumer at a time */
+typedef struct queue {
+    snake_slot *incoming; /* [atomic] newest first */
+    snake_slot *pending;  /* oldest first; the consumer's */
+} queue;
+void queue_push(queue *q, snake_slot *slot);
+snake_slot *queue_pop(queue *q);
+static inline bool queue_is_empty(queue *q) {
+    return !q->pending && !__atomic_load_n(&q->incoming, __ATOMIC_SEQ_CST);
+}
+
+/* ---- ring.c: what C leaves for Go */
+int ring_init(void);
+/* Lists a slot. Go learns of it at the next ring_now(), or after 500 µs when ring_later() was
+ * called. */
+void ring_list(snake_slot *slot, uint32_t events);
+void ring_now(void);
+void ring_later(void);
+void ring_if_overdue(uint64_t now_us);
+bool ring_is_deferred(void);
+/* Puts a record on the log list; waits without the GIL, at most a second, when Go is far behind.
+ * Returns 0, or -1 with MemoryError. */
+int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len,
+             const char *message, size_t message_len);
+
+/* ---- futex.c */
+uint64_t now_us(void);
+void futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us); /* 0: no timeout */
+void futex_wake(uint32_t *word, int count);
+
+/* ---- app.c: an app as Go and the bridge see it */
+enum app_kind { APP_NONE, APP_WSGI, APP_ASGI };
+struct snake_app {
+    PyObject_HEAD
+    core *st;
+    uint32_t id;
+    enum app_kind kind;
+    uint32_t inflight; /* [atomic] pushed and not yet finished in Python */
+    PyObject *callable;
+    PyObject *template; /* environ or scope that every request copies */
+    /* WSGI, guarded by the pool's mutex */
+    uint32_t threads, running;
+    snake_slot *deferred_first, *deferred_last;
+    /* ASGI: touched only on the loop's thread, except efd and armed */
+    queue queue;
+    int efd;
+    uint32_t armed; /* [atomic] 1: the loop sleeps and must be told */
+    PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
+    struct asgi_exchange *active;
+    struct header_cache *cache;
+    bool draining, flush_soon;
+};
+void app_finished_one(snake_app *app);
+extern PyType_Spec app_spec;
+/* The app whose code the current thread runs, 0 when none. */
+extern __thread uint32_t current_app;
+
+/* ---- command.c: what Go asks of the bridge */
+void command_push(snake_slot *slot);
+extern PyType_Spec command_spec;
+PyObject *command_next(PyObject *module, PyObject *ignored);
+
+/* ---- slot.c: the two directions of one request */
+enum { TO_PY_NEW = 1, TO_PY_BODY = 2, TO_PY_WRITABLE = 4, TO_PY_GONE = 8, TO_PY_CLOSED = 16 };
+enum { OUT_FREE = 0, OUT_BUSY = 1, OUT_BUSY_WANTED = 2 };
+void slot_out_reset(snake_slot *slot);
+/* Room for n more bytes in out, counted as used. NULL with MemoryError. */
+unsigned char *slot_out_room(snake_slot *slot, size_t n);
+/* Lists out as a piece of the response. */
+void slot_out_send(snake_slot *slot, uint32_t flags);
+/* True when C may fill out now; else C will be told once Go gives it back. */
+bool slot_out_free_or_wanted(snake_slot *slot);
+/* Blocks without the GIL until out is free. -1 when the client is gone (no exception). */
+int slot_out_wait(snake_slot *slot);
+/* The last word: SNAKE_OUT_* with END, FAIL or ABORT. C may not touch the slot afterwards. */
+void slot_close(snake_slot *slot, uint32_t flags);
+/* Gives an unanswered slot back after the client went away. */
+void slot_release(snake_slot *slot);
+static inline uint32_t slot_gone(snake_slot *slot) {
+    return __atomic_load_n(&slot->gone, __ATOMIC_ACQUIRE);
+}
+
+/* ---- head.c: the packed request head as Python objects */
+typedef struct cached_value {
+    PyObject *value;
+    const char *data; /* of value */
+    Py_ssize_t len;
+} cached_value;
+/* What a thread saw last, because most requests repeat it. Owned by one thread. */
+typedef struct header_cache {
+    cached_value method, scheme, client, server, port;
+    cached_value headers[]; /* by header_names index */
+} header_cache;
+header_cache *header_cache_new(core *st);
+void header_cache_free(core *st, header_cache *cache);
+PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
+PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
+bool head_method_is(snake_slot *slot, const char *method);
+
+/* ---- fields.c: response status and headers, checked and packed */
+typedef struct response_head {
+    uint32_t status;
+    int64_t content_length; /* -1: the app gave none */
+} response_head;
+/* Both check everything, raise in the app, and leave the packed head in slot->out. */
+int head_from_wsgi(snake_slot *slot, response_head *head, PyObject *status, PyObject *headers);
+int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message);
+int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n);
+/* No body may follow such a status (RFC 9110 section 6.4.1). */
+static inline bool status_has_no_body(uint32_t status) { return status == 204 || status == 304; }
+
+/* ---- body.c: the streamed request body */
+/* Asks Go for the next chunk, if that has not been done. */
+void body_want(snake_slot *slot);
+static inline bool body_is_ready(snake_slot *slot) {
+    return __atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_READY;
+}
+/* Takes the chunk that is ready. *end is SNAKE_MORE … */
+PyObject *body_take(snake_slot *slot, uint32_t *end);
+
+/* ---- wsgi.c, pool.c */
+extern PyType_Spec wsgi_spec;
+void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
+void pool_push(snake_slot *slot);
+void pool_add_app(snake_app *app, uint32_t threads);
+void pool_remove_app(snake_app *app);
+PyObject *pool_worker(PyObject *module, PyObject *ignored);
+/* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
+bool pool_watch(uint64_t now);
+
+/* ---- monitor.c */
+int monitor_start(void);
+void monitor_wake(void); /* cheap when it is awake */
+
+/* ---- asgi.c, await.c */
+extern PyType_Spec asgi_spec, await_spec;
+void asgi_push(snake_slot *slot);
+void asgi_post(snake_slot *slot, uint32_t event);
+PyObject *asgi_drain(snake_app *app);
+PyObject *asgi_flush(PyObject *app, PyObject *ignored);
+int asgi_cancel_all(snake_app *app);
+
+typedef struct asgi_exchange asgi_exchange;
+enum await_kind { AWAIT_VALUE, AWAIT_RECEIVE, AWAIT_DRAIN };
+/* The awaitable behind receive() and send(): either finished already or waiting on a future. */
+typedef struct await_object {
+    PyObject_HEAD
+    core *st;
+    enum await_kind kind;
+    PyObject *value;         /* AWAIT_VALUE; NULL stands for None */
+    asgi_exchange *exchange; /* else: strong */
+    PyObject *future, *iterator;
+    struct await_object *prev, *next; /* among the exchange's waiting ones */
+} await_object;
+PyObject *await_value(core *st, PyObject *value); /* steals value */
+PyObject *await_on(asgi_exchange *exchange, enum await_kind kind);
+/* Wakes all that wait on the exchange for kind. */
+void await_wake(await_object *first, enum await_kind kind);
+/* The next message for receive(): new reference, NULL with an exception, or NULL without one when
+ * there is none yet. */
+PyObject *asgi_receive_now(asgi_exchange *exchange);
+/* 1: the send may go on, 0: not yet, -1: exception set. */
+int asgi_drained(asgi_exchange *exchange);
+await_object **asgi_waiting(asgi_exchange *exchange);
+PyObject *asgi_create_future(asgi_exchange *exchange);
+
+/* ---- errors.c */
+/* Hands the current exception to the bridge's log; never leaves one set. request is the environ or
+ * scope, or NULL. */
+void report_exception(core *st, uint32_t app, const char *kind, PyObject *request);
+PyObject *disconnected_error(void); /* raises the OSError that tells an app its client left */
+
+/* ---- fork.c */
+int fork_init(void);
+/* True in a forked child: the server's threads are not here, the caller may only leave. */
+bool fork_is_child(void);
+
+/* ---- embed.c or cmd/module: owns or adopts the interpreter */
+int snake_own_interpreter(char *err, size_t err_cap);
+/* With the GIL: creates the module and starts the bridge. -1 with an exception set. */
+int snake_adopt(void);
+
+#endif

@@ -1,0 +1,122 @@
+//go:build !pyext
+
+/* The linked executable owns its interpreter. The only file that needs more
+ * than the stable ABI: PyConfig. */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "caddysnake.h"
+
+int snake_adopt(void);
+int snake_own_interpreter(char *err, size_t err_cap);
+
+typedef struct start {
+    sem_t done;
+    int rc;
+    char *err;
+    size_t err_cap;
+} start;
+
+/* sys.executable must be a python that belongs to this library: multiprocessing starts it, and
+ * prefix and site-packages follow from it. Python's own search would take the first python3 on
+ * PATH. The library is in <prefix>/lib or, on Debian, <prefix>/lib/<triplet>. */
+static int find_executable(char *path, size_t cap) {
+    Dl_info info;
+    char dir[PATH_MAX];
+    if (!dladdr((void *)(uintptr_t)Py_InitializeFromConfig, &info) ||
+        !realpath(info.dli_fname, dir))
+        return -1;
+    for (int up = 0; up < 3; up++) {
+        char *slash = strrchr(dir, '/');
+        if (!slash)
+            return -1;
+        *slash = '\0';
+        int n = snprintf(path, cap, "%s/bin/python%d.%d", dir, PY_MAJOR_VERSION, PY_MINOR_VERSION);
+        if (n > 0 && (size_t)n < cap && !access(path, X_OK))
+            return 0;
+    }
+    return -1;
+}
+
+static int failed(start *s, PyStatus status) {
+    if (!PyStatus_Exception(status))
+        return 0;
+    snprintf(s->err, s->err_cap, "%s: %s", status.func ? status.func : "Python",
+             status.err_msg ? status.err_msg : "could not start");
+    return 1;
+}
+
+static int initialize(start *s) {
+    char executable[PATH_MAX];
+    PyConfig config;
+    PyConfig_InitPythonConfig(&config);
+    config.install_signal_handlers = 0; /* signals are Caddy's */
+    config.parse_argv = 0;
+    int rc = -1;
+    if (find_executable(executable, sizeof executable) == 0 &&
+        failed(s, PyConfig_SetBytesString(&config, &config.executable, executable)))
+        goto out;
+    if (!failed(s, Py_InitializeFromConfig(&config)))
+        rc = 0;
+out:
+    PyConfig_Clear(&config);
+    return rc;
+}
+
+static void error_text(start *s) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *text = value ? PyObject_Str(value) : NULL;
+    const char *utf8 = text ? PyUnicode_AsUTF8(text) : NULL;
+    snprintf(s->err, s->err_cap, "starting the Python bridge: %s: %s",
+             type ? ((PyTypeObject *)type)->tp_name : "error", utf8 ? utf8 : "?");
+    PyErr_Restore(type, value, traceback);
+    PyErr_Print();
+    Py_XDECREF(text);
+}
+
+/* Python's main thread: no app code ever runs on it. */
+static void *main_thread(void *arg) {
+    start *s = arg;
+    s->rc = initialize(s);
+    if (s->rc == 0) {
+        s->rc = snake_adopt();
+        if (s->rc < 0)
+            error_text(s);
+        PyEval_SaveThread();
+    }
+    sem_post(&s->done); /* s is gone from here on */
+    for (;;)
+        pause();
+    return NULL;
+}
+
+int snake_own_interpreter(char *err, size_t err_cap) {
+    start s = {.rc = -1, .err = err, .err_cap = err_cap};
+    pthread_t thread;
+    pthread_attr_t attributes;
+    if (sem_init(&s.done, 0, 0) || pthread_attr_init(&attributes)) {
+        snprintf(err, err_cap, "not enough memory");
+        return -1;
+    }
+    pthread_attr_setstacksize(&attributes, 8 << 20);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&thread, &attributes, main_thread, &s)) {
+        snprintf(err, err_cap, "cannot create a thread");
+    } else {
+        pthread_setname_np(thread, "python-main");
+        while (sem_wait(&s.done))
+            ;
+    }
+    pthread_attr_destroy(&attributes);
+    sem_destroy(&s.done);
+    return s.rc;
+}

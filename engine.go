@@ -1,0 +1,143 @@
+package caddysnake
+
+// The python app of Caddy's config: what concerns the process, not one app.
+
+import (
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(Engine{})
+	httpcaddyfile.RegisterGlobalOption("python", parseGlobalOption)
+}
+
+// Engine is the `python` app: settings of the interpreter that all Python
+// applications of the process share. It is there without being configured.
+type Engine struct {
+	// SpareCore leaves one core to Python, by setting GOMAXPROCS to the number
+	// of cores minus one while Python apps are configured. It has no effect on a
+	// machine with one core, when the GOMAXPROCS environment variable is set, or
+	// when a container limits the cores. Default: true.
+	SpareCore *bool `json:"spare_core,omitempty"`
+
+	held bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (Engine) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "python", New: func() caddy.Module { return new(Engine) }}
+}
+
+// Provision does nothing: handlers that need Python call start.
+func (e *Engine) Provision(caddy.Context) error { return nil }
+
+// Start implements caddy.App.
+func (*Engine) Start() error { return nil }
+
+// Stop implements caddy.App.
+func (*Engine) Stop() error { return nil }
+
+// start starts Python and applies the settings; handlers call it when they are
+// provisioned.
+func (e *Engine) start(logger *zap.Logger) error {
+	if err := startPython(); err != nil {
+		return err
+	}
+	if !e.held && (e.SpareCore == nil || *e.SpareCore) {
+		e.held = true
+		spareCores.hold(logger)
+	}
+	return nil
+}
+
+// Cleanup gives the core back.
+func (e *Engine) Cleanup() error {
+	if e.held {
+		spareCores.release()
+	}
+	return nil
+}
+
+// spareCores counts the configs that want a core left to Python.
+var spareCores coreCounter
+
+type coreCounter struct {
+	mu      sync.Mutex
+	holders int
+	lowered bool
+}
+
+func (c *coreCounter) hold(logger *zap.Logger) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holders++
+	cores := runtime.NumCPU()
+	if c.lowered || os.Getenv("GOMAXPROCS") != "" || cores < 2 || runtime.GOMAXPROCS(0) != cores {
+		return // done already, or decided by someone else
+	}
+	runtime.GOMAXPROCS(cores - 1)
+	c.lowered = true
+	logger.Info("leaving one core to Python", zap.Int("gomaxprocs", cores-1))
+}
+
+func (c *coreCounter) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holders--
+	if c.holders == 0 && c.lowered {
+		runtime.GOMAXPROCS(runtime.NumCPU())
+		c.lowered = false
+	}
+}
+
+// parseGlobalOption parses
+//
+//	python {
+//	    spare_core on|off
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
+	engine := new(Engine)
+	d.Next() // "python"
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "spare_core":
+			on, err := parseOnOff(d)
+			if err != nil {
+				return nil, err
+			}
+			engine.SpareCore = &on
+		default:
+			return nil, d.Errf("unknown option '%s' of python; there is: spare_core", d.Val())
+		}
+	}
+	return httpcaddyfile.App{Name: "python", Value: caddyconfig.JSON(engine, nil)}, nil
+}
+
+func parseOnOff(d *caddyfile.Dispenser) (bool, error) {
+	name, value := d.Val(), ""
+	if !d.AllArgs(&value) {
+		return false, d.ArgErr()
+	}
+	if value != "on" && value != "off" {
+		return false, d.Errf("%s must be on or off, not '%s'", name, value)
+	}
+	return value == "on", nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*Engine)(nil)
+	_ caddy.Provisioner  = (*Engine)(nil)
+	_ caddy.CleanerUpper = (*Engine)(nil)
+)

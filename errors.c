@@ -1,0 +1,28 @@
+/* Exceptions that leave an app: handed to the bridge, which logs them. */
+#include "core.h"
+
+void report_exception(core *st, uint32_t app, const char *kind, PyObject *request) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!type)
+        return;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback && value)
+        PyException_SetTraceback(value, traceback);
+
+    PyObject *logged = NULL;
+    if (st->hooks[HOOK_ERROR])
+        logged = PyObject_CallFunction(st->hooks[HOOK_ERROR], "IOsO", app, value ? value : type,
+                                       kind, request ? request : Py_None);
+    if (!logged)
+        PyErr_Print(); /* the log itself failed: stderr is better than silence */
+    Py_XDECREF(logged);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+PyObject *disconnected_error(void) {
+    PyErr_SetString(PyExc_BrokenPipeError, "the client disconnected");
+    return NULL;
+}

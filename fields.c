@@ -1,0 +1,286 @@
+/* Status and headers of a response: checked against RFC 9110 and packed for Go.
+ * What is wrong becomes an exception in the app, where its author can see it. */
+#include "core.h"
+#include <string.h>
+#include <strings.h>
+
+/* tchar of RFC 9110 section 5.6.2 */
+static const bool token[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
+    ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1,  ['~'] = 1,
+    ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
+typedef struct text {
+    const char *p;
+    Py_ssize_t n;
+    PyObject *owner; /* of a converted copy, or NULL */
+} text;
+
+static int check_name(text name) {
+    bool ok = name.n > 0;
+    for (Py_ssize_t i = 0; ok && i < name.n; i++)
+        ok = token[(unsigned char)name.p[i]];
+    if (!ok)
+        PyErr_Format(PyExc_ValueError, "invalid response header name: '%.80s'",
+                     name.n ? name.p : "");
+    return ok ? 0 : -1;
+}
+
+static int check_value(text name, text value) {
+    for (Py_ssize_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if (c == '\r' || c == '\n' || c == '\0') {
+            PyErr_Format(PyExc_ValueError,
+                         "response header '%.80s': the value contains CR, LF or NUL", name.p);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static bool name_is(text name, const char *lower) {
+    return (size_t)name.n == strlen(lower) && !strncasecmp(name.p, lower, (size_t)name.n);
+}
+
+/* The connection is the server's (PEP 3333 "Other HTTP Features", RFC 9110 section 7.6.1). */
+static bool is_hop_by_hop(text name) {
+    switch (name.p[0] | 0x20) {
+    case 'c':
+        return name_is(name, "connection");
+    case 'k':
+        return name_is(name, "keep-alive");
+    case 'p':
+        return name_is(name, "proxy-connection");
+    case 't':
+        return name_is(name, "transfer-encoding") || name_is(name, "te");
+    case 'u':
+        return name_is(name, "upgrade");
+    default:
+        return false;
+    }
+}
+
+static int parse_length(text value, int64_t *length) {
+    int64_t n = 0;
+    bool ok = value.n > 0 && value.n < 19;
+    for (Py_ssize_t i = 0; ok && i < value.n; i++) {
+        ok = value.p[i] >= '0' && value.p[i] <= '9';
+        n = n * 10 + (value.p[i] - '0');
+    }
+    if (!ok || (*length >= 0 && *length != n)) {
+        PyErr_SetString(PyExc_ValueError, ok ? "the response has two different Content-Lengths"
+                                             : "the response's Content-Length is not a number");
+        return -1;
+    }
+    *length = n;
+    return 0;
+}
+
+static int put(snake_slot *slot, text name, text value) {
+    uint32_t lengths[2] = {(uint32_t)name.n, (uint32_t)value.n};
+    unsigned char *room = slot_out_room(slot, sizeof lengths + (size_t)name.n + (size_t)value.n);
+    if (!room)
+        return -1;
+    memcpy(room, lengths, sizeof lengths);
+    memcpy(room + sizeof lengths, name.p, (size_t)name.n);
+    memcpy(room + sizeof lengths + name.n, value.p, (size_t)value.n);
+    slot->out_header_count++;
+    return 0;
+}
+
+/* Checks one header and packs it, unless it is the server's business. */
+static int add(snake_slot *slot, response_head *head, text name, text value) {
+    if (check_name(name) < 0 || check_value(name, value) < 0)
+        return -1;
+    if (is_hop_by_hop(name))
+        return 0;
+    if (name_is(name, "content-length")) {
+        bool again = head->content_length >= 0;
+        if (parse_length(value, &head->content_length) < 0)
+            return -1;
+        if (again)
+            return 0;
+    }
+    return put(slot, name, value);
+}
+
+int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n) {
+    char digits[24];
+    int len = PyOS_snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
+    head->content_length = (int64_t)n;
+    return put(slot, (text){"Content-Length", 14, NULL}, (text){digits, len, NULL});
+}
+
+/* Two items of a header, borrowed. Accepts what unpacking would. */
+static int pair_items(PyObject *pair, PyObject **name, PyObject **value) {
+    if (PyTuple_Check(pair) && PyTuple_Size(pair) == 2) {
+        *name = PyTuple_GetItem(pair, 0);
+        *value = PyTuple_GetItem(pair, 1);
+        return 0;
+    }
+    if (PyList_Check(pair) && PyList_Size(pair) == 2) {
+        *name = PyList_GetItem(pair, 0);
+        *value = PyList_GetItem(pair, 1);
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "a response header must be a pair (name, value), not %R", pair);
+    return -1;
+}
+
+/* ---- WSGI: str that stands for latin-1 bytes */
+
+static int latin1_text(PyObject *object, const char *what, text *t) {
+    t->owner = NULL;
+    if (!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s must be a str, not %R", what, object);
+        return -1;
+    }
+    t->p = PyUnicode_AsUTF8AndSize(object, &t->n);
+    if (t->p && t->n == PyUnicode_GetLength(object))
+        return 0; /* ASCII, or latin-1 of the same length: there is none */
+    PyErr_Clear();
+    t->owner = PyUnicode_AsLatin1String(object);
+    char *data;
+    if (!t->owner || PyBytes_AsStringAndSize(t->owner, &data, &t->n) < 0)
+        return -1; /* UnicodeEncodeError says which character */
+    t->p = data;
+    return 0;
+}
+
+static int wsgi_status(PyObject *status, uint32_t *code) {
+    text t;
+    if (latin1_text(status, "the status", &t) < 0) {
+        Py_XDECREF(t.owner);
+        return -1;
+    }
+    bool ok = t.n >= 3 && (t.n == 3 || t.p[3] == ' ');
+    uint32_t n = 0;
+    for (int i = 0; ok && i < 3; i++) {
+        ok = t.p[i] >= '0' && t.p[i] <= '9';
+        n = n * 10 + (uint32_t)(t.p[i] - '0');
+    }
+    ok = ok && n >= 200 && check_value((text){"status", 6, NULL}, t) == 0;
+    Py_XDECREF(t.owner);
+    if (!ok) {
+        PyErr_Format(PyExc_ValueError,
+                     "the status must look like '200 OK' with a number from 200 to 999, not %R",
+                     status);
+        return -1;
+    }
+    *code = n;
+    return 0;
+}
+
+int head_from_wsgi(snake_slot *slot, response_head *head, PyObject *status, PyObject *headers) {
+    slot_out_reset(slot);
+    *head = (response_head){0, -1};
+    uint32_t code;
+    if (wsgi_status(status, &code) < 0)
+        return -1;
+    if (!PyList_Check(headers) && !PyTuple_Check(headers)) {
+        PyErr_Format(PyExc_TypeError, "the headers must be a list of pairs, not %R", headers);
+        return -1;
+    }
+    Py_ssize_t count = PySequence_Size(headers);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *pair = PySequence_GetItem(headers, i);
+        PyObject *name_object, *value_object;
+        text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
+        int rc = pair ? pair_items(pair, &name_object, &value_object) : -1;
+        if (!rc)
+            rc = latin1_text(name_object, "a header name", &name);
+        if (!rc)
+            rc = latin1_text(value_object, "a header value", &value);
+        if (!rc)
+            rc = add(slot, head, name, value);
+        Py_XDECREF(name.owner);
+        Py_XDECREF(value.owner);
+        Py_XDECREF(pair);
+        if (rc < 0)
+            return -1;
+    }
+    head->status = slot->out_status = code;
+    return 0;
+}
+
+/* ---- ASGI: bytes */
+
+static int bytes_text(PyObject *object, const char *what, text *t) {
+    char *data;
+    if (PyBytes_Check(object)) {
+        t->owner = Py_NewRef(object);
+    } else if (PyByteArray_Check(object) || PyMemoryView_Check(object)) {
+        t->owner = PyBytes_FromObject(object);
+    } else {
+        PyErr_Format(PyExc_TypeError, "%s must be bytes, not %R", what, object);
+        t->owner = NULL;
+    }
+    if (!t->owner || PyBytes_AsStringAndSize(t->owner, &data, &t->n) < 0)
+        return -1;
+    t->p = data;
+    return 0;
+}
+
+static int asgi_status(PyObject *status, uint32_t *code) {
+    if (!status) {
+        PyErr_SetString(PyExc_ValueError, "http.response.start needs 'status'");
+        return -1;
+    }
+    if (!PyLong_Check(status) || PyBool_Check(status)) {
+        PyErr_Format(PyExc_TypeError, "'status' must be an int, not %R", status);
+        return -1;
+    }
+    int overflow;
+    long n = PyLong_AsLongAndOverflow(status, &overflow);
+    if (overflow || n < 200 || n > 999) {
+        PyErr_Format(PyExc_ValueError, "'status' must be from 200 to 999, not %R", status);
+        return -1;
+    }
+    *code = (uint32_t)n;
+    return 0;
+}
+
+static int asgi_header(snake_slot *slot, response_head *head, PyObject *pair) {
+    PyObject *converted = NULL, *name_object, *value_object;
+    text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
+    if (!PyTuple_Check(pair) && !PyList_Check(pair))
+        pair = converted = PySequence_Tuple(pair);
+    int rc = pair ? pair_items(pair, &name_object, &value_object) : -1;
+    if (!rc)
+        rc = bytes_text(name_object, "a header name", &name);
+    if (!rc)
+        rc = bytes_text(value_object, "a header value", &value);
+    if (!rc)
+        rc = add(slot, head, name, value);
+    Py_XDECREF(name.owner);
+    Py_XDECREF(value.owner);
+    Py_XDECREF(converted);
+    return rc;
+}
+
+int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message) {
+    slot_out_reset(slot);
+    *head = (response_head){0, -1};
+    PyObject *status = PyDict_GetItemWithError(message, st->s_status);
+    uint32_t code;
+    if (PyErr_Occurred() || asgi_status(status, &code) < 0)
+        return -1;
+    PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
+    if (!headers && PyErr_Occurred())
+        return -1;
+    PyObject *iterator = headers ? PyObject_GetIter(headers) : NULL;
+    if (headers && !iterator)
+        return -1;
+    for (PyObject *pair; iterator && (pair = PyIter_Next(iterator));) {
+        int rc = asgi_header(slot, head, pair);
+        Py_DECREF(pair);
+        if (rc < 0)
+            break;
+    }
+    Py_XDECREF(iterator);
+    if (PyErr_Occurred())
+        return -1;
+    head->status = slot->out_status = code;
+    return 0;
+}

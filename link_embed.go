@@ -1,0 +1,11 @@
+//go:build !pyext
+
+package caddysnake
+
+// The linked executable: libpython comes with it. The build without this file
+// is the Python extension module of cmd/module.
+
+/*
+#cgo pkg-config: python3-embed
+*/
+import "C"

@@ -1,0 +1,11 @@
+//go:build pyext
+
+package caddysnake
+
+// The extension module: the process that loads it has Python's symbols.
+
+/*
+#cgo pkg-config: caddysnake-python
+#cgo LDFLAGS: -Wl,--unresolved-symbols=ignore-all
+*/
+import "C"

@@ -1,0 +1,95 @@
+package caddysnake
+
+// The records that Python leaves for Caddy's log.
+
+/*
+#include "caddysnake.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// loggerName is the name under which apps log, and their handler too.
+const loggerName = "http.handlers.python"
+
+// voices maps the id of a loaded generation to its *voice.
+var voices sync.Map
+
+// voice is how an app appears in the log. The logger is that of the newest
+// config which uses the app.
+type voice struct {
+	app    string
+	logger atomic.Pointer[zap.Logger]
+}
+
+func addVoice(id uint32, app string, logger *zap.Logger) *voice {
+	v := &voice{app: app}
+	v.logger.Store(logger)
+	voices.Store(id, v)
+	return v
+}
+
+func removeVoice(id uint32) { voices.Delete(id) }
+
+// writeLogs writes a list of records, newest first, in the order in which they
+// were made.
+func writeLogs(list unsafe.Pointer) {
+	var oldest *C.snake_log
+	for record := (*C.snake_log)(list); record != nil; {
+		next := record.next
+		record.next = oldest
+		oldest, record = record, next
+	}
+	for record := oldest; record != nil; {
+		next := record.next
+		writeLog(record)
+		C.snake_log_free(record)
+		record = next
+	}
+}
+
+func writeLog(record *C.snake_log) {
+	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(record), unsafe.Sizeof(*record))),
+		int(record.source_len)+int(record.message_len))
+	source := string(data[:record.source_len])
+	message := string(data[record.source_len:])
+
+	logger, fields := caddy.Log().Named(loggerName), make([]zap.Field, 0, 2)
+	if v, ok := voices.Load(uint32(record.app)); ok {
+		v := v.(*voice)
+		logger = v.logger.Load()
+		fields = append(fields, zap.String("app", v.app))
+	}
+	switch source {
+	case "stdout", "stderr":
+		fields = append(fields, zap.String("stream", source))
+	default:
+		fields = append(fields, zap.String("python_logger", source))
+	}
+	if entry := logger.Check(zapLevel(int(record.level)), message); entry != nil {
+		entry.Write(fields...)
+	}
+}
+
+// zapLevel maps a level of Python's logging. CRITICAL is an error here: zap's
+// higher levels end the process.
+func zapLevel(python int) zapcore.Level {
+	switch {
+	case python >= 40:
+		return zap.ErrorLevel
+	case python >= 30:
+		return zap.WarnLevel
+	case python >= 20:
+		return zap.InfoLevel
+	default:
+		return zap.DebugLevel
+	}
+}

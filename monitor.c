@@ -1,0 +1,51 @@
+/* A thread without a Python state that looks after what must not wait for the
+ * GIL: a hot WSGI thread that is stuck, and finished answers whose announcement
+ * was put off. It sleeps while there is neither. */
+#include "core.h"
+#include <pthread.h>
+#include <unistd.h>
+
+enum { TICK_US = 500, QUIET_TICKS = 40 };
+
+static uint32_t asleep; /* [atomic] futex */
+
+void monitor_wake(void) {
+    if (__atomic_load_n(&asleep, __ATOMIC_SEQ_CST) &&
+        __atomic_exchange_n(&asleep, 0, __ATOMIC_SEQ_CST))
+        futex_wake(&asleep, 1);
+}
+
+static void *watch(void *unused) {
+    (void)unused;
+    int quiet = 0;
+    for (;;) {
+        uint64_t now = now_us();
+        ring_if_overdue(now);
+        bool busy = pool_watch(now) || ring_is_deferred();
+        quiet = busy ? 0 : quiet + 1;
+        if (quiet <= QUIET_TICKS) {
+            usleep(TICK_US);
+            continue;
+        }
+        __atomic_store_n(&asleep, 1, __ATOMIC_SEQ_CST);
+        if (!pool_watch(now_us()) && !ring_is_deferred())
+            futex_wait(&asleep, 1, 0);
+        __atomic_store_n(&asleep, 0, __ATOMIC_SEQ_CST);
+        quiet = 0;
+    }
+    return NULL;
+}
+
+int monitor_start(void) {
+    pthread_t thread;
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes))
+        return -1;
+    int rc = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (!rc)
+        rc = pthread_create(&thread, &attributes, watch, NULL);
+    pthread_attr_destroy(&attributes);
+    if (!rc)
+        pthread_setname_np(thread, "snake-monitor");
+    return rc ? -1 : 0;
+}

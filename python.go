@@ -1,0 +1,185 @@
+package caddysnake
+
+// The interpreter: started once, asked to load and unload apps.
+
+/*
+#cgo CFLAGS: -O2 -std=gnu11 -Wall -Wextra
+#cgo LDFLAGS: -lpthread -ldl
+#include <stdlib.h>
+#include "caddysnake.h"
+#cgo noescape snake_push
+#cgo nocallback snake_push
+*/
+import "C"
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/signal"
+	"path"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+//go:embed caddysnake_py/*.py
+var bridgeFiles embed.FS
+
+// leaveTimeout limits Python's atexit functions when the process ends.
+const leaveTimeout = 5 * time.Second
+
+// startPython starts the interpreter, once per process.
+var startPython = sync.OnceValue(func() error {
+	// Python writes to sockets on threads that Go does not know; there, SIGPIPE
+	// would end the process.
+	signal.Ignore(syscall.SIGPIPE)
+
+	sources, err := bridgeSources()
+	if err != nil {
+		return err
+	}
+	names := (*[1 << 16]*C.char)(C.calloc(C.size_t(len(knownHeaders)), C.size_t(unsafe.Sizeof((*C.char)(nil)))))
+	for i, name := range knownHeaders {
+		names[i] = C.CString(name) // for the life of the process, like the next one
+	}
+	options := C.snake_options{
+		header_names: (**C.char)(unsafe.Pointer(names)),
+		header_count: C.uint32_t(len(knownHeaders)),
+		sources:      (*C.char)(C.CBytes(sources)),
+		sources_len:  C.size_t(len(sources)),
+	}
+	text := (*C.char)(C.calloc(1, 1024))
+	defer C.free(unsafe.Pointer(text))
+	if C.snake_start(&options, text, 1024) != 0 {
+		return fmt.Errorf("starting Python: %s", C.GoString(text))
+	}
+
+	ring := C.snake_ring_get()
+	if err := readRing((*unsafe.Pointer)(unsafe.Pointer(ring.done)), (*uint32)(unsafe.Pointer(ring.done_rung)),
+		uintptr(ring.done_fd), dispatch); err != nil {
+		return err
+	}
+	if err := readRing((*unsafe.Pointer)(unsafe.Pointer(ring.logs)), (*uint32)(unsafe.Pointer(ring.logs_rung)),
+		uintptr(ring.logs_fd), writeLogs); err != nil {
+		return err
+	}
+	caddy.OnExit(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+		defer cancel()
+		_, _ = ask(ctx, command{Op: "leave"})
+	})
+	return nil
+})
+
+// bridgeSources packs the bridge package: name NUL source NUL …
+func bridgeSources() ([]byte, error) {
+	entries, err := bridgeFiles.ReadDir("caddysnake_py")
+	if err != nil {
+		return nil, err
+	}
+	var packed bytes.Buffer
+	for _, entry := range entries {
+		source, err := bridgeFiles.ReadFile(path.Join("caddysnake_py", entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		packed.WriteString(strings.TrimSuffix(entry.Name(), ".py"))
+		packed.WriteByte(0)
+		packed.Write(source)
+		packed.WriteByte(0)
+	}
+	return packed.Bytes(), nil
+}
+
+// pythonVersion returns the running interpreter's version, such as "3.13.0".
+func pythonVersion() string {
+	version, _, _ := strings.Cut(C.GoString(C.snake_python_version()), " ")
+	return version
+}
+
+// command is a question for caddysnake_py/bridge.py.
+type command struct {
+	Op    string       `json:"op"`
+	Load  *loadRequest `json:"load,omitempty"`
+	ID    uint32       `json:"id,omitempty"`
+	Drain float64      `json:"drain"` // seconds
+}
+
+type loadRequest struct {
+	ID         uint32            `json:"id"`
+	App        string            `json:"app"`
+	Interface  string            `json:"interface"`
+	WorkingDir string            `json:"working_dir"`
+	Venv       string            `json:"venv"`
+	Env        map[string]string `json:"env"`
+	EnvFiles   []string          `json:"env_files"`
+	Threads    int               `json:"threads"`
+	Lifespan   string            `json:"lifespan"`
+	Loop       string            `json:"loop"`
+}
+
+// answer is what the bridge says.
+type answer struct {
+	Error     string  `json:"error"`
+	Handle    uintptr `json:"handle"`
+	Interface string  `json:"interface"`
+	Idle      bool    `json:"idle"`
+}
+
+var errBridgeLost = errors.New("the Python bridge did not answer")
+
+// ask sends a command and waits for its answer or for ctx. A late answer goes
+// to late, if the command has one.
+func ask(ctx context.Context, cmd command, late ...func(answer)) (answer, error) {
+	question, err := json.Marshal(cmd)
+	if err != nil {
+		return answer{}, err
+	}
+	s, err := slots.get(nil, 2)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := s.setIn(append(s.in()[:0], question...)); err != nil {
+		s.release()
+		s.release()
+		return answer{}, err
+	}
+	C.snake_push(nil, s.c)
+	select {
+	case <-s.piece:
+		return s.takeAnswer()
+	case <-ctx.Done():
+		go func() {
+			<-s.piece
+			if a, err := s.takeAnswer(); err == nil {
+				for _, f := range late {
+					f(a)
+				}
+			}
+		}()
+		return answer{}, context.Cause(ctx)
+	}
+}
+
+func (s *slot) takeAnswer() (answer, error) {
+	defer s.release()
+	if s.c.out_flags&C.SNAKE_OUT_FAIL != 0 {
+		return answer{}, errBridgeLost
+	}
+	var a answer
+	if err := json.Unmarshal(s.out(), &a); err != nil {
+		return answer{}, fmt.Errorf("%w: %w", errBridgeLost, err)
+	}
+	if a.Error != "" {
+		return answer{}, errors.New(a.Error)
+	}
+	return a, nil
+}

@@ -1,0 +1,185 @@
+package caddysnake
+
+// From the pieces that the app sends to the http.ResponseWriter.
+
+/*
+#include "caddysnake.h"
+*/
+import "C"
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+var (
+	errAppFailed = errors.New("python application failed")
+	errTooLarge  = errors.New("request body too large")
+)
+
+// exchange is one request being answered.
+type exchange struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	slot *slot
+	body *bodyStream // nil unless the body is streamed
+}
+
+// run writes the app's response. It returns when the response is complete or
+// the client is gone; the app may still be running in the latter case.
+func (x *exchange) run() error {
+	gone := x.r.Context().Done()
+	for {
+		select {
+		case <-x.slot.piece:
+			done, err := x.write()
+			if done {
+				return err
+			}
+		case <-gone:
+			if x.r.ProtoMajor > 1 {
+				x.leave()
+				return nil
+			}
+			// HTTP/1: perhaps the client only closed its sending side. If not, a
+			// write will fail soon enough.
+			C.snake_gone(x.slot.c, 2)
+			gone = nil
+		}
+	}
+}
+
+func (x *exchange) leave() {
+	x.stopBody()
+	x.slot.abandon()
+}
+
+func (x *exchange) stopBody() {
+	if x.body != nil {
+		close(x.body.stop)
+	}
+}
+
+// write hands one piece to the client. done tells that it was the last.
+func (x *exchange) write() (done bool, err error) {
+	c := x.slot.c
+	flags := c.out_flags
+	if flags&C.SNAKE_OUT_FAIL != 0 {
+		return true, x.fail()
+	}
+	out := x.slot.out()
+	if flags&C.SNAKE_OUT_HEAD != 0 {
+		x.writeHead(out[:c.out_head_len])
+	}
+	if data := out[c.out_head_len:]; len(data) > 0 {
+		if _, err := x.w.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+			return true, x.lost(flags)
+		}
+	}
+	if flags&C.SNAKE_OUT_END != 0 {
+		x.stopBody()
+		x.slot.release()
+		return true, nil
+	}
+	if err := http.NewResponseController(x.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return true, x.lost(flags)
+	}
+	if flags&C.SNAKE_OUT_ABORT != 0 {
+		x.stopBody()
+		x.slot.release()
+		panic(http.ErrAbortHandler) // net/http breaks the connection, or resets the stream
+	}
+	C.snake_ack(c)
+	return false, nil
+}
+
+// lost ends the exchange after a failed write.
+func (x *exchange) lost(flags C.uint32_t) error {
+	if flags&(C.SNAKE_OUT_END|C.SNAKE_OUT_ABORT) != 0 {
+		x.stopBody()
+		x.slot.release() // Python is done with it
+	} else {
+		x.leave()
+	}
+	return nil
+}
+
+// fail gives the request to Caddy's error routes; the app's log has the reason.
+func (x *exchange) fail() error {
+	x.stopBody()
+	defer x.slot.release()
+	if x.body != nil && x.body.tooLarge.Load() {
+		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errTooLarge)
+	}
+	return caddyhttp.Error(http.StatusInternalServerError, errAppFailed)
+}
+
+// writeHead sets the app's headers and writes its status. A name that the app
+// uses replaces what was set before, such as Server.
+func (x *exchange) writeHead(packed []byte) {
+	header := x.w.Header()
+	n := int(x.slot.c.out_header_count)
+	text := string(packed) // the only copy: names and values are parts of it
+	values := make([]string, n)
+	hasType := false
+	names := make([]string, 0, 16)
+	for i := 0; i < n; i++ {
+		nameLen := int(binary.LittleEndian.Uint32(packed))
+		valueLen := int(binary.LittleEndian.Uint32(packed[4:]))
+		packed = packed[8+nameLen+valueLen:]
+		name := canonicalName(text[8 : 8+nameLen])
+		values[i] = text[8+nameLen : 8+nameLen+valueLen]
+		text = text[8+nameLen+valueLen:]
+		if len(header[name]) > 0 && contains(names, name) {
+			header[name] = append(header[name], values[i])
+		} else {
+			header[name] = values[i : i+1 : i+1]
+		}
+		names = append(names, name)
+		hasType = hasType || name == "Content-Type"
+	}
+	if !hasType {
+		header["Content-Type"] = nil // no guesses in the app's name
+	}
+	if x.body != nil && x.body.begun.Load() && !x.body.finished.Load() && x.r.ProtoMajor == 1 {
+		// What the client still sends must not be taken for the next request.
+		header.Set("Connection", "close")
+	}
+	x.w.WriteHeader(int(x.slot.c.out_status))
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// canonicalNames spares most responses an allocation per header.
+var canonicalNames = func() map[string]string {
+	names := map[string]string{}
+	for _, name := range append([]string{
+		"Server", "Date", "Location", "Set-Cookie", "Vary", "Etag", "Last-Modified", "Expires",
+		"X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Allow", "Content-Encoding",
+		"Content-Language", "Content-Disposition", "Cross-Origin-Opener-Policy", "Accept-Ranges",
+		"Access-Control-Allow-Origin", "Strict-Transport-Security", "Content-Security-Policy", "Link",
+	}, knownHeaders...) {
+		names[name] = name
+		names[strings.ToLower(name)] = name
+	}
+	return names
+}()
+
+func canonicalName(name string) string {
+	if known, ok := canonicalNames[name]; ok {
+		return known
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
+}

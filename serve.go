@@ -1,0 +1,67 @@
+package caddysnake
+
+// One request, from Caddy to Python.
+
+/*
+#include "caddysnake.h"
+*/
+import "C"
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// serve hands r to the app and writes its response to w.
+func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
+	gen, err := a.acquire()
+	if err != nil {
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	s, err := slots.get(gen, 1)
+	if err != nil {
+		gen.release()
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	x := exchange{w: w, r: r, slot: s}
+	if err := x.prepare(gen.isWSGI); err != nil {
+		s.release()
+		return err
+	}
+	s.refs.Add(1) // Python's
+	if x.body != nil {
+		s.refs.Add(1)
+		go x.body.run()
+	}
+	C.snake_push(gen.handle, s.c)
+	return x.run()
+}
+
+// prepare packs the request into the slot.
+func (x *exchange) prepare(forWSGI bool) error {
+	r, c := x.r, x.slot.c
+	b, headers := pack(x.slot.in()[:0], r, forWSGI)
+	c.header_count = C.uint32_t(headers)
+	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
+	c.content_length = C.int64_t(r.ContentLength)
+	switch {
+	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
+	case isInline(r):
+		c.body_kind = C.SNAKE_BODY_INLINE
+		c.body_offset, c.body_len = C.uint32_t(len(b)), C.uint32_t(r.ContentLength)
+		var err error
+		if b, err = appendInline(b, r); err != nil {
+			return err
+		}
+	default:
+		c.body_kind = C.SNAKE_BODY_STREAM
+		x.body = &bodyStream{
+			slot: x.slot, body: r.Body, rc: http.NewResponseController(x.w), stop: make(chan struct{}),
+		}
+	}
+	if err := x.slot.setIn(b); err != nil {
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+/* The life of one request slot: its buffers, and who may touch them when.
+ *
+ * out belongs to C (OUT_FREE) or to Go (OUT_BUSY, from slot_out_send to
+ * snake_ack). When C wants to be told that it is free again it turns OUT_BUSY
+ * into OUT_BUSY_WANTED; Go's snake_ack then wakes the WSGI thread or posts to
+ * the ASGI loop.
+ *
+ * to_py is 0 while the slot is not in an app's queue. TO_PY_CLOSED forbids
+ * further posts; a slot that is closed while it is queued is released by the
+ * loop when it comes by. */
+#include "core.h"
+#include <limits.h>
+#include <stdlib.h>
+
+enum { IN_FIRST = 8 << 10, OUT_FIRST = 4 << 10, KEEP_AT_MOST = 256 << 10 }; /* as keepBuffer in slot.go */
+
+snake_slot *snake_slot_new(uint32_t id) {
+    snake_slot *slot = calloc(1, sizeof *slot);
+    if (!slot)
+        return NULL;
+    slot->id = id;
+    slot->in = malloc(IN_FIRST);
+    slot->out = malloc(OUT_FIRST);
+    if (!slot->in || !slot->out) {
+        free(slot->in);
+        free(slot->out);
+        free(slot);
+        return NULL;
+    }
+    slot->in_cap = IN_FIRST;
+    slot->out_cap = OUT_FIRST;
+    return slot;
+}
+
+static int reserve(unsigned char **buffer, uint32_t *cap, uint32_t wanted) {
+    if (*cap >= wanted)
+        return 0;
+    unsigned char *bigger = malloc(wanted);
+    if (!bigger)
+        return -1;
+    free(*buffer);
+    *buffer = bigger;
+    *cap = wanted;
+    return 0;
+}
+
+int snake_slot_reserve_in(snake_slot *slot, uint32_t cap) {
+    return reserve(&slot->in, &slot->in_cap, cap);
+}
+
+int snake_slot_reserve_chunk(snake_slot *slot, uint32_t cap) {
+    return reserve(&slot->chunk, &slot->chunk_cap, cap);
+}
+
+static void shrink(unsigned char **buffer, uint32_t *cap, uint32_t to) {
+    if (*cap <= KEEP_AT_MOST)
+        return;
+    unsigned char *smaller = malloc(to);
+    if (!smaller)
+        return; /* the large one serves as well */
+    free(*buffer);
+    *buffer = smaller;
+    *cap = to;
+}
+
+void snake_slot_trim(snake_slot *slot) {
+    shrink(&slot->in, &slot->in_cap, IN_FIRST);
+    shrink(&slot->out, &slot->out_cap, OUT_FIRST);
+    /* A stream's chunk buffer is the largest of all and rarely needed. */
+    free(slot->chunk);
+    slot->chunk = NULL;
+    slot->chunk_cap = 0;
+}
+
+void slot_out_reset(snake_slot *slot) {
+    slot->out_len = slot->out_head_len = slot->out_header_count = 0;
+    slot->out_status = slot->out_flags = 0;
+}
+
+unsigned char *slot_out_room(snake_slot *slot, size_t n) {
+    size_t needed = slot->out_len + n;
+    if (needed > slot->out_cap) {
+        size_t cap = (size_t)slot->out_cap * 2;
+        while (cap < needed)
+            cap *= 2;
+        unsigned char *bigger = cap > UINT32_MAX ? NULL : realloc(slot->out, cap);
+        if (!bigger) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        slot->out = bigger;
+        slot->out_cap = (uint32_t)cap;
+    }
+    unsigned char *room = slot->out + slot->out_len;
+    slot->out_len = (uint32_t)needed;
+    return room;
+}
+
+void slot_out_send(snake_slot *slot, uint32_t flags) {
+    slot->out_flags = flags;
+    __atomic_store_n(&slot->out_state, OUT_BUSY, __ATOMIC_RELEASE);
+    ring_list(slot, SNAKE_GO_RESPONSE);
+}
+
+bool slot_out_free_or_wanted(snake_slot *slot) {
+    uint32_t state = OUT_BUSY;
+    if (__atomic_compare_exchange_n(&slot->out_state, &state, OUT_BUSY_WANTED, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return false;
+    return state == OUT_FREE;
+}
+
+int slot_out_wait(snake_slot *slot) {
+    while (!slot_out_free_or_wanted(slot)) {
+        if (slot_gone(slot) == 1)
+            return -1;
+        Py_BEGIN_ALLOW_THREADS;
+        futex_wait(&slot->out_state, OUT_BUSY_WANTED, 0);
+        Py_END_ALLOW_THREADS;
+    }
+    return slot_gone(slot) == 1 ? -1 : 0;
+}
+
+void slot_close(snake_slot *slot, uint32_t flags) {
+    slot->out_flags = flags;
+    uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    ring_list(slot, queued ? SNAKE_GO_RESPONSE : SNAKE_GO_RESPONSE | SNAKE_GO_RELEASED);
+}
+
+void slot_release(snake_slot *slot) {
+    uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    if (!queued)
+        ring_list(slot, SNAKE_GO_RELEASED);
+}
+
+/* Tells whoever runs the request: a parked WSGI thread or the app's loop. */
+static void notify(snake_slot *slot, uint32_t event, uint32_t *word) {
+    if (slot->app && slot->app->kind == APP_ASGI)
+        asgi_post(slot, event);
+    else
+        futex_wake(word, INT_MAX);
+}
+
+void snake_ack(snake_slot *slot) {
+    if (__atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL) == OUT_BUSY_WANTED)
+        notify(slot, TO_PY_WRITABLE, &slot->out_state);
+}
+
+void snake_body_ready(snake_slot *slot) {
+    __atomic_store_n(&slot->body_state, SNAKE_CHUNK_READY, __ATOMIC_RELEASE);
+    notify(slot, TO_PY_BODY, &slot->body_state);
+}
+
+void snake_gone(snake_slot *slot, uint32_t how) {
+    __atomic_store_n(&slot->gone, how, __ATOMIC_RELEASE);
+    if (slot->app && slot->app->kind == APP_ASGI) {
+        asgi_post(slot, TO_PY_GONE);
+    } else if (how == 1) { /* a WSGI app that waits for either direction must stop waiting */
+        __atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL);
+        futex_wake(&slot->out_state, INT_MAX);
+        __atomic_store_n(&slot->body_state, SNAKE_CHUNK_LOST, __ATOMIC_RELEASE);
+        futex_wake(&slot->body_state, INT_MAX);
+    }
+}
+
+void snake_push(snake_app *app, snake_slot *slot) {
+    slot->app = app;
+    slot->owner = NULL;
+    slot->done_next = NULL;
+    slot->to_go = 0;
+    slot->gone = 0;
+    slot->out_state = OUT_FREE;
+    slot->body_state = SNAKE_CHUNK_NONE;
+    slot->chunk_end = SNAKE_MORE;
+    slot_out_reset(slot);
+    if (!app) {
+        slot->to_py = 0;
+        command_push(slot);
+        return;
+    }
+    __atomic_fetch_add(&app->inflight, 1, __ATOMIC_RELAXED);
+    if (app->kind == APP_ASGI) {
+        slot->to_py = TO_PY_NEW;
+        asgi_push(slot);
+    } else {
+        slot->to_py = 0;
+        pool_push(slot);
+    }
+}

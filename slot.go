@@ -1,0 +1,191 @@
+package caddysnake
+
+// Slots: the Go side of the request structs in C memory, and the goroutine that
+// takes from C's completion list what is to be told to whom.
+
+/*
+#include "caddysnake.h"
+#cgo noescape snake_gone
+#cgo nocallback snake_gone
+#cgo noescape snake_ack
+#cgo nocallback snake_ack
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// slot is one request on its way through Python. It is referenced by the
+// handler, by Python and by the goroutine that reads a streamed body, and goes
+// back to the pool when all three have let go.
+type slot struct {
+	c     *C.snake_slot
+	piece chan struct{} // capacity 1: out holds a piece of the response
+	want  chan struct{} // capacity 1: the app waits for a chunk of the body
+	refs  atomic.Int32
+	gen   *generation // whose request it is; nil for a command
+	next  *slot       // in the pool
+}
+
+// keepBuffer is the size up to which a pooled slot keeps its buffers.
+const keepBuffer = 256 << 10
+
+var errTooManySlots = errors.New("out of memory for requests")
+
+// slotPool owns all slots. They are never freed: C and Go name them by index
+// and address for as long as the process lives.
+type slotPool struct {
+	mu   sync.Mutex
+	free *slot
+	all  []*slot
+	view atomic.Pointer[[]*slot] // what the ring reader sees of all
+}
+
+var slots slotPool
+
+func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
+	p.mu.Lock()
+	s := p.free
+	if s != nil {
+		p.free = s.next
+	} else if s = p.grow(); s == nil {
+		p.mu.Unlock()
+		return nil, errTooManySlots
+	}
+	p.mu.Unlock()
+	s.gen = gen
+	s.refs.Store(refs)
+	return s, nil
+}
+
+// grow adds a slot; the caller holds the lock.
+func (p *slotPool) grow() *slot {
+	c := C.snake_slot_new(C.uint32_t(len(p.all)))
+	if c == nil {
+		return nil
+	}
+	s := &slot{c: c, piece: make(chan struct{}, 1), want: make(chan struct{}, 1)}
+	p.all = append(p.all, s)
+	view := p.all
+	p.view.Store(&view)
+	return s
+}
+
+// release drops one reference.
+func (s *slot) release() {
+	if s.refs.Add(-1) > 0 {
+		return
+	}
+	// A handler that left early may have left a message.
+	select {
+	case <-s.piece:
+	default:
+	}
+	select {
+	case <-s.want:
+	default:
+	}
+	if s.c.in_cap > keepBuffer || s.c.out_cap > keepBuffer || s.c.chunk != nil {
+		C.snake_slot_trim(s.c)
+	}
+	gen := s.gen
+	s.gen = nil
+	slots.mu.Lock()
+	s.next = slots.free
+	slots.free = s
+	slots.mu.Unlock()
+	if gen != nil {
+		gen.release()
+	}
+}
+
+// abandon tells Python that the client is gone and lets go of the slot.
+func (s *slot) abandon() {
+	C.snake_gone(s.c, 1)
+	s.release()
+}
+
+func (s *slot) in() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.in)), int(s.c.in_cap))
+}
+
+func (s *slot) out() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.out)), int(s.c.out_len))
+}
+
+// setIn stores b, which may have outgrown the C buffer it began in.
+func (s *slot) setIn(b []byte) error {
+	if len(b) > int(s.c.in_cap) {
+		if C.snake_slot_reserve_in(s.c, C.uint32_t(len(b))) != 0 {
+			return errTooManySlots
+		}
+		copy(s.in(), b)
+	}
+	s.c.in_len = C.uint32_t(len(b))
+	return nil
+}
+
+// readRing takes what C has listed until the process ends. It parks in the
+// netpoller: the eventfd is edge-triggered and never read.
+func readRing(head *unsafe.Pointer, rung *uint32, fd uintptr, take func(unsafe.Pointer)) error {
+	file := os.NewFile(fd, "caddysnake-ring")
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watching the completion list: %w", err)
+	}
+	go func() {
+		_ = conn.Read(func(uintptr) bool {
+			for {
+				// Before taking: what is listed later rings again.
+				atomic.StoreUint32(rung, 0)
+				list := atomic.SwapPointer(head, nil)
+				if list == nil {
+					return false
+				}
+				take(list)
+			}
+		})
+	}()
+	return nil
+}
+
+// dispatch hands a list of slots with news, newest first, to those who wait.
+func dispatch(list unsafe.Pointer) {
+	var oldest *C.snake_slot
+	for c := (*C.snake_slot)(list); c != nil; {
+		// The links are ours until to_go is taken.
+		next := c.done_next
+		c.done_next = oldest
+		oldest, c = c, next
+	}
+	view := *slots.view.Load()
+	for c := oldest; c != nil; {
+		next := c.done_next
+		s := view[c.id]
+		events := atomic.SwapUint32((*uint32)(unsafe.Pointer(&c.to_go)), 0)
+		if events&C.SNAKE_GO_WANT_BODY != 0 {
+			notify(s.want)
+		}
+		if events&C.SNAKE_GO_RESPONSE != 0 {
+			notify(s.piece)
+		}
+		if events&C.SNAKE_GO_RELEASED != 0 {
+			s.release()
+		}
+		c = next
+	}
+}
+
+// notify leaves a message; one that nobody has taken yet is the same message.
+func notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

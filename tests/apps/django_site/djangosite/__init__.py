@@ -1,0 +1,1 @@
+"""A Django project with the admin, sessions, static files and a SQLite database."""

@@ -1,0 +1,1 @@
+"""Notes: the one model of the project."""

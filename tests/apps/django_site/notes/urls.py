@@ -1,0 +1,12 @@
+"""Pages about notes."""
+
+from django.urls import path
+
+from notes import views
+
+urlpatterns = [
+    path("notes", views.titles),
+    path("async_notes", views.async_titles),
+    path("stream", views.stream),
+    path("boom", views.boom),
+]

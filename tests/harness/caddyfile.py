@@ -1,0 +1,71 @@
+"""Writes Caddyfiles: the `python` directive for the test apps, and whole files around sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.ports import HOST
+from harness.settings import APPS, CANARY, VENV
+
+
+def python(
+    target: str,
+    *options: str,
+    interface: str = "module_wsgi",
+    folder: str | Path = "bare",
+    matcher: str = "",
+    venv: Path | None = VENV,
+) -> str:
+    """A `python` block; `options` are further lines of it."""
+    lines = [f"{interface} {target}", f"working_dir {APPS / folder}"]
+    if venv is not None:
+        lines.append(f"venv {venv}")
+    inside = "\n".join(f"    {line}" for line in [*lines, *options])
+    return f"python {matcher} {{\n{inside}\n}}"
+
+
+def wsgi(target: str, *options: str, folder: str | Path = "bare", matcher: str = "") -> str:
+    return python(target, *options, folder=folder, matcher=matcher)
+
+
+def asgi(target: str, *options: str, folder: str | Path = "bare", matcher: str = "") -> str:
+    return python(target, *options, interface="module_asgi", folder=folder, matcher=matcher)
+
+
+def canary_site() -> str:
+    """Two trivial apps that must go on answering, whatever happens to the app under test."""
+    return "\n".join(
+        [
+            wsgi("canary_wsgi:app", folder=CANARY, matcher="/wsgi"),
+            asgi("canary_asgi:app", folder=CANARY, matcher="/asgi"),
+        ]
+    )
+
+
+def caddyfile(
+    sites: Sequence[tuple[int, str]],
+    *,
+    admin: int,
+    tls: int | None = None,
+    options: Sequence[str] = (),
+) -> str:
+    """A Caddyfile with one site per (port, body); `tls` is the port that speaks TLS, if any."""
+    globals_ = [
+        f"admin {HOST}:{admin}",
+        "persist_config off",
+        "auto_https disable_redirects",
+        "skip_install_trust",
+        "grace_period 5s",
+        f"default_bind {HOST}",
+        "servers {\n        protocols h1 h2 h2c\n    }",
+        *options,
+    ]
+    parts = ["{\n" + "\n".join(f"    {line}" for line in globals_) + "\n}"]
+    for port, body in sites:
+        if port == tls:
+            address = f"https://localhost:{port}, https://{HOST}:{port}"
+            parts.append(f"{address} {{\ntls internal\n{body}\n}}")
+        else:
+            parts.append(f"http://:{port} {{\n{body}\n}}")
+    return "\n\n".join(parts) + "\n"

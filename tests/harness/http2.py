@@ -1,0 +1,145 @@
+"""A small HTTP/2 client, over TLS or with prior knowledge (h2c), that sees how streams end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+
+from harness.http1 import Header, client_tls
+from harness.ports import HOST
+
+
+@dataclass
+class Stream:
+    """What came of one request so far."""
+
+    status: int | None = None
+    headers: list[Header] = field(default_factory=list)
+    body: bytes = b""
+    ended: bool = False
+    reset: int | None = None
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name.lower()]
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended or self.reset is not None
+
+
+class Connection2:
+    """One HTTP/2 connection. `timeout` bounds each wait for bytes."""
+
+    def __init__(self, port: int, *, tls: bool = False, timeout: float = 10.0) -> None:
+        raw = socket.create_connection((HOST, port), timeout=timeout)
+        if tls:
+            raw = client_tls(["h2"]).wrap_socket(raw, server_hostname="localhost")
+        self.socket = raw
+        self.streams: dict[int, Stream] = {}
+        self._authority = f"{HOST}:{port}"
+        self._scheme = "https" if tls else "http"
+        # Unchecked, for tests also want to see what a server must not send.
+        config = h2.config.H2Configuration(
+            header_encoding="latin-1", validate_inbound_headers=False
+        )
+        self._h2 = h2.connection.H2Connection(config)
+        self._h2.initiate_connection()
+        self._flush()
+
+    def __enter__(self) -> Connection2:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def start(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[Header] = (),
+        body: bytes | None = None,
+        *,
+        end: bool = True,
+    ) -> int:
+        """Opens a stream and returns its number. With `end=False` the body stays open."""
+        number: int = self._h2.get_next_available_stream_id()
+        self.streams[number] = Stream()
+        pseudo = [
+            (":method", method),
+            (":scheme", self._scheme),
+            (":authority", self._authority),
+            (":path", path),
+        ]
+        self._h2.send_headers(number, [*pseudo, *headers], end_stream=end and body is None)
+        if body is not None:
+            self._h2.send_data(number, body, end_stream=end)
+        self._flush()
+        return number
+
+    def send_data(self, number: int, data: bytes, *, end: bool = False) -> None:
+        self._h2.send_data(number, data, end_stream=end)
+        self._flush()
+
+    def cancel(self, number: int) -> None:
+        """Sends RST_STREAM with CANCEL, as a browser does when its user leaves."""
+        self._h2.reset_stream(number, error_code=8)
+        self._flush()
+
+    def wait(self, number: int, condition: Callable[[Stream], bool]) -> Stream:
+        """Takes in frames until the condition holds for the stream or the stream is over."""
+        stream = self.streams[number]
+        while not (condition(stream) or stream.is_over):
+            self._take_in()
+        return stream
+
+    def response(self, number: int) -> Stream:
+        return self.wait(number, lambda stream: stream.is_over)
+
+    def request(
+        self, method: str, path: str, headers: Iterable[Header] = (), body: bytes | None = None
+    ) -> Stream:
+        return self.response(self.start(method, path, headers, body))
+
+    def _take_in(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError("the server closed the HTTP/2 connection")
+        for event in self._h2.receive_data(data):
+            self._handle(event)
+        self._flush()
+
+    def _handle(self, event: h2.events.Event) -> None:
+        stream = self.streams.get(getattr(event, "stream_id", 0) or 0)
+        if stream is None:
+            return
+        if isinstance(event, h2.events.ResponseReceived):
+            fields = [(str(name), str(value)) for name, value in event.headers]
+            stream.status = int(dict(fields)[":status"])
+            stream.headers = [(n, v) for n, v in fields if not n.startswith(":")]
+        elif isinstance(event, h2.events.DataReceived):
+            stream.body += event.data
+            self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded):
+            stream.ended = True
+        elif isinstance(event, h2.events.StreamReset):
+            stream.reset = int(event.error_code)
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data:
+            self.socket.sendall(data)

@@ -1,0 +1,15 @@
+"""Where things are: the binary under test, the virtual environment of the apps, the test apps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent.parent
+REPOSITORY = TESTS.parent
+APPS = TESTS / "apps"
+CANARY = TESTS / "harness" / "canary"
+
+BINARY = Path(os.environ.get("CADDYSNAKE_BIN", REPOSITORY / "bin" / "caddy"))
+VENV = Path(os.environ.get("CADDYSNAKE_VENV", sys.prefix))

@@ -1,0 +1,51 @@
+"""Apps start processes: subprocess, multiprocessing by spawn and by fork, os.fork."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.caddyfile import wsgi
+from harness.health import Slack
+from harness.plugin import Serve
+from harness.server import Server
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    # multiprocessing's resource tracker is a child that stays, on a pipe of its own.
+    return serve_module(wsgi("forking:app"), probe="/hello", slack=Slack(children=1, descriptors=6))
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("S35", "T18")
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/executable", "True"),
+        ("/shell", "from the shell"),
+        ("/terminate_subprocess", "-15"),
+        ("/plain_fork", "7"),
+    ],
+)
+def test_subprocesses_work(server: Server, target: str, answer: str) -> None:
+    response = server.get(target, timeout=40)
+    assert (response.status, response.text) == (200, answer)
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("T18")
+def test_a_spawn_pool_works(server: Server) -> None:
+    assert server.get("/spawn_pool", timeout=60).text == "[0, 1, 4, 9, 16]"
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("T18")
+def test_fork_pools_work_and_end_again_and_again(server: Server) -> None:
+    for _ in range(10):
+        assert server.get("/fork_pool", timeout=60).text == "[0, 1, 4, 9, 16]"
+
+
+@pytest.mark.conformance("T18")
+def test_forked_processes_can_be_terminated_again_and_again(server: Server) -> None:
+    for _ in range(10):
+        assert server.get("/terminate_forked_process", timeout=60).text == "-15"

@@ -1,0 +1,101 @@
+"""A Starlette site: streams and server-sent events arrive as they are sent."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+from harness.board import Board
+from harness.caddyfile import asgi
+from harness.health import Slack
+from harness.http1 import Connection
+from harness.plugin import Serve
+from harness.server import Server
+from harness.settings import APPS
+
+
+@pytest.fixture(scope="module", params=["app", "marked"], ids=["plain", "with middleware"])
+def server(serve_module: Serve, request: pytest.FixtureRequest) -> Server:
+    site = asgi(f"starlette_app:{request.param}", folder="starlette_site")
+    # anyio keeps the threads of its pool for a while.
+    return serve_module(site, probe="/hello", slack=Slack(threads=20, python_threads=10))
+
+
+def target(path: str, **query: object) -> str:
+    return f"{path}?{urlencode(query)}"
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("E25")
+def test_a_streaming_response_arrives_as_it_is_made(server: Server, board: Board) -> None:
+    with server.connect() as connection:
+        connection.request("GET", target("/stream", go=board.folder / "go"))
+        connection.head()
+        pieces = connection.chunks()
+        assert next(pieces) == b"first "
+        board.post("go")
+        assert b"".join(pieces) == b"last"
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("E25", "E26")
+def test_each_event_arrives_before_the_next_is_sent(server: Server, board: Board) -> None:
+    with server.connect() as connection:
+        connection.request("GET", target("/events", folder=board.folder))
+        assert connection.head().get("content-type") == "text/event-stream; charset=utf-8"
+        pieces = connection.chunks()
+        for number in range(5):
+            assert next(pieces) == f"id: {number}\ndata: event {number}\n\n".encode()
+            board.post(f"go{number}")
+    # The client left, and the generator of its events was closed.
+    board.wait_for_file("closed")
+
+
+@pytest.mark.conformance("E25", "M08")
+def test_events_pass_through_encode_gzip(serve: Serve, board: Board) -> None:
+    site = "encode gzip\n" + asgi("starlette_app:app", folder="starlette_site")
+    server = serve(site)
+    with server.connect() as connection:
+        headers = [("Accept-Encoding", "gzip")]
+        connection.request("GET", target("/events", folder=board.folder), headers)
+        connection.head()
+        assert next(connection.chunks())
+    board.wait_for_file("closed")
+
+
+def test_a_generator_in_threads_is_streamed_whole(server: Server) -> None:
+    response = server.get("/sync_stream")
+    assert response.text.splitlines() == [str(number) for number in range(1000)]
+    assert response.broken is None
+
+
+@pytest.mark.conformance("E04", "E28")
+def test_is_disconnected_notices_that_the_client_left(server: Server, board: Board) -> None:
+    with server.connect() as connection:
+        connection.request("GET", target("/watches", folder=board.folder))
+        board.wait_for_file("running")
+    board.wait_for_file("closed")
+
+
+def test_a_file_response_is_the_file(server: Server) -> None:
+    path = APPS / "starlette_site" / "starlette_app.py"
+    response = server.get("/file")
+    assert response.body == path.read_bytes()
+    assert response.get("content-length") == str(path.stat().st_size)
+
+
+@pytest.mark.conformance("E06")
+def test_a_request_body_streams_in(server: Server) -> None:
+    with Connection(server.port) as connection:
+        connection.request("POST", "/body", body=[b"x" * 70_000] * 10)
+        assert json.loads(connection.response().body) == {"size": 700_000}
+
+
+@pytest.mark.conformance("A07")
+def test_mounts_see_their_root_path(server: Server) -> None:
+    assert json.loads(server.get("/mounted/where").body) == {
+        "path": "/mounted/where",
+        "root": "/mounted",
+    }
