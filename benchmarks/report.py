@@ -81,14 +81,14 @@ def ratio_table(summaries: Mapping[Target, Summary]) -> str:
             continue
         other = app.servers[-1]
         ratios = [
-            f"{plugin_rps / rps[name, app]:.1f}" if (name, app) in rps else ""
+            f"{plugin_rps / rps[name, app]:.1f} ({name})" if (name, app) in rps else ""
             for name in (GRANIAN, other)
         ]
         if any(ratios):
-            rows.append(f"| {app.label} | {ratios[0]} | {ratios[1]} ({other}) |")
+            rows.append(f"| {app.label} | {ratios[0]} | {ratios[1]} |")
     if not rows:
         return ""
-    head = f"| req/s of {PLUGIN}, times | {GRANIAN} ← Caddy | uvicorn or gunicorn ← Caddy |"
+    head = f"| req/s of {PLUGIN}, times that of Caddy → | granian | uvicorn, gunicorn |"
     return "\n".join([head, "|---|--:|--:|", *rows])
 
 

@@ -70,11 +70,15 @@ class Server:
         """Return once GET / on the port answers 200 with this body."""
         deadline = time.monotonic() + START_TIMEOUT
         while (problem := _unready(port, body)) is not None:
-            if self._process.poll() is not None:
-                raise self.failure(f"exited with code {self._process.returncode}")
+            self.check_running()
             if time.monotonic() > deadline:
                 raise self.failure(f"not ready on port {port}: {problem}")
             time.sleep(POLL)
+
+    def check_running(self) -> None:
+        """Raise ServerError if the process has ended."""
+        if self._process.poll() is not None:
+            raise self.failure(f"exited with code {self._process.returncode}")
 
     def failure(self, what: str) -> ServerError:
         """An error about this server that shows the end of its log."""

@@ -81,7 +81,7 @@ def missing() -> str | None:
 
 def identity() -> str:
     full_version = "{}.{}.{}".format(*sys.version_info)
-    return f"python{full_version}-{zlib.crc32(sys.executable.encode()):08x}"
+    return f"python{full_version}-{zlib.crc32(sys.base_prefix.encode()):08x}"
 
 
 def main(arguments: list[str]) -> str | None:

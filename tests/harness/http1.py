@@ -185,11 +185,13 @@ class Connection:
         response = Response(
             head.version, head.status, head.reason, head.headers, interim=self._interim
         )
+        pieces = []
         try:
             for piece in self.chunks():
-                response.body += piece
+                pieces.append(piece)
         except Broken as broken:
             response.broken = str(broken)
+        response.body = b"".join(pieces)
         return response
 
     def is_closed(self) -> bool:
