@@ -15,8 +15,8 @@ enum { ROUND = 256, HIGH_WATER = 64 << 10 };
 struct asgi_exchange {
     PyObject_HEAD
     core *st;
-    snake_app *app;   /* strong */
-    snake_slot *slot; /* NULL once the response is complete or given up */
+    snake_app *app;                   /* strong */
+    snake_slot *slot;                 /* NULL once the response is complete or given up */
     PyObject *scope, *receive, *send; /* until the coroutine has ended */
     PyObject *coroutine;              /* of the app */
     PyObject *task;
@@ -296,9 +296,8 @@ static PyObject *exchange_send(PyObject *object, PyObject *message) {
         return PyErr_Format(PyExc_TypeError, "an ASGI message is a dict, not %R", message);
     PyObject *type = PyDict_GetItemWithError(message, st->s_type);
     if (!type)
-        return PyErr_Occurred()
-                   ? NULL
-                   : PyErr_Format(PyExc_ValueError, "an ASGI message needs a 'type'");
+        return PyErr_Occurred() ? NULL
+                                : PyErr_Format(PyExc_ValueError, "an ASGI message needs a 'type'");
     if (self->client_left)
         return disconnected_error();
     if (self->complete)
@@ -338,10 +337,10 @@ static PyObject *receive_body(asgi_exchange *self) {
         return PyDict_Copy(self->st->request_message);
     case SNAKE_BODY_INLINE:
         self->body_received = true;
-        return request_message(self,
-                               PyBytes_FromStringAndSize(
-                                   (const char *)slot->in + slot->body_offset, slot->body_len),
-                               false);
+        return request_message(
+            self,
+            PyBytes_FromStringAndSize((const char *)slot->in + slot->body_offset, slot->body_len),
+            false);
     default:
         break;
     }
@@ -676,8 +675,7 @@ int asgi_cancel_all(snake_app *app) {
             break;
     Py_ssize_t count = PyList_Size(tasks);
     for (Py_ssize_t i = 0; i < count && !PyErr_Occurred(); i++)
-        Py_XDECREF(
-            PyObject_CallMethodObjArgs(PyList_GetItem(tasks, i), app->st->s_cancel, NULL));
+        Py_XDECREF(PyObject_CallMethodObjArgs(PyList_GetItem(tasks, i), app->st->s_cancel, NULL));
     Py_DECREF(tasks);
     return PyErr_Occurred() ? -1 : 0;
 }

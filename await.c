@@ -64,10 +64,10 @@ void await_wake(await_object *first, enum await_kind kind) {
         if (self->kind != kind)
             continue;
         PyObject *done = PyObject_CallMethodObjArgs(self->future, self->st->s_done, NULL);
-        PyObject *set = done && PyObject_IsTrue(done) == 0
-                            ? PyObject_CallMethodObjArgs(self->future, self->st->s_set_result,
-                                                         Py_None, NULL)
-                            : NULL;
+        PyObject *set =
+            done && PyObject_IsTrue(done) == 0
+                ? PyObject_CallMethodObjArgs(self->future, self->st->s_set_result, Py_None, NULL)
+                : NULL;
         if (PyErr_Occurred())
             PyErr_Clear(); /* the loop is closed: nobody waits any more */
         Py_XDECREF(done);

@@ -142,8 +142,8 @@ static int module_exec(PyObject *module) {
     st->cancelled_error = imported("asyncio", "CancelledError");
     st->awaited_none = await_value(st, NULL);
     st->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
-    st->request_message = Py_BuildValue("{sssysO}", "type", "http.request", "body", "",
-                                        "more_body", Py_False);
+    st->request_message =
+        Py_BuildValue("{sssysO}", "type", "http.request", "body", "", "more_body", Py_False);
     return st->bytes_io && st->context && st->cancelled_error && st->awaited_none &&
                    st->disconnect_message && st->request_message
                ? 0
@@ -157,9 +157,9 @@ static PyObject **state_object(core *st, size_t i) {
         SNAKE_NAMES(X)
 #undef X
 #define X(n, text) &st->s_##n,
-            SNAKE_STRINGS(X)
+                SNAKE_STRINGS(X)
 #undef X
-                &st->empty_str,
+            & st->empty_str,
         &st->empty_bytes,
         &st->awaited_none,
         &st->disconnect_message,
@@ -224,14 +224,14 @@ static struct PyModuleDef module_def = {
 /* A module object from the definition, put into sys.modules. New reference. */
 static PyObject *create_module(void) {
     PyObject *machinery = PyImport_ImportModule("importlib.machinery");
-    PyObject *spec = machinery ? PyObject_CallMethod(machinery, "ModuleSpec", "sO", "_caddysnake",
-                                                     Py_None)
-                               : NULL;
+    PyObject *spec =
+        machinery ? PyObject_CallMethod(machinery, "ModuleSpec", "sO", "_caddysnake", Py_None)
+                  : NULL;
     PyObject *module = spec ? PyModule_FromDefAndSpec(&module_def, spec) : NULL;
     PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    if (module && (PyModule_ExecDef(module, &module_def) < 0 ||
-                   PyObject_SetItem(modules, spec ? PyModule_GetNameObject(module) : NULL,
-                                    module) < 0))
+    if (module &&
+        (PyModule_ExecDef(module, &module_def) < 0 ||
+         PyObject_SetItem(modules, spec ? PyModule_GetNameObject(module) : NULL, module) < 0))
         Py_CLEAR(module);
     Py_XDECREF(spec);
     Py_XDECREF(machinery);

@@ -15,9 +15,9 @@
 
 /* What C tells Go about a slot (snake_slot.to_go). */
 enum {
-    SNAKE_GO_RESPONSE = 1, /* out holds a piece of the response; Go owns it until snake_ack */
+    SNAKE_GO_RESPONSE = 1,  /* out holds a piece of the response; Go owns it until snake_ack */
     SNAKE_GO_WANT_BODY = 2, /* the app waits for the next piece of the request body */
-    SNAKE_GO_RELEASED = 4, /* Python is done with the slot for good */
+    SNAKE_GO_RELEASED = 4,  /* Python is done with the slot for good */
 };
 
 /* What a piece of the response contains (snake_slot.out_flags). */
@@ -89,8 +89,8 @@ typedef struct snake_slot {
 /* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
 typedef struct snake_log {
     struct snake_log *next;
-    uint32_t level; /* Python's: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
-    uint32_t app;   /* id given at load, 0: none */
+    uint32_t level;      /* Python's: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
+    uint32_t app;        /* id given at load, 0: none */
     uint32_t source_len; /* data[0:source_len]: logger or stream name */
     uint32_t message_len;
     char data[];
@@ -121,7 +121,8 @@ const char *snake_python_version(void);
 
 /* NULL when memory is out. Slots live for ever; Go pools them. */
 snake_slot *snake_slot_new(uint32_t id);
-/* Grow a buffer to at least cap bytes, contents are not kept. Return 0, or -1 when memory is out. */
+/* Grow a buffer to at least cap bytes, contents are not kept. Return 0, or -1 when memory is out.
+ */
 int snake_slot_reserve_in(snake_slot *slot, uint32_t cap);
 int snake_slot_reserve_chunk(snake_slot *slot, uint32_t cap);
 /* Gives the memory of unusually large buffers back before the slot is pooled. */

@@ -13,15 +13,17 @@
 #include "caddysnake.h"
 
 /* Interned names. The first list spells the string like the member. */
+/* clang-format off */
 #define SNAKE_NAMES(X)                                                                             \
     X(REQUEST_METHOD) X(SCRIPT_NAME) X(PATH_INFO) X(QUERY_STRING) X(SERVER_NAME) X(SERVER_PORT)    \
     X(SERVER_PROTOCOL) X(REMOTE_ADDR) X(REMOTE_PORT) X(REMOTE_USER) X(REQUEST_URI) X(RAW_URI)      \
     X(HTTPS) X(type) X(method) X(path) X(raw_path) X(query_string) X(root_path) X(headers)         \
-    X(client) X(server) X(scheme) X(http_version) X(state) X(status) X(body) X(more_body) X(run)   \
-    X(close) X(send) X(throw) X(cancel) X(done) X(set_result) X(__await__)
+    X(scheme) X(client) X(server) X(http_version) X(state) X(status) X(body) X(more_body) X(run)   \
+    X(close) X(throw) X(cancel) X(done) X(set_result) X(__await__)
 #define SNAKE_STRINGS(X)                                                                           \
     X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
-    X(response_body, "http.response.body") X(http, "http") X(https, "https") X(on, "on")
+    X(response_body, "http.response.body") X(https, "https") X(on, "on")
+/* clang-format on */
 
 typedef struct header_name {
     const char *canonical; /* Go's spelling */
@@ -39,13 +41,13 @@ typedef struct core {
     SNAKE_STRINGS(X)
 #undef X
     PyObject *empty_str, *empty_bytes;
-    PyObject *awaited_none;        /* the result of a send() that need not wait */
-    PyObject *disconnect_message;  /* {"type": "http.disconnect"}: copied, never handed out */
-    PyObject *request_message;     /* {"type": "http.request", "body": b"", "more_body": False} */
-    PyObject *bytes_io;            /* io.BytesIO */
-    PyObject *context;             /* contextvars.Context */
-    PyObject *cancelled_error;     /* asyncio.CancelledError */
-    PyObject *hooks[4];            /* see HOOK_* */
+    PyObject *awaited_none;       /* the result of a send() that need not wait */
+    PyObject *disconnect_message; /* {"type": "http.disconnect"}: copied, never handed out */
+    PyObject *request_message;    /* {"type": "http.request", "body": b"", "more_body": False} */
+    PyObject *bytes_io;           /* io.BytesIO */
+    PyObject *context;            /* contextvars.Context */
+    PyObject *cancelled_error;    /* asyncio.CancelledError */
+    PyObject *hooks[4];           /* see HOOK_* */
     PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
     uint32_t header_count;
@@ -72,8 +74,8 @@ static inline bool queue_is_empty(queue *q) {
 
 /* ---- ring.c: what C leaves for Go */
 int ring_init(void);
-/* Lists a slot. Go learns of it at the next ring_now(), or after 500 µs when ring_later() was
- * called. */
+/* Lists a slot. Go learns of it at the next ring_now(), or within two milliseconds when
+ * ring_later() was called. */
 void ring_list(snake_slot *slot, uint32_t events);
 void ring_now(void);
 void ring_later(void);

@@ -19,8 +19,8 @@ static void before_fork(void) {
 static void after_in_parent(void) { pthread_sigmask(SIG_SETMASK, &mask_before, NULL); }
 
 static void after_in_child(void) {
-    static const int handled[] = {SIGTERM, SIGINT,  SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGSEGV,
-                                  SIGBUS,  SIGFPE,  SIGABRT, SIGPROF, SIGURG, SIGCHLD, SIGWINCH,
+    static const int handled[] = {SIGTERM, SIGINT,  SIGQUIT, SIGHUP,  SIGUSR1, SIGUSR2,  SIGSEGV,
+                                  SIGBUS,  SIGFPE,  SIGABRT, SIGPROF, SIGURG,  SIGCHLD,  SIGWINCH,
                                   SIGTSTP, SIGCONT, SIGTTIN, SIGTTOU, SIGALRM, SIGVTALRM};
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -31,6 +31,8 @@ static void after_in_child(void) {
     pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }
 
-int fork_init(void) { return pthread_atfork(before_fork, after_in_parent, after_in_child) ? -1 : 0; }
+int fork_init(void) {
+    return pthread_atfork(before_fork, after_in_parent, after_in_child) ? -1 : 0;
+}
 
 bool fork_is_child(void) { return is_child; }

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { TICK_US = 500, QUIET_TICKS = 40 };
+enum { TICK_US = 1000, QUIET_TICKS = 20 };
 
 static uint32_t asleep; /* [atomic] futex */
 

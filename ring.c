@@ -29,7 +29,7 @@ int ring_init(void) {
 }
 
 snake_ring snake_ring_get(void) {
-    return (snake_ring){&ring.done,      &ring.done_rung, ring.done_fd,
+    return (snake_ring){&ring.done, &ring.done_rung, ring.done_fd,
                         &ring.logs, &ring.logs_rung, ring.logs_fd};
 }
 
@@ -58,14 +58,12 @@ void ring_now(void) {
 
 void ring_later(void) {
     uint64_t never = 0;
-    if (__atomic_compare_exchange_n(&ring.deferred_since, &never, now_us(), false,
-                                    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+    if (__atomic_compare_exchange_n(&ring.deferred_since, &never, now_us(), false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_RELAXED))
         monitor_wake();
 }
 
-bool ring_is_deferred(void) {
-    return __atomic_load_n(&ring.deferred_since, __ATOMIC_SEQ_CST) != 0;
-}
+bool ring_is_deferred(void) { return __atomic_load_n(&ring.deferred_since, __ATOMIC_SEQ_CST) != 0; }
 
 void ring_if_overdue(uint64_t now) {
     uint64_t since = __atomic_load_n(&ring.deferred_since, __ATOMIC_RELAXED);

@@ -12,7 +12,11 @@
 #include <limits.h>
 #include <stdlib.h>
 
-enum { IN_FIRST = 8 << 10, OUT_FIRST = 4 << 10, KEEP_AT_MOST = 256 << 10 }; /* as keepBuffer in slot.go */
+enum {
+    IN_FIRST = 8 << 10,
+    OUT_FIRST = 4 << 10,
+    KEEP_AT_MOST = 256 << 10
+}; /* as keepBuffer in slot.go */
 
 snake_slot *snake_slot_new(uint32_t id) {
     snake_slot *slot = calloc(1, sizeof *slot);

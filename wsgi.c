@@ -14,11 +14,11 @@ typedef struct wsgi_exchange {
     snake_slot *slot; /* NULL once the response is complete or given up */
     PyObject *environ, *callable;
     response_head head;
-    uint64_t sent;        /* body bytes handed to Go */
+    uint64_t sent; /* body bytes handed to Go */
     uint32_t app_id;
-    uint32_t waiters;     /* threads that block on the slot without the GIL */
+    uint32_t waiters; /* threads that block on the slot without the GIL */
     bool head_sent;
-    bool no_body;         /* HEAD, 204, 304 */
+    bool no_body; /* HEAD, 204, 304 */
     bool is_head_request;
     bool client_left;
 } wsgi_exchange;
@@ -108,8 +108,7 @@ static int send_app_block(wsgi_exchange *self, const char *data, size_t len, boo
         if (len == left)
             last = true;
         else if (last) { /* too short: what there is, then a broken connection */
-            PyErr_Format(PyExc_ValueError,
-                         "the app sent %llu bytes but a Content-Length of %lld",
+            PyErr_Format(PyExc_ValueError, "the app sent %llu bytes but a Content-Length of %lld",
                          (unsigned long long)(self->sent + len), (long long)length);
             report(self);
             if (send_block(self, data, len, false) < 0)
@@ -161,15 +160,41 @@ static PyObject *raise_exc_info(PyObject *exc_info) {
     return NULL;
 }
 
+/* The arguments of start_response; exc_info may be given by name. -1 with TypeError. */
+static int start_response_args(PyObject *const *args, Py_ssize_t count, PyObject *names,
+                               PyObject *found[3]) {
+    static const char *const parameters[] = {"status", "headers", "exc_info"};
+    Py_ssize_t named = names ? PyTuple_Size(names) : 0;
+    bool ok = count <= 3;
+    for (Py_ssize_t i = 0; i < count && ok; i++)
+        found[i] = args[i];
+    for (Py_ssize_t i = 0; i < named; i++) {
+        int p = 0;
+        while (p < 3 && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, i), parameters[p]))
+            p++;
+        if (p == 3 || found[p])
+            ok = false; /* unknown, or given twice */
+        else
+            found[p] = args[count + i];
+    }
+    if (!ok || !found[0] || !found[1]) {
+        PyErr_SetString(PyExc_TypeError,
+                        "start_response() takes status, headers and, optionally, exc_info");
+        return -1;
+    }
+    return 0;
+}
+
 /* start_response(status, headers, exc_info=None) -> write, PEP 3333 */
-static PyObject *exchange_start_response(PyObject *object, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"status", "headers", "exc_info", NULL};
+static PyObject *exchange_start_response(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                                         PyObject *names) {
     static PyMethodDef write = {"write", exchange_write, METH_O, "write(data: bytes)"};
     wsgi_exchange *self = (wsgi_exchange *)object;
-    PyObject *status, *headers, *exc_info = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:start_response", names, &status, &headers,
-                                     &exc_info))
+    PyObject *found[3] = {NULL, NULL, NULL};
+    if (start_response_args(args, count, names, found) < 0)
         return NULL;
+    PyObject *status = found[0], *headers = found[1];
+    PyObject *exc_info = found[2] ? found[2] : Py_None;
     if (exc_info != Py_None) {
         if (!PyTuple_Check(exc_info))
             return PyErr_Format(PyExc_TypeError, "exc_info must be a tuple, not %R", exc_info);
@@ -259,8 +284,7 @@ static int check_started(wsgi_exchange *self) {
 }
 
 static int add_content_length(wsgi_exchange *self, uint64_t n) {
-    if (self->head_sent || self->head.content_length >= 0 ||
-        status_has_no_body(self->head.status))
+    if (self->head_sent || self->head.content_length >= 0 || status_has_no_body(self->head.status))
         return 0;
     return head_add_content_length(self->slot, &self->head, n);
 }
@@ -376,14 +400,13 @@ static void call_close(wsgi_exchange *self, PyObject *result) {
 /* Everything that runs app code, inside one fresh contextvars context. */
 static PyObject *exchange_run(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    static PyMethodDef start = {"start_response",
-                                (PyCFunction)(void (*)(void))exchange_start_response,
-                                METH_VARARGS | METH_KEYWORDS,
-                                "start_response(status, headers, exc_info=None) -> write"};
+    static PyMethodDef start = {
+        "start_response", (PyCFunction)(void (*)(void))exchange_start_response,
+        METH_FASTCALL | METH_KEYWORDS, "start_response(status, headers, exc_info=None) -> write"};
     wsgi_exchange *self = (wsgi_exchange *)object;
     PyObject *start_response = PyCFunction_New(&start, object);
-    PyObject *result = start_response ? PyObject_CallFunctionObjArgs(
-                                            self->callable, self->environ, start_response, NULL)
+    PyObject *result = start_response ? PyObject_CallFunctionObjArgs(self->callable, self->environ,
+                                                                     start_response, NULL)
                                       : NULL;
     int rc = -1;
     if (result)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import _caddysnake
+
 from caddysnake_py import logs
 from caddysnake_py.lifespan import Lifespan, Mode
 from caddysnake_py.loader import LoadError

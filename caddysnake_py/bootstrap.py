@@ -11,8 +11,6 @@ from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 
-SOURCES: dict[str, str]
-
 PACKAGE = "caddysnake_py"
 
 
@@ -46,7 +44,7 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
         return f"<{PACKAGE}/{fullname.partition('.')[2] or '__init__'}.py>"
 
 
-sys.meta_path.insert(0, EmbeddedSources(SOURCES))
+sys.meta_path.insert(0, EmbeddedSources(globals()["SOURCES"]))
 
 from caddysnake_py import bridge  # noqa: E402  (only importable from here on)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import _caddysnake
+
 from caddysnake_py import body, environment, interface, loader, logs, process, threads, wsgi
 from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
 from caddysnake_py.lifespan import Mode
@@ -99,9 +100,7 @@ def _load_on_loop(request: LoadRequest) -> LoadedApp:
 def load(request: LoadRequest) -> dict[str, Any]:
     """Loads an app; returns the core's handle and the interface."""
     with _preparing:
-        environment.apply(
-            request.working_dir, request.venv or None, request.env_files, request.env
-        )
+        environment.apply(request.working_dir, request.venv or None, request.env_files, request.env)
     before = set(sys.modules)
     try:
         if request.interface == "wsgi":
@@ -163,9 +162,7 @@ def _serve() -> None:
     while True:
         command = _caddysnake.next_command()
         try:
-            threading.Thread(
-                target=_answer, args=(command,), name="command", daemon=True
-            ).start()
+            threading.Thread(target=_answer, args=(command,), name="command", daemon=True).start()
         except RuntimeError as error:
             logs.emit(logging.ERROR, "caddysnake", f"cannot start a thread: {error}")
 

@@ -49,6 +49,10 @@ class Lifespan:
             self.state = None
             if self._mode == "on":
                 raise LoadError("lifespan is on, but the app does not support it") from error
+            if error is not None:
+                logs.emit(
+                    logging.DEBUG, "caddysnake", f"the app does not support lifespan: {error!r}"
+                )
 
     async def shutdown(self) -> None:
         """Sends ``lifespan.shutdown`` and waits for the answer; failures are logged."""

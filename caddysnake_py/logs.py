@@ -216,11 +216,11 @@ def close_partial(app: int) -> None:
 
 def install() -> None:
     """Points everything that Python prints to the log."""
-    sys.stdout = sys.__stdout__ = stdout
-    sys.stderr = sys.__stderr__ = stderr
+    sys.stdout = stdout
+    sys.stderr = stderr
     last_resort = _LastResort(logging.WARNING)
     last_resort.setFormatter(logging.Formatter("%(message)s"))
-    logging.lastResort = last_resort  # type: ignore[assignment]
-    logging.StreamHandler.emit = _emit_record  # type: ignore[method-assign]
+    logging.lastResort = last_resort
+    logging.StreamHandler.emit = _emit_record  # type: ignore[method-assign, assignment]
     warnings.showwarning = _show_warning
     threading.excepthook = _thread_exception

@@ -20,7 +20,7 @@ def _signal(signalnum: int, handler: Any) -> Any:
     caller = "".join(traceback.format_stack(limit=3)[:-1])
     _log.warning(
         "signal.signal(%s, …) does nothing inside Caddy, which handles the signals\n%s",
-        signal.Signals(signalnum).name if signalnum in iter(signal.Signals) else signalnum,
+        signal.strsignal(signalnum) or signalnum,
         caller.rstrip(),
     )
     return signal.getsignal(signalnum)

@@ -37,6 +37,7 @@ def leave(request: pytest.FixtureRequest) -> Leave:
 
 
 def crowd(server: Server, act: Callable[[Connection], None]) -> list[Connection]:
+    """So many clients who did the same. They leave at the latest when they are forgotten."""
     clients = [server.connect() for _ in range(CROWD)]
     for client in clients:
         act(client)
@@ -48,13 +49,31 @@ def test_before_the_head_is_complete(server: Server, leave: Leave) -> None:
         leave(client)
 
 
+@pytest.mark.parametrize("sent", [b"", b"x" * 500], ids=["before the body", "mid body"])
+def test_before_a_small_body_is_complete(
+    server: Server, board: Board, leave: Leave, sent: bytes
+) -> None:
+    def act(client: Connection) -> None:
+        client.request_head("POST", "/reads", board.headers, length=1000)
+        client.send(sent)
+
+    for client in crowd(server, act):
+        leave(client)
+    # The server may wait for a small body before it calls the app.
+    wait_for(
+        lambda: len(board.lines("closed")) == len(board.lines("running")),
+        "the apps that were called to end",
+    )
+    assert board.lines("taken for whole") == []
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("sent", [b"", b"x" * 500], ids=["before the body", "mid body"])
 def test_while_the_app_waits_for_the_body(
     server: Server, board: Board, leave: Leave, sent: bytes
 ) -> None:
     def act(client: Connection) -> None:
-        client.request_head("POST", "/reads", board.headers, length=1000)
+        client.request_head("POST", "/reads", board.headers, length=10_000_000)
         client.send(sent)
 
     clients = crowd(server, act)

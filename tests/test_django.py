@@ -126,8 +126,12 @@ def test_a_stream_arrives_whole(client: httpx.Client) -> None:
 
 def test_django_answers_for_its_own_errors(server: Server, client: httpx.Client) -> None:
     assert client.get("/nowhere").status_code == 404
-    server.expect_app_log("planted: in a view")
+    expected = server.expect_app_log("planted: in a view")
     assert client.get("/boom").status_code == 500
+    server.check()
+    (record,) = expected.records
+    assert "Internal Server Error: /boom" in record.text
+    assert "Traceback (most recent call last)" in record.text
 
 
 def test_requests_in_parallel_share_the_database(server: Server) -> None:

@@ -18,7 +18,6 @@ from harness.waiting import wait_for
 
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Server:
-    # `auto` is left to detect a Flask object in test_flask_is_detected_as_wsgi.
     return serve_module(wsgi("flask_app:app", folder="flask_site"), probe="/me")
 
 
@@ -80,9 +79,3 @@ def test_flasks_logger_reaches_caddys_log(server: Server, client: httpx.Client) 
     (record,) = wait_for(lambda: server.log.find("a warning from flask"), "the record")
     assert record.level == "warn"
     assert record.fields["app"] == "flask_app:app"
-
-
-@pytest.mark.smoke
-def test_flask_is_detected_as_wsgi(serve: Serve) -> None:
-    site = wsgi("flask_app:app", folder="flask_site").replace("module_wsgi", "module")
-    assert serve(site).get("/me").status == 200

@@ -57,6 +57,27 @@ def test_dotted_attributes_and_factories_load(serve: Serve, target: str, answer:
 
 
 @pytest.mark.conformance("E40")
+@pytest.mark.parametrize(
+    ("target", "folder"),
+    [
+        ("flask_app:app", "flask_site"),
+        ("fastapi_app:app", "fastapi_site"),
+        ("starlette_app:app", "starlette_site"),
+    ],
+)
+def test_the_apps_of_frameworks_are_detected(serve: Serve, target: str, folder: str) -> None:
+    """In JSON, where `module` leaves the interface open and other options can stand beside it."""
+    server = serve(wsgi("shop.web:make_app()", folder="loading"))
+    server.write(wsgi(target, folder=folder))
+    text = json.dumps(server.adapt())
+    open_ = text.replace(f'"module_wsgi": "{target}"', f'"module": "{target}"')
+    assert open_ != text
+    answer = server.load_json(json.loads(open_))
+    assert answer.status == 200, answer.text
+    assert server.get("/hello").status in (200, 404)
+
+
+@pytest.mark.conformance("E40")
 def test_what_an_asgi_factory_makes_is_detected(serve: Serve) -> None:
     assert serve("python shop.web:make_async_app()", cwd=LOADING).get("/").text == "made async"
 

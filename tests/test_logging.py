@@ -20,7 +20,7 @@ def server(serve_module: Serve) -> Server:
     return serve_module(wsgi(APP), probe="/hello")
 
 
-def said(server: Server, target: str, pattern: str, count: int = 1) -> list[Record]:
+def said(server: Server, target: str, pattern: str, count: int = 1, app: str = APP) -> list[Record]:
     """The records that match, of those that the request caused; exactly so many must come."""
     start = len(server.log.read())
     assert server.get(target).status == 200
@@ -32,7 +32,7 @@ def said(server: Server, target: str, pattern: str, count: int = 1) -> list[Reco
     assert len(found) == count
     for record in found:
         assert record.logger == LOGGER
-        assert record.fields["app"] == APP
+        assert record.fields["app"] == app
     return found
 
 
@@ -93,9 +93,10 @@ def test_wsgi_errors_gives_one_record_per_line(server: Server) -> None:
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T15")
-def test_logging_keeps_its_levels_and_loggers(server: Server) -> None:
+def test_logging_keeps_its_levels_and_loggers(serve: Serve) -> None:
+    server = serve(wsgi("configured:app"))
     server.expect_app_log("^at (error|critical)$", times=2)
-    records = said(server, "/logs", "^at ", 4)
+    records = said(server, "/logs", "^at ", 4, "configured:app")
     levels = {record.message: record.level for record in records}
     assert levels == {
         "at info": "info",
@@ -105,7 +106,15 @@ def test_logging_keeps_its_levels_and_loggers(server: Server) -> None:
     }
     for record in records:
         assert "shop.orders" in record.fields.values()
-    assert not server.log.find("^at debug$")
+
+
+@pytest.mark.conformance("T15")
+def test_logging_without_a_configuration_starts_at_warning_as_in_any_python(
+    server: Server,
+) -> None:
+    server.expect_app_log("^at (error|critical)$", times=2)
+    records = said(server, "/logs", "^at ", 3)
+    assert [record.level for record in records] == ["warn", "error", "error"]
 
 
 @pytest.mark.conformance("T15")

@@ -111,7 +111,7 @@ def test_a_status_that_http_cannot_carry_is_a_500(server: Server, status: str) -
     ],
 )
 def test_a_header_that_http_cannot_carry_is_a_500(server: Server, header: str) -> None:
-    server.expect_failure("ValueError|TypeError|AssertionError")
+    server.expect_failure("Error: ")
     response = server.get(f"/bad_header?{header}")
     assert (response.status, response.broken) == (500, None)
     assert response.get("x-injected") is None
@@ -195,6 +195,6 @@ def test_an_error_in_close_is_logged_and_does_not_harm_the_answer(server: Server
 def test_caddys_error_routes_answer_for_a_failed_app(serve: Serve) -> None:
     routes = 'handle_errors {\n respond "sorry: {err.status_code}" {err.status_code}\n}'
     server = serve(f"{wsgi('wsgi_mistakes:app')}\n{routes}")
-    server.expect_failure("planted: raises")
+    server.expect_failure_or_abort("planted: raises")
     response = server.get("/raises")
     assert (response.status, response.text) == (500, "sorry: 500")

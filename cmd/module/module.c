@@ -64,11 +64,8 @@ static PyMethodDef methods[] = {
 };
 static PyModuleDef_Slot slots[] = {{0, NULL}};
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "_caddy",
-    .m_doc = "Caddy, inside this Python.",
-    .m_methods = methods,
-    .m_slots = slots,
+    PyModuleDef_HEAD_INIT, .m_name = "_caddy", .m_doc = "Caddy, inside this Python.",
+    .m_methods = methods,  .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__caddy(void) { return PyModuleDef_Init(&definition); }

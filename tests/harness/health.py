@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from harness.server import Server
 
 SETTLE_DEADLINE = 5.0
+DYING_DEADLINE = 3.0
+
+# How the names of the WSGI pool's threads begin, for the kernel and for Python.
+POOL = "wsgi"
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Slack:
     """How much more than at the start may be left after a test.
 
     threads: Go's runtime adds a thread when all of its own are in system calls, and keeps it.
-    wsgi_threads: the WSGI pool's threads leave after 30 idle seconds, too late for a test to see;
-        their kernel names start with `wsgi`. A test of an app with more `threads` needs more here.
+    wsgi_threads: the WSGI pool's threads leave after 30 idle seconds, too late for a test to see.
+        A test of an app with more `threads` needs more here.
     python_threads: threads that Python code started. None by default; an app with an executor
         keeps that one's.
     descriptors: the runtime opens a few late, such as for its poller or for random bytes.
@@ -104,7 +108,16 @@ class Health:
         problems = [self._probe(port, target, tls=False) for port, target in probes]
         if server.probe is not None:
             problems.append(self._probe(server.port, server.probe, tls=server.tls))
-        return [problem for problem in problems if problem]
+        found = [problem for problem in problems if problem]
+        if found and self._has_died():
+            found.append(f"the server is dead (exit code {server.process.poll()})")
+        return found
+
+    def _has_died(self) -> bool:
+        """Whether the process ends now; a core dump or Go's last words may take it a moment."""
+        with suppress(AssertionError):
+            wait_for(lambda: not self._server.is_running, "the end", DYING_DEADLINE)
+        return not self._server.is_running
 
     @staticmethod
     def _probe(port: int, target: str, *, tls: bool) -> str | None:
@@ -126,9 +139,9 @@ class Health:
             python_threads = json.loads(http1.request(server.canary, "GET", "/asgi").body)
         names = proc.thread_names(server.pid)
         return Usage(
-            [name for name in names if not name.startswith("wsgi")],
-            [name for name in names if name.startswith("wsgi")],
-            python_threads,
+            [name for name in names if not name.startswith(POOL)],
+            [name for name in names if name.startswith(POOL)],
+            [name for name in python_threads if not name.startswith(POOL)],
             proc.descriptors(server.pid),
             proc.children(server.pid),
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import ssl
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -103,6 +105,8 @@ class Server:
             START_DEADLINE,
         )
         assert self.is_running, f"the server ended while starting\n{self.tail()}"
+        if self.tls:
+            wait_for(self._has_certificate, "the certificate", START_DEADLINE)
         self.health.take_baseline()
         return self
 
@@ -132,6 +136,14 @@ class Server:
             self.health.check_log()
         finally:
             self._reserved.release()
+
+    def _has_certificate(self) -> bool:
+        """Caddy makes it in the background, once it serves."""
+        try:
+            self.connect().close()
+        except ssl.SSLError:
+            return False
+        return True
 
     def _spawn(self, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         command = ["run", "--config", str(self._caddyfile), "--adapter", "caddyfile"]
@@ -190,6 +202,19 @@ class Server:
         """The same over the admin API: POST /load."""
         body = self.write(*bodies).read_bytes()
         headers = [("Content-Type", "text/caddyfile")]
+        return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
+
+    def adapt(self) -> dict[str, Any]:
+        """The present Caddyfile as JSON."""
+        done = self.command("adapt", "--config", str(self._caddyfile), "--adapter", "caddyfile")
+        assert done.returncode == 0, done.stderr
+        config: dict[str, Any] = json.loads(done.stdout)
+        return config
+
+    def load_json(self, config: Any) -> http1.Response:
+        """POST /load with a configuration in JSON."""
+        headers = [("Content-Type", "application/json")]
+        body = json.dumps(config).encode()
         return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
 
     # Speaking to the first site

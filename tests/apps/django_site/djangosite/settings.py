@@ -44,6 +44,13 @@ TEMPLATES = [
         },
     }
 ]
+# As in most deployments: without this Django mails errors to admins and logs nothing.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
