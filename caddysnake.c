@@ -2,6 +2,7 @@
 #include "core.h"
 #include <ctype.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,48 +151,21 @@ static int module_exec(PyObject *module) {
                : -1;
 }
 
-/* Every object of the state, for traverse and clear. */
-static PyObject **state_object(core *st, size_t i) {
-    PyObject **objects[] = {
-#define X(n) &st->s_##n,
-        SNAKE_NAMES(X)
-#undef X
-#define X(n, text) &st->s_##n,
-                SNAKE_STRINGS(X)
-#undef X
-            & st->empty_str,
-        &st->empty_bytes,
-        &st->awaited_none,
-        &st->disconnect_message,
-        &st->request_message,
-        &st->bytes_io,
-        &st->context,
-        &st->cancelled_error,
-        &st->hooks[HOOK_ERROR],
-        &st->hooks[HOOK_INPUT],
-        &st->hooks[HOOK_WORKER],
-        (PyObject **)&st->app_type,
-        (PyObject **)&st->command_type,
-        (PyObject **)&st->wsgi_type,
-        (PyObject **)&st->asgi_type,
-        (PyObject **)&st->await_type,
-    };
-    return i < sizeof objects / sizeof *objects ? objects[i] : NULL;
-}
+/* The references of the state, for traverse and clear. */
+enum { REFERENCES = offsetof(core, header_names) / sizeof(PyObject *) };
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
-    core *st = PyModule_GetState(module);
-    PyObject **object;
-    for (size_t i = 0; (object = state_object(st, i)); i++)
-        Py_VISIT(*object);
+    PyObject **references = PyModule_GetState(module);
+    for (size_t i = 0; i < REFERENCES; i++)
+        Py_VISIT(references[i]);
     return 0;
 }
 
 static int module_clear(PyObject *module) {
     core *st = PyModule_GetState(module);
-    PyObject **object;
-    for (size_t i = 0; (object = state_object(st, i)); i++)
-        Py_CLEAR(*object);
+    PyObject **references = (PyObject **)st;
+    for (size_t i = 0; i < REFERENCES; i++)
+        Py_CLEAR(references[i]);
     for (uint32_t i = 1; st->header_names && i <= st->header_count; i++) {
         Py_CLEAR(st->header_names[i].environ_key);
         Py_CLEAR(st->header_names[i].lower);

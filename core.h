@@ -3,7 +3,7 @@
 #ifndef SNAKE_CORE_H
 #define SNAKE_CORE_H
 
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030A0000
 #include <Python.h>
@@ -32,7 +32,16 @@ typedef struct header_name {
     bool secret;           /* never kept in a cache */
 } header_name;
 
-/* State of the _caddysnake module: there is one, for the one interpreter. */
+/* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
+enum {
+    HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None): logs it */
+    HOOK_INPUT,  /* (read) -> file object over a streamed request body */
+    HOOK_WORKER, /* () : starts one more WSGI thread */
+    HOOK_COUNT
+};
+
+/* State of the _caddysnake module: there is one, for the one interpreter. All references come
+ * before header_names. */
 typedef struct core {
 #define X(n) PyObject *s_##n;
     SNAKE_NAMES(X)
@@ -47,19 +56,11 @@ typedef struct core {
     PyObject *bytes_io;           /* io.BytesIO */
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
-    PyObject *hooks[4];           /* see HOOK_* */
+    PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
     PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
     uint32_t header_count;
 } core;
-
-/* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
-enum {
-    HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None): logs it */
-    HOOK_INPUT,  /* (read) -> file object over a streamed request body */
-    HOOK_WORKER, /* () : starts one more WSGI thread */
-    HOOK_COUNT
-};
 
 /* ---- queue.c: many producers, one consumer at a time */
 typedef struct queue {
