@@ -3,12 +3,14 @@
 #include "core.h"
 #include <limits.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 __thread uint32_t current_app;
 
 void app_finished_one(snake_app *app) {
-    if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_ACQ_REL) == 0)
+    if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_SEQ_CST) == 0 &&
+        __atomic_load_n(&app->watched, __ATOMIC_SEQ_CST))
         futex_wake(&app->inflight, INT_MAX);
 }
 
@@ -115,6 +117,7 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     self->new_task_options = Py_NewRef(options);
     __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
     self->kind = APP_ASGI;
+    prctl(PR_SET_NAME, "asgi"); /* we are on the loop's thread */
     return PyLong_FromLong(self->efd);
 }
 
@@ -131,15 +134,17 @@ static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
         return NULL;
     uint64_t deadline = now_us() + (uint64_t)(timeout * 1e6);
     uint32_t left;
+    __atomic_fetch_add(&self->watched, 1, __ATOMIC_SEQ_CST);
     Py_BEGIN_ALLOW_THREADS;
     for (;;) {
-        left = __atomic_load_n(&self->inflight, __ATOMIC_ACQUIRE);
+        left = __atomic_load_n(&self->inflight, __ATOMIC_SEQ_CST);
         uint64_t now = now_us();
         if (!left || now >= deadline)
             break;
         futex_wait(&self->inflight, left, deadline - now);
     }
     Py_END_ALLOW_THREADS;
+    __atomic_fetch_sub(&self->watched, 1, __ATOMIC_SEQ_CST);
     return PyBool_FromLong(left == 0);
 }
 

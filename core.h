@@ -99,7 +99,8 @@ struct snake_app {
     core *st;
     uint32_t id;
     enum app_kind kind;
-    uint32_t inflight; /* [atomic] pushed and not yet finished in Python */
+    uint32_t inflight; /* [atomic] pushed and not yet finished in Python; futex */
+    uint32_t watched;  /* [atomic] threads that wait for inflight to fall to 0 */
     PyObject *callable;
     PyObject *template; /* environ or scope that every request copies */
     /* WSGI, guarded by the pool's mutex */
