@@ -418,15 +418,14 @@ static int end_coroutine(asgi_exchange *self) {
         cancelled = PyErr_ExceptionMatches(self->st->cancelled_error);
         if (cancelled)
             PyErr_Fetch(&type, &value, &traceback);
-        else if ((self->client_left && PyErr_ExceptionMatches(PyExc_OSError)) || self->too_large)
-            PyErr_Clear(); /* it learned that its client left, as it should */
         else
-            report_exception(self->st, self->app->id, "ASGI", self->scope);
+            report_exception(self->st, self->app->id, "ASGI", self->scope,
+                             self->client_left || self->client_stopped_sending);
     } else if (self->slot && !self->complete && !self->no_body) {
         PyErr_SetString(PyExc_RuntimeError, self->head.status
                                                 ? "the app returned without completing its response"
                                                 : "the app returned without sending a response");
-        report_exception(self->st, self->app->id, "ASGI", self->scope);
+        report_exception(self->st, self->app->id, "ASGI", self->scope, false);
     }
     if (self->slot && !self->complete)
         abandon_response(self);
@@ -510,7 +509,7 @@ static PyObject *exchange_close(PyObject *object, PyObject *ignored) {
     if (self->coroutine) {
         PyObject *closed = PyObject_CallMethodObjArgs(self->coroutine, self->st->s_close, NULL);
         if (!closed)
-            report_exception(self->st, self->app->id, "ASGI", self->scope);
+            report_exception(self->st, self->app->id, "ASGI", self->scope, false);
         Py_XDECREF(closed);
     }
     if (!self->complete)
@@ -571,7 +570,7 @@ static void start_request(snake_app *app, snake_slot *slot) {
     }
     asgi_exchange *self = exchange_new(app, slot);
     if (!self) {
-        report_exception(app->st, app->id, "ASGI", NULL);
+        report_exception(app->st, app->id, "ASGI", NULL, false);
         slot_close(slot, SNAKE_OUT_FAIL);
         app_finished_one(app);
         return;
@@ -582,7 +581,7 @@ static void start_request(snake_app *app, snake_slot *slot) {
     PyObject *args = PyTuple_Pack(1, (PyObject *)self);
     PyObject *task = args ? PyObject_Call(app->new_task, args, app->new_task_options) : NULL;
     if (!task) {
-        report_exception(app->st, app->id, "ASGI", self->scope);
+        report_exception(app->st, app->id, "ASGI", self->scope, false);
         if (!self->ended) {
             self->complete = true;
             abandon_response(self);
@@ -604,6 +603,13 @@ static void on_gone(asgi_exchange *self) {
         await_wake(self->waiting, AWAIT_DRAIN);
     } else {
         self->client_stopped_sending = true;
+        /* One that closes its side before the answer may still read it; one that does so in the
+         * middle of a stream has left (docs/decisions/0008). */
+        if (self->head_sent && !self->complete) {
+            self->client_left = true;
+            abandon_response(self);
+            await_wake(self->waiting, AWAIT_DRAIN);
+        }
     }
     await_wake(self->waiting, AWAIT_RECEIVE);
 }

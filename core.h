@@ -34,7 +34,7 @@ typedef struct header_name {
 
 /* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
 enum {
-    HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None): logs it */
+    HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None, client_left): logs it */
     HOOK_INPUT,  /* (read) -> file object over a streamed request body */
     HOOK_WORKER, /* () : starts one more WSGI thread */
     HOOK_COUNT
@@ -231,8 +231,10 @@ PyObject *asgi_create_future(asgi_exchange *exchange);
 
 /* ---- errors.c */
 /* Hands the current exception to the bridge's log; never leaves one set. request is the environ or
- * scope, or NULL. */
-void report_exception(core *st, uint32_t app, const char *kind, PyObject *request);
+ * scope, or NULL. client_left: the app knows that its client left, which excuses some exceptions.
+ */
+void report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
+                      bool client_left);
 PyObject *disconnected_error(void); /* raises the OSError that tells an app its client left */
 
 /* ---- fork.c */

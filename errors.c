@@ -1,7 +1,8 @@
 /* Exceptions that leave an app: handed to the bridge, which logs them. */
 #include "core.h"
 
-void report_exception(core *st, uint32_t app, const char *kind, PyObject *request) {
+void report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
+                      bool client_left) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (!type)
@@ -12,8 +13,9 @@ void report_exception(core *st, uint32_t app, const char *kind, PyObject *reques
 
     PyObject *logged = NULL;
     if (st->hooks[HOOK_ERROR])
-        logged = PyObject_CallFunction(st->hooks[HOOK_ERROR], "IOsO", app, value ? value : type,
-                                       kind, request ? request : Py_None);
+        logged =
+            PyObject_CallFunction(st->hooks[HOOK_ERROR], "IOsOO", app, value ? value : type, kind,
+                                  request ? request : Py_None, client_left ? Py_True : Py_False);
     if (!logged)
         PyErr_Print(); /* the log itself failed: stderr is better than silence */
     Py_XDECREF(logged);

@@ -208,7 +208,7 @@ static void keep_a_spare(core *st) {
         lock();
         pool.thread_count--;
         unlock();
-        report_exception(st, 0, "starting a WSGI thread", NULL);
+        report_exception(st, 0, "starting a WSGI thread", NULL, false);
     }
     Py_XDECREF(started);
 }

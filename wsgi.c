@@ -88,7 +88,7 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
 }
 
 static void report(wsgi_exchange *self) {
-    report_exception(self->st, self->app_id, "WSGI", self->environ);
+    report_exception(self->st, self->app_id, "WSGI", self->environ, self->client_left);
 }
 
 /* Sends one block of the app, cut to its Content-Length. Returns 1 when nothing more may follow. */
@@ -371,11 +371,7 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
 /* What is left to do when the app or its iterable failed: an exception is set, or the client is
  * gone. */
 static void give_up(wsgi_exchange *self) {
-    bool quiet = self->client_left && (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OSError));
-    if (quiet)
-        PyErr_Clear();
-    else
-        report(self);
+    report(self);
     end(self, self->head_sent ? SNAKE_OUT_ABORT : SNAKE_OUT_FAIL);
 }
 
@@ -446,7 +442,7 @@ void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     wsgi_exchange *self = PyObject_New(wsgi_exchange, st->wsgi_type);
     PyObject *context = NULL, *body = NULL, *done = NULL;
     if (!self) {
-        report_exception(st, app->id, "WSGI", NULL);
+        report_exception(st, app->id, "WSGI", NULL, false);
         slot_close(slot, SNAKE_OUT_FAIL);
         goto out;
     }

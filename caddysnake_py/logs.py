@@ -128,7 +128,10 @@ class _LastResort(logging.Handler):
     """Used by ``logging`` when the app has configured no handler: WARNING and above."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        emit(record.levelno, record.name, self.format(record))
+        try:
+            emit(record.levelno, record.name, self.format(record))
+        except Exception:
+            self.handleError(record)
 
 
 _emit_to_stream = logging.StreamHandler.emit
@@ -181,8 +184,24 @@ def format_exception(exception: BaseException) -> str:
     return "".join(lines).rstrip("\n")
 
 
+def _is_disconnect(exception: BaseException) -> bool:
+    """Whether the exception only says that the client left: an ``OSError`` from ``send``,
+    ``write`` or ``read``, what a framework made of it, or a group of such."""
+    if isinstance(exception, OSError) or type(exception).__name__ == "ClientDisconnect":
+        return True
+    parts = getattr(exception, "exceptions", None)  # a group, which is new in Python 3.11
+    if isinstance(parts, tuple) and parts:
+        return all(_is_disconnect(part) for part in parts)
+    before = exception.__cause__ or exception.__context__
+    return before is not None and _is_disconnect(before)
+
+
 def app_exception(
-    app: int, exception: BaseException, kind: str, request: Mapping[str, Any] | None
+    app: int,
+    exception: BaseException,
+    kind: str,
+    request: Mapping[str, Any] | None,
+    client_left: bool = False,
 ) -> None:
     """Logs an exception that left an app: the core's error hook.
 
@@ -191,6 +210,7 @@ def app_exception(
         exception: what was raised.
         kind: ``"WSGI"``, ``"ASGI"`` or what the core was doing.
         request: the environ or scope, if there is one.
+        client_left: the app knows that its client left; an exception because of that is no error.
     """
     where = kind
     if kind in ("WSGI", "ASGI"):
@@ -201,7 +221,8 @@ def app_exception(
         path = request.get("REQUEST_URI") or request.get("path") or ""
         what = f" ({method} {path})"
     message = f"exception in {where}{what}\n{format_exception(exception)}"
-    emit(logging.ERROR, "caddysnake", message, app)
+    level = logging.DEBUG if client_left and _is_disconnect(exception) else logging.ERROR
+    emit(level, "caddysnake", message, app)
 
 
 stdout = LogStream("stdout", 1, logging.INFO)

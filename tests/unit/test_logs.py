@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import traceback
-from typing import TYPE_CHECKING
+
+from stand_in import Core
 
 from caddysnake_py import logs
-
-if TYPE_CHECKING:
-    from conftest import Core
 
 
 def stream() -> logs.LogStream:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from stand_in import Core
 
 from caddysnake_py.lifespan import Lifespan, Mode
 from caddysnake_py.loader import LoadError
-from conftest import Core
 
 App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 

@@ -1,0 +1,151 @@
+"""The documentation: its Caddyfiles are valid, its JSON is what they mean, no option is missing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.settings import BINARY, REPOSITORY
+
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
+
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: where it starts, its language, and its text."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    content = page.read_text()
+    for match in FENCED.finditer(content):
+        line = content.count("\n", 0, match.start()) + 1
+        yield Block(page, line, match[1], match[2])
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+CADDYFILES = [block for block in BLOCKS if block.language == "caddyfile"]
+# Each stands for the Caddyfile before it.
+CONFIGS = [
+    (before, block) for before, block in itertools.pairwise(BLOCKS) if block.language == "json"
+]
+
+
+def adapt(caddyfile: str) -> subprocess.CompletedProcess[str]:
+    """Neither this nor anything else here needs the applications that a Caddyfile names."""
+    command = [BINARY, "adapt", "--config", "-", "--adapter", "caddyfile"]
+    return subprocess.run(command, input=caddyfile, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("block", CADDYFILES, ids=str)
+def test_a_caddyfile_is_valid_and_formatted(block: Block) -> None:
+    done = adapt(block.text)
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if '"level":"warn"' in line]
+    assert warnings == []
+
+
+@pytest.mark.parametrize(("before", "block"), CONFIGS, ids=str)
+def test_a_json_config_is_what_the_caddyfile_before_it_adapts_to(
+    before: Block, block: Block
+) -> None:
+    assert before.page == block.page
+    assert before.language == "caddyfile"
+    assert json.loads(block.text) == json.loads(adapt(before.text).stdout)
+
+
+def test_the_readme_and_the_configuration_show_caddyfiles() -> None:
+    assert {REPOSITORY / "README.md", CONFIGURATION} <= {block.page for block in CADDYFILES}
+    assert CONFIGS
+
+
+def doc_comment(file: str, function: str) -> str:
+    """The comment above a Go function."""
+    source = (REPOSITORY / file).read_text()
+    match = re.search(rf"((?:^//.*\n)+)^func (?:\(.*\) )?{function}\(", source, re.MULTILINE)
+    assert match is not None, f"{function} in {file} has no comment"
+    return match[1]
+
+
+def options(file: str, function: str) -> set[str]:
+    """The options in a directive's syntax: the first words of its indented lines."""
+    return set(re.findall(r"^//\t {4}(\w+)", doc_comment(file, function), re.MULTILINE))
+
+
+def json_fields(file: str) -> set[str]:
+    return set(re.findall(r'`json:"(\w+),omitempty"', (REPOSITORY / file).read_text()))
+
+
+def options_in_table() -> dict[str, str]:
+    """Caddyfile option -> JSON field, from the table of all options."""
+    rows = re.findall(r"^\| `(\w+)[^|]*\| `(\w+)` \|", CONFIGURATION.read_text(), re.MULTILINE)
+    return dict(rows)
+
+
+def test_every_option_of_the_directive_is_documented() -> None:
+    known = options("caddyfile.go", "UnmarshalCaddyfile")
+    assert "module_wsgi" in known
+    # The first row is that of the one-line form.
+    assert set(options_in_table()) == known | {"python"}
+
+
+def test_every_field_of_the_handler_is_documented() -> None:
+    known = json_fields("caddysnake.go")
+    assert "module_wsgi" in known
+    assert set(options_in_table().values()) == known
+
+
+def test_every_global_option_is_documented() -> None:
+    known = options("engine.go", "parseGlobalOption")
+    assert "spare_core" in known
+    section = CONFIGURATION.read_text().partition("## Global option")[2].partition("\n## ")[0]
+    assert {name for name in known if f"`{name}" in section} == known
+    assert json_fields("engine.go") == known
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    prose = FENCED.sub("", page.read_text())
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_make_has_the_targets_that_are_named() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    prose = "\n".join(page.read_text() for page in PAGES)
+    # Code is between backticks or indented, and may set variables first.
+    commands = re.findall(r"(?:`|^ {4,})make((?: [A-Z]+=\S+)*) ([a-z][a-z-]*)", prose, re.MULTILINE)
+    named = {target for _, target in commands}
+    assert "run" in named
+    assert {name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == set()
