@@ -526,12 +526,11 @@ static PyObject *exchange_await(PyObject *object, PyObject *ignored) {
     return Py_NewRef(object);
 }
 
-/* For task.print_stack() and debuggers: the app's frame. */
-static PyObject *exchange_frame(PyObject *object, void *name) {
+/* What the app's coroutine says of itself, for task.print_stack(), repr() and debuggers. */
+static PyObject *exchange_coroutine_attribute(PyObject *object, void *name) {
     asgi_exchange *self = (asgi_exchange *)object;
-    if (!self->coroutine)
-        Py_RETURN_NONE;
-    return PyObject_GetAttrString(self->coroutine, name);
+    PyObject *about = self->coroutine ? self->coroutine : (PyObject *)Py_TYPE(object);
+    return PyObject_GetAttrString(about, name);
 }
 
 /* ---- the loop's reader */
@@ -615,6 +614,8 @@ static void on_gone(asgi_exchange *self) {
 }
 
 static void on_writable(asgi_exchange *self) {
+    if (!slot_out_free_or_wanted(self->slot))
+        return; /* a send() was faster */
     if (self->close_flags)
         close_slot(self, self->close_flags);
     else
@@ -729,8 +730,12 @@ static PyMethodDef exchange_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef exchange_getset[] = {
-    {"cr_frame", exchange_frame, NULL, "Frame of the app's coroutine, or None.", "cr_frame"},
-    {"cr_await", exchange_frame, NULL, "What the app's coroutine awaits, or None.", "cr_await"},
+    {"__name__", exchange_coroutine_attribute, NULL, NULL, "__name__"},
+    {"__qualname__", exchange_coroutine_attribute, NULL, NULL, "__qualname__"},
+    {"cr_frame", exchange_coroutine_attribute, NULL, "Its frame.", "cr_frame"},
+    {"cr_await", exchange_coroutine_attribute, NULL, "What it awaits.", "cr_await"},
+    {"cr_code", exchange_coroutine_attribute, NULL, "Its code.", "cr_code"},
+    {"cr_running", exchange_coroutine_attribute, NULL, "Whether it runs.", "cr_running"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot asgi_slots[] = {

@@ -31,9 +31,7 @@ const (
 type bodyStream struct {
 	slot     *slot
 	body     io.Reader
-	rc       *http.ResponseController
 	stop     chan struct{}
-	begun    atomic.Bool // something has been read
 	finished atomic.Bool // everything has been read
 	tooLarge atomic.Bool
 }
@@ -71,10 +69,6 @@ func (b *bodyStream) run() {
 			return
 		case <-b.slot.want:
 		}
-		if !b.begun.Swap(true) {
-			// Else net/http would wait for the whole body before it sends a response.
-			_ = b.rc.EnableFullDuplex()
-		}
 		n, end := b.read()
 		c := b.slot.c
 		c.chunk_len, c.chunk_end = C.uint32_t(n), end
@@ -83,6 +77,11 @@ func (b *bodyStream) run() {
 }
 
 func (b *bodyStream) read() (n int, end C.uint32_t) {
+	defer func() {
+		if recover() != nil { // of a body that another handler has wrapped
+			n, end = 0, C.SNAKE_LOST
+		}
+	}()
 	c := b.slot.c
 	if C.snake_slot_reserve_chunk(c, chunkSize) != 0 {
 		return 0, C.SNAKE_LOST

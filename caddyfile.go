@@ -73,6 +73,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		if err := onlyArg(d, &value); err != nil {
 			return err
 		}
+		if h.Threads != 0 {
+			return d.Err("threads is given twice")
+		}
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 1 {
 			return d.Errf("threads must be a number from 1, not '%s'", value)
@@ -97,6 +100,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		var value string
 		if !d.AllArgs(&value) {
 			return d.ArgErr()
+		}
+		if h.StartTimeout != 0 {
+			return d.Err("start_timeout is given twice")
 		}
 		timeout, err := caddy.ParseDuration(value)
 		if err != nil || timeout <= 0 {

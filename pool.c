@@ -30,7 +30,9 @@ static struct {
     worker *hot;        /* [atomic] NULL: everybody is idle */
     uint64_t hot_since; /* [atomic] when it took what it runs now */
     worker *idle;       /* last in, first out */
-    uint32_t idle_count, thread_count, thread_limit;
+    uint32_t idle_count;
+    uint32_t thread_count; /* beside the first, which the bridge starts */
+    uint32_t thread_limit;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void lock(void) { pthread_mutex_lock(&pool.mutex); }
@@ -132,8 +134,9 @@ void pool_remove_app(snake_app *app) {
 /* ---- a worker's life */
 
 /* Ends the request of finished (or NULL) and takes the next. NULL: the worker is parked on the
- * idle list and must wait for its signal. */
-static snake_slot *next_request(worker *w, snake_app *finished) {
+ * idle list and must wait for its signal. *spare: the worker must start the next spare, which is
+ * counted already, because it leaves no idle thread. */
+static snake_slot *next_request(worker *w, snake_app *finished, bool *spare) {
     snake_slot *slot = NULL;
     lock();
     if (finished)
@@ -161,6 +164,9 @@ static snake_slot *next_request(worker *w, snake_app *finished) {
         pool.idle = w;
         pool.idle_count++;
     }
+    *spare = slot && !pool.idle && pool.thread_count < pool.thread_limit;
+    if (*spare)
+        pool.thread_count++;
     unlock();
     if (finished)
         app_finished_one(finished); /* the app may be gone from here on */
@@ -194,15 +200,8 @@ static bool wait_for_role(worker *w) {
     return true;
 }
 
-/* Starts the next spare when the last idle thread has just become hot. Needs the GIL. */
-static void keep_a_spare(core *st) {
-    lock();
-    bool needed = !pool.idle && pool.thread_count <= pool.thread_limit;
-    if (needed)
-        pool.thread_count++;
-    unlock();
-    if (!needed)
-        return;
+/* Starts the spare that next_request counted. Needs the GIL. */
+static void start_spare(core *st) {
     PyObject *started = PyObject_CallNoArgs(st->hooks[HOOK_WORKER]);
     if (!started) {
         lock();
@@ -213,7 +212,7 @@ static void keep_a_spare(core *st) {
     Py_XDECREF(started);
 }
 
-/* _wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
+/* wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
 PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);
@@ -226,8 +225,11 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     snake_app *finished = NULL;
     int listed = 0; /* answers that Go has not been told about */
     for (;;) {
-        snake_slot *slot = next_request(w, finished);
+        bool spare;
+        snake_slot *slot = next_request(w, finished, &spare);
         if (slot) {
+            if (spare)
+                start_spare(st);
             finished = slot->app;
             wsgi_run(st, w->cache, finished, slot);
             if (++listed >= BATCH || !has_work()) {
@@ -249,7 +251,6 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
         Py_END_ALLOW_THREADS;
         if (!stay)
             break;
-        keep_a_spare(st);
     }
     header_cache_free(st, w->cache);
     free(w);

@@ -112,6 +112,7 @@ func (x *exchange) lost(flags C.uint32_t) error {
 // fail gives the request to Caddy's error routes; the app's log has the reason.
 func (x *exchange) fail() error {
 	x.stopBody()
+	x.closeIfUnread()
 	defer x.slot.release()
 	if x.body != nil && x.body.tooLarge.Load() {
 		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errTooLarge)
@@ -146,11 +147,17 @@ func (x *exchange) writeHead(packed []byte) {
 	if !hasType {
 		header["Content-Type"] = nil // no guesses in the app's name
 	}
-	if x.body != nil && x.body.begun.Load() && !x.body.finished.Load() && x.r.ProtoMajor == 1 {
-		// What the client still sends must not be taken for the next request.
-		header.Set("Connection", "close")
-	}
+	x.closeIfUnread()
 	x.w.WriteHeader(int(x.slot.c.out_status))
+}
+
+// closeIfUnread announces the end of an HTTP/1 connection whose request body
+// has not been read completely: what the client still sends must not be taken
+// for its next request.
+func (x *exchange) closeIfUnread() {
+	if x.body != nil && !x.body.finished.Load() && x.r.ProtoMajor == 1 {
+		x.w.Header().Set("Connection", "close")
+	}
 }
 
 func contains(names []string, name string) bool {

@@ -56,8 +56,10 @@ func (x *exchange) prepare(forWSGI bool) error {
 		}
 	default:
 		c.body_kind = C.SNAKE_BODY_STREAM
-		x.body = &bodyStream{
-			slot: x.slot, body: r.Body, rc: http.NewResponseController(x.w), stop: make(chan struct{}),
+		x.body = &bodyStream{slot: x.slot, body: r.Body, stop: make(chan struct{})}
+		if r.ProtoMajor == 1 {
+			// Else net/http would read the body away from the app when the head is written.
+			_ = http.NewResponseController(x.w).EnableFullDuplex()
 		}
 	}
 	if err := x.slot.setIn(b); err != nil {

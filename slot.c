@@ -126,6 +126,8 @@ int slot_out_wait(snake_slot *slot) {
 }
 
 void slot_close(snake_slot *slot, uint32_t flags) {
+    if (!(flags & SNAKE_OUT_END))
+        slot_out_reset(slot); /* the last piece has been sent */
     slot->out_flags = flags;
     uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     ring_list(slot, queued ? SNAKE_GO_RESPONSE : SNAKE_GO_RESPONSE | SNAKE_GO_RELEASED);

@@ -221,8 +221,10 @@ static PyObject *exchange_start_response(PyObject *object, PyObject *const *args
 static PyObject *stream_end(wsgi_exchange *self, uint32_t how) {
     if (how == SNAKE_EOF)
         return Py_NewRef(self->st->empty_bytes);
-    if (how == SNAKE_LOST)
+    if (how == SNAKE_LOST) {
+        self->client_left = true;
         return disconnected_error();
+    }
     PyErr_SetString(PyExc_OSError, "the request body is larger than the server allows");
     return NULL;
 }

@@ -76,9 +76,9 @@ class AppThread:
         assert self._loop is not None
         return self._loop
 
-    def join(self, timeout: float) -> bool:
-        """Waits for the thread's end; False when it has not ended in time."""
-        self._thread.join(timeout)
+    def join(self) -> bool:
+        """Waits for the end of the thread, whose loop was told to stop; False if it goes on."""
+        self._thread.join(_SHUTDOWN_SECONDS)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

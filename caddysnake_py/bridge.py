@@ -74,7 +74,7 @@ def _load_on_loop(request: LoadRequest) -> LoadedApp:
         def stop(drain: float) -> bool:
             idle = asyncio.run_coroutine_threadsafe(server.stop(drain), loop).result()
             loop.call_soon_threadsafe(loop.stop)
-            return thread.join(drain) and idle
+            return thread.join() and idle
 
         return LoadedApp(core, "asgi", stop)
 
