@@ -122,15 +122,15 @@ static void close_slot(asgi_exchange *self, uint32_t flags) {
     announce(self->app);
 }
 
-/* Ends a response that the app will not complete. */
-static void abandon_response(asgi_exchange *self) {
+/* Ends a response that the app will not complete. failed: that is the app's fault. */
+static void abandon_response(asgi_exchange *self, bool failed) {
     if (!self->slot || self->close_flags)
         return;
     self->complete = true;
     self->pending_len = 0;
     self->pending_last = false;
     if (!self->head_sent)
-        close_slot(self, SNAKE_OUT_FAIL);
+        close_slot(self, failed ? SNAKE_OUT_FAIL : SNAKE_OUT_ABORT);
     else if (slot_out_free_or_wanted(self->slot))
         close_slot(self, SNAKE_OUT_ABORT);
     else
@@ -270,7 +270,7 @@ static PyObject *send_body(asgi_exchange *self, PyObject *message) {
         goto out;
     if (self->slot) {
         if (check_length(self, (uint64_t)len, !more) < 0) {
-            abandon_response(self);
+            abandon_response(self, true);
             goto out;
         }
         self->sent += (uint64_t)len;
@@ -413,14 +413,16 @@ static int first_step(asgi_exchange *self) {
  * the exception is a cancellation, which the Task must see. */
 static int end_coroutine(asgi_exchange *self) {
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
-    bool cancelled = false;
+    bool cancelled = false, failed = true;
+    bool excused = self->client_left || self->client_stopped_sending;
     if (PyErr_Occurred()) {
         cancelled = PyErr_ExceptionMatches(self->st->cancelled_error);
         if (cancelled)
             PyErr_Fetch(&type, &value, &traceback);
         else
-            report_exception(self->st, self->app->id, "ASGI", self->scope,
-                             self->client_left || self->client_stopped_sending);
+            failed = report_exception(self->st, self->app->id, "ASGI", self->scope, excused);
+    } else if (excused) {
+        failed = false; /* nobody waits for its response */
     } else if (self->slot && !self->complete && !self->no_body) {
         PyErr_SetString(PyExc_RuntimeError, self->head.status
                                                 ? "the app returned without completing its response"
@@ -428,7 +430,7 @@ static int end_coroutine(asgi_exchange *self) {
         report_exception(self->st, self->app->id, "ASGI", self->scope, false);
     }
     if (self->slot && !self->complete)
-        abandon_response(self);
+        abandon_response(self, failed || self->too_large);
     self->ended = true;
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->scope);
@@ -513,7 +515,7 @@ static PyObject *exchange_close(PyObject *object, PyObject *ignored) {
         Py_XDECREF(closed);
     }
     if (!self->complete)
-        abandon_response(self);
+        abandon_response(self, true);
     self->complete = true;
     end_coroutine(self);
     PyErr_Clear();
@@ -583,7 +585,7 @@ static void start_request(snake_app *app, snake_slot *slot) {
         report_exception(app->st, app->id, "ASGI", self->scope, false);
         if (!self->ended) {
             self->complete = true;
-            abandon_response(self);
+            abandon_response(self, true);
             end_coroutine(self);
         }
     } else if (!self->ended) {
@@ -606,7 +608,7 @@ static void on_gone(asgi_exchange *self) {
          * middle of a stream has left (docs/decisions/0008). */
         if (self->head_sent && !self->complete) {
             self->client_left = true;
-            abandon_response(self);
+            abandon_response(self, false);
             await_wake(self->waiting, AWAIT_DRAIN);
         }
     }

@@ -231,9 +231,9 @@ PyObject *asgi_create_future(asgi_exchange *exchange);
 
 /* ---- errors.c */
 /* Hands the current exception to the bridge's log; never leaves one set. request is the environ or
- * scope, or NULL. client_left: the app knows that its client left, which excuses some exceptions.
- */
-void report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
+ * scope, or NULL. client_left: the app knows that its client left. Returns false when that is all
+ * that the exception says. */
+bool report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
                       bool client_left);
 PyObject *disconnected_error(void); /* raises the OSError that tells an app its client left */
 

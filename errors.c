@@ -1,12 +1,12 @@
 /* Exceptions that leave an app: handed to the bridge, which logs them. */
 #include "core.h"
 
-void report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
+bool report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
                       bool client_left) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (!type)
-        return;
+        return false;
     PyErr_NormalizeException(&type, &value, &traceback);
     if (traceback && value)
         PyException_SetTraceback(value, traceback);
@@ -16,12 +16,14 @@ void report_exception(core *st, uint32_t app, const char *kind, PyObject *reques
         logged =
             PyObject_CallFunction(st->hooks[HOOK_ERROR], "IOsOO", app, value ? value : type, kind,
                                   request ? request : Py_None, client_left ? Py_True : Py_False);
+    bool is_error = logged != Py_False;
     if (!logged)
         PyErr_Print(); /* the log itself failed: stderr is better than silence */
     Py_XDECREF(logged);
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);
+    return is_error;
 }
 
 PyObject *disconnected_error(void) {

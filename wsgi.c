@@ -87,8 +87,8 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
     return 0;
 }
 
-static void report(wsgi_exchange *self) {
-    report_exception(self->st, self->app_id, "WSGI", self->environ, self->client_left);
+static bool report(wsgi_exchange *self) {
+    return report_exception(self->st, self->app_id, "WSGI", self->environ, self->client_left);
 }
 
 /* Sends one block of the app, cut to its Content-Length. Returns 1 when nothing more may follow. */
@@ -311,7 +311,7 @@ static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
     if (!count)
         return send_app_block(self, "", 0, true);
     if (count > 1 && total <= PIECE_AT_MOST) {
-        PyObject *joined = PyObject_CallMethod(self->st->empty_bytes, "join", "O", blocks);
+        PyObject *joined = PyObject_CallMethod(self->st->empty_bytes, "join", "(O)", blocks);
         int rc = joined ? block_data(joined, &data, &len) : -1;
         if (!rc)
             rc = send_app_block(self, data, (size_t)len, true);
@@ -373,8 +373,8 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
 /* What is left to do when the app or its iterable failed: an exception is set, or the client is
  * gone. */
 static void give_up(wsgi_exchange *self) {
-    report(self);
-    end(self, self->head_sent ? SNAKE_OUT_ABORT : SNAKE_OUT_FAIL);
+    bool failed = report(self);
+    end(self, self->head_sent || !failed ? SNAKE_OUT_ABORT : SNAKE_OUT_FAIL);
 }
 
 static void call_close(wsgi_exchange *self, PyObject *result) {

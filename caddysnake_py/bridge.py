@@ -144,7 +144,8 @@ def _execute(question: dict[str, Any]) -> dict[str, Any]:
 
 def _error_text(error: BaseException) -> str:
     if isinstance(error, loader.LoadError):
-        return str(error)
+        cause = error.__cause__
+        return str(error) if cause is None else f"{error}\n{logs.format_exception(cause)}"
     return logs.format_exception(error)
 
 

@@ -202,8 +202,8 @@ def app_exception(
     kind: str,
     request: Mapping[str, Any] | None,
     client_left: bool = False,
-) -> None:
-    """Logs an exception that left an app: the core's error hook.
+) -> bool:
+    """Logs an exception that left an app: the core's error hook. False if it is no error.
 
     Args:
         app: the app's id.
@@ -221,8 +221,9 @@ def app_exception(
         path = request.get("REQUEST_URI") or request.get("path") or ""
         what = f" ({method} {path})"
     message = f"exception in {where}{what}\n{format_exception(exception)}"
-    level = logging.DEBUG if client_left and _is_disconnect(exception) else logging.ERROR
-    emit(level, "caddysnake", message, app)
+    is_error = not (client_left and _is_disconnect(exception))
+    emit(logging.ERROR if is_error else logging.DEBUG, "caddysnake", message, app)
+    return is_error
 
 
 stdout = LogStream("stdout", 1, logging.INFO)

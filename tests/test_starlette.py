@@ -28,12 +28,13 @@ def target(path: str, **query: object) -> str:
     return f"{path}?{urlencode(query)}"
 
 
-def send_until_closed(board: Board, first: int) -> None:
+def send_until_closed(server: Server, board: Board, first: int) -> None:
     """Lets the app send events until it learns, from one of them, that the client has left."""
     numbers = iter(range(first, 100))
 
     def closed() -> bool:
         board.post(f"go{next(numbers)}")
+        server.get("/collect")
         return (board.folder / "closed").exists()
 
     wait_for(closed, "the generator to be closed")
@@ -61,7 +62,7 @@ def test_each_event_arrives_before_the_next_is_sent(server: Server, board: Board
         for number in range(5):
             assert next(pieces) == f"id: {number}\ndata: event {number}\n\n".encode()
             board.post(f"go{number}")
-    send_until_closed(board, 5)
+    send_until_closed(server, board, 5)
 
 
 @pytest.mark.conformance("E25", "M08")
@@ -73,7 +74,7 @@ def test_events_pass_through_encode_gzip(serve: Serve, board: Board) -> None:
         connection.request("GET", target("/events", folder=board.folder), headers)
         connection.head()
         assert next(connection.chunks())
-    send_until_closed(board, 0)
+    send_until_closed(server, board, 0)
 
 
 def test_a_generator_in_threads_is_streamed_whole(server: Server) -> None:

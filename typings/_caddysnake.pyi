@@ -31,7 +31,7 @@ class Command:
 
 def log(level: int, app: int, source: str, message: bytes) -> None: ...
 def set_hooks(
-    error: Callable[[int, BaseException, str, Mapping[str, Any] | None, bool], None],
+    error: Callable[[int, BaseException, str, Mapping[str, Any] | None, bool], bool],
     input: Callable[[Callable[[], bytes]], Any],
     worker: Callable[[], None],
 ) -> None: ...

@@ -1,6 +1,7 @@
 """A Starlette app: streaming responses, server-sent events, files, and a watch on disconnects."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -76,12 +77,19 @@ class Marking(BaseHTTPMiddleware):
         return response
 
 
+async def collect(request):
+    """Under BaseHTTPMiddleware an abandoned generator is part of a cycle."""
+    gc.collect()
+    return PlainTextResponse("collected")
+
+
 async def hello(request):
     return PlainTextResponse("hello")
 
 
 routes = [
     Route("/hello", hello),
+    Route("/collect", collect),
     Route("/stream", stream),
     Route("/events", events),
     Route("/sync_stream", sync_stream),
