@@ -94,6 +94,8 @@ lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $(call sources,'*.go')); \
 	    test -z "$$unformatted" || { echo "gofmt: run make format for $$unformatted"; exit 1; }
 	$(venvs)/tools/bin/clang-format --dry-run --Werror $(call sources,'*.c' '*.h')
+	$(compiler) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only \
+	    $$($(PKG_CONFIG) --cflags caddysnake-python) $(call sources,'*.c' ':!:cmd')
 	$(venvs)/tools/bin/ruff check
 	$(venvs)/tools/bin/ruff format --check
 	$(venvs)/tools/bin/mypy

@@ -169,3 +169,19 @@ def test_a_post_and_a_get_in_one_packet_keep_apart(server: Server) -> None:
         connection.send(post_ + b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
         assert json.loads(connection.response().body) == ["a\n", "b\n"]
         assert connection.response().text == '"hello"'
+
+
+@pytest.mark.conformance("I08", "I11")
+def test_an_app_may_answer_before_it_reads(server: Server) -> None:
+    body = bytes(range(256)) * 1200
+    response = server.request("POST", "/answers_before_it_reads", body=body)
+    assert response.text == f"begun {hashlib.sha256(body).hexdigest()}"
+
+
+@pytest.mark.conformance("I11")
+def test_an_app_that_fails_within_the_body_gets_no_panic_out_of_the_server(server: Server) -> None:
+    """What remains of the body arrives while the answer is written: a race, so many times."""
+    times = 30
+    server.expect_failure("planted: after a part", times)
+    for _ in range(times):
+        assert server.request("POST", "/reads_a_part_and_fails", body=b"x" * 300_000).status == 500

@@ -60,7 +60,9 @@ class Server:
         cwd: Path | None = None,
         probe: str | None = None,
         slack: Slack | None = None,
+        launcher: Sequence[str] = (str(BINARY),),
     ) -> None:
+        self._launcher = launcher
         self.cwd = cwd or directory
         self.tls = tls
         self.options = options
@@ -148,7 +150,7 @@ class Server:
     def _spawn(self, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         command = ["run", "--config", str(self._caddyfile), "--adapter", "caddyfile"]
         return subprocess.Popen(
-            [str(BINARY), *command],
+            [*self._launcher, *command],
             cwd=self.cwd,
             env=self._env,
             stdin=subprocess.DEVNULL,
@@ -172,7 +174,7 @@ class Server:
     def command(self, *arguments: str, deadline: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Runs a caddy command to its end, in the server's working directory and environment."""
         return subprocess.run(
-            [str(BINARY), *arguments],
+            [*self._launcher, *arguments],
             cwd=self.cwd,
             env=self._env,
             stdin=subprocess.DEVNULL,

@@ -96,3 +96,16 @@ def read_when_told(environ, start_response):
 def refuse(environ, start_response):
     start_response("403 Forbidden", [("Content-Length", "0")])
     return []
+
+
+@case
+def answers_before_it_reads(environ, start_response):
+    start_response("200 OK", [])
+    yield b"begun "
+    yield hashlib.sha256(environ["wsgi.input"].read()).hexdigest().encode()
+
+
+@case
+def reads_a_part_and_fails(environ, start_response):
+    environ["wsgi.input"].read(10)
+    raise ValueError("planted: after a part")
