@@ -45,6 +45,9 @@ type appConfig struct {
 	Threads    int
 	Lifespan   string
 	Loop       string
+	// Both 0 means never.
+	SlowRequest    time.Duration
+	RequestTimeout time.Duration
 }
 
 // key returns a string that is equal for equal configurations.
@@ -123,6 +126,9 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		Threads:    config.Threads,
 		Lifespan:   config.Lifespan,
 		Loop:       config.Loop,
+
+		SlowRequest:    config.SlowRequest.Seconds(),
+		RequestTimeout: config.RequestTimeout.Seconds(),
 	}}, func(answer) { gen.retire(0) })
 	if err != nil {
 		if ctx.Err() == nil {

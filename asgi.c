@@ -564,7 +564,7 @@ static asgi_exchange *exchange_new(snake_app *app, snake_slot *slot) {
 }
 
 static void start_request(snake_app *app, snake_slot *slot) {
-    if (slot_gone(slot) == 1) {
+    if (slot_is_lost(slot)) {
         slot_release(slot);
         app_finished_one(app);
         return;
@@ -597,7 +597,13 @@ static void start_request(snake_app *app, snake_slot *slot) {
 }
 
 static void on_gone(asgi_exchange *self) {
-    if (slot_gone(self->slot) == 1) {
+    if (slot_is_lost(self->slot)) {
+        if (slot_gone(self->slot) == SNAKE_TIMED_OUT && self->task) {
+            PyObject *cancelled = PyObject_CallMethodObjArgs(self->task, self->st->s_cancel, NULL);
+            if (!cancelled)
+                report_exception(self->st, self->app->id, "ASGI", self->scope, false);
+            Py_XDECREF(cancelled);
+        }
         self->client_left = true;
         self->pending_len = 0;
         slot_release(detach(self));

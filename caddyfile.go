@@ -3,6 +3,7 @@ package caddysnake
 // The python directive.
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,7 +34,9 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    loop          auto|asyncio|uvloop
 //	    env_var       <name> <value>
 //	    env_file      <path>
-//	    start_timeout <duration>
+//	    start_timeout   <duration>
+//	    request_timeout <duration>
+//	    slow_request    <duration>|off
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // "python"
@@ -97,18 +100,11 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		h.EnvFiles = append(h.EnvFiles, path)
 	case "start_timeout":
-		var value string
-		if !d.AllArgs(&value) {
-			return d.ArgErr()
-		}
-		if h.StartTimeout != 0 {
-			return d.Err("start_timeout is given twice")
-		}
-		timeout, err := caddy.ParseDuration(value)
-		if err != nil || timeout <= 0 {
-			return d.Errf("start_timeout must be a duration such as 30s, not '%s'", value)
-		}
-		h.StartTimeout = caddy.Duration(timeout)
+		return onlyDuration(d, &h.StartTimeout)
+	case "request_timeout":
+		return onlyDuration(d, &h.RequestTimeout)
+	case "slow_request":
+		return onlyDuration(d, &h.SlowRequest, "off")
 	default:
 		return d.Errf("unknown option '%s' of python", option)
 	}
@@ -125,6 +121,28 @@ func onlyArg(d *caddyfile.Dispenser, target *string) error {
 		return d.Errf("%s is given twice", option)
 	}
 	*target = value
+	return nil
+}
+
+// onlyDuration reads the single duration of an option that may be given once.
+// One of the words in never stands for -1.
+func onlyDuration(d *caddyfile.Dispenser, target *caddy.Duration, never ...string) error {
+	option, value := d.Val(), ""
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	if *target != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	if slices.Contains(never, value) {
+		*target = -1
+		return nil
+	}
+	duration, err := caddy.ParseDuration(value)
+	if err != nil || duration <= 0 {
+		return d.Errf("%s must be a duration such as 30s, not '%s'", option, value)
+	}
+	*target = caddy.Duration(duration)
 	return nil
 }
 

@@ -24,12 +24,12 @@ static PyObject *module_log(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* set_hooks(error, input, worker): see HOOK_* in core.h. */
+/* set_hooks(error, input, worker, file): see HOOK_* in core.h. */
 static PyObject *module_set_hooks(PyObject *module, PyObject *args) {
     core *st = PyModule_GetState(module);
     PyObject *hooks[HOOK_COUNT];
-    if (!PyArg_ParseTuple(args, "OOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
-                          &hooks[HOOK_WORKER]))
+    if (!PyArg_ParseTuple(args, "OOOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
+                          &hooks[HOOK_WORKER], &hooks[HOOK_FILE]))
         return NULL;
     for (int i = 0; i < HOOK_COUNT; i++) {
         PyObject *old = st->hooks[i];
@@ -56,9 +56,13 @@ static PyObject *module_enter_app(PyObject *module, PyObject *id) {
 
 static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
-    {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, worker)"},
+    {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, worker, file)"},
     {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
     {"wsgi_worker", pool_worker, METH_NOARGS, "wsgi_worker(): the body of a WSGI thread."},
+    {"wsgi_running", pool_running, METH_NOARGS,
+     "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
+    {"wsgi_interrupt", pool_interrupt, METH_VARARGS,
+     "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
     {"current_app", module_current_app, METH_NOARGS, "Id of the app this thread works for, or 0."},
     {"enter_app", module_enter_app, METH_O, "enter_app(id): this thread works for that app."},
     {NULL, NULL, 0, NULL},
@@ -139,14 +143,15 @@ static int module_exec(PyObject *module) {
         !(st->await_type = add_type(module, &await_spec)))
         return -1;
     st->bytes_io = imported("io", "BytesIO");
+    st->file_wrapper = imported("wsgiref.util", "FileWrapper");
     st->context = imported("contextvars", "Context");
     st->cancelled_error = imported("asyncio", "CancelledError");
     st->awaited_none = await_value(st, NULL);
     st->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
     st->request_message =
         Py_BuildValue("{sssysO}", "type", "http.request", "body", "", "more_body", Py_False);
-    return st->bytes_io && st->context && st->cancelled_error && st->awaited_none &&
-                   st->disconnect_message && st->request_message
+    return st->bytes_io && st->file_wrapper && st->context && st->cancelled_error &&
+                   st->awaited_none && st->disconnect_message && st->request_message
                ? 0
                : -1;
 }

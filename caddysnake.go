@@ -25,6 +25,7 @@ func init() {
 const (
 	defaultThreads      = 32
 	defaultStartTimeout = time.Minute
+	defaultSlowRequest  = 30 * time.Second
 )
 
 // Handler answers requests with a Python application. Exactly one of module,
@@ -75,6 +76,17 @@ type Handler struct {
 	// StartTimeout is how long the application may take to load, its startup
 	// included. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
+
+	// RequestTimeout is how long the application may take for a request, its
+	// response included. Then the client gets status 504, or a broken connection
+	// if the response has begun; an ASGI application's task is cancelled, and a
+	// WSGI application gets an exception as soon as it runs Python code.
+	// Default: no limit.
+	RequestTimeout caddy.Duration `json:"request_timeout,omitempty"`
+
+	// SlowRequest is after what time a running WSGI request is reported in the
+	// log, with its Python stack. Negative: never. Default: 30s.
+	SlowRequest caddy.Duration `json:"slow_request,omitempty"`
 
 	app    *App
 	config appConfig
@@ -164,6 +176,14 @@ func (h *Handler) resolve() (appConfig, error) {
 	}
 	if config.Threads < 1 {
 		return config, fmt.Errorf("threads must be at least 1, not %d", config.Threads)
+	}
+	config.SlowRequest = max(0, time.Duration(h.SlowRequest))
+	if h.SlowRequest == 0 {
+		config.SlowRequest = defaultSlowRequest
+	}
+	config.RequestTimeout = time.Duration(h.RequestTimeout)
+	if config.RequestTimeout < 0 {
+		return config, fmt.Errorf("request_timeout must be positive, not %s", config.RequestTimeout)
 	}
 	if h.StartTimeout < 0 {
 		return config, fmt.Errorf("start_timeout must be positive, not %s", time.Duration(h.StartTimeout))

@@ -26,6 +26,14 @@ enum {
     SNAKE_OUT_END = 2,   /* the response is complete */
     SNAKE_OUT_FAIL = 4,  /* the app failed before the head: nothing else is valid */
     SNAKE_OUT_ABORT = 8, /* the app failed after the head: break the connection */
+    SNAKE_OUT_FILE = 16, /* the body is the part of a file */
+};
+
+/* Why the client is no longer there (snake_slot.gone). */
+enum {
+    SNAKE_GONE = 1,            /* it can neither send nor receive any more */
+    SNAKE_STOPPED_SENDING = 2, /* HTTP/1: it may still read */
+    SNAKE_TIMED_OUT = 3,       /* it has been answered without the app */
 };
 
 /* Where the request body is (snake_slot.body_kind). */
@@ -54,8 +62,7 @@ typedef struct snake_slot {
 
     uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */
     uint32_t to_py;     /* [atomic] events for the app's queue; C only */
-    uint32_t gone;      /* [atomic] 1: the client can neither send nor receive any more,
-                           2: it has stopped sending (HTTP/1 may still read) */
+    uint32_t gone;      /* [atomic] 0 or SNAKE_GONE … */
     uint32_t out_state; /* [atomic] C only: who owns out, see slot.c */
 
     /* Request: written by Go before snake_push, read by C until the slot is released. */
@@ -84,6 +91,9 @@ typedef struct snake_slot {
     uint32_t out_header_count;
     uint32_t out_status;
     uint32_t out_flags;
+    int32_t file_fd; /* with SNAKE_OUT_FILE: Go closes it; else -1 */
+    int64_t file_offset;
+    int64_t file_len;
 } snake_slot;
 
 /* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
@@ -135,8 +145,8 @@ void snake_push(snake_app *app, snake_slot *slot);
 void snake_ack(snake_slot *slot);
 /* The chunk buffer has been filled as asked. */
 void snake_body_ready(snake_slot *slot);
-/* The client went away (1) or stopped sending (2): completes whatever the app waits for. */
-void snake_gone(snake_slot *slot, uint32_t how);
+/* The client is no longer there (SNAKE_GONE …): completes whatever the app waits for. */
+void snake_gone(snake_slot *slot, uint32_t why);
 void snake_log_free(snake_log *record);
 
 #endif

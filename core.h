@@ -36,7 +36,8 @@ typedef struct header_name {
 enum {
     HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None, client_left): logs it */
     HOOK_INPUT,  /* (read) -> file object over a streamed request body */
-    HOOK_WORKER, /* () : starts one more WSGI thread */
+    HOOK_WORKER, /* (): starts one more WSGI thread */
+    HOOK_FILE,   /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
     HOOK_COUNT
 };
 
@@ -54,6 +55,7 @@ typedef struct core {
     PyObject *disconnect_message; /* {"type": "http.disconnect"}: copied, never handed out */
     PyObject *request_message;    /* {"type": "http.request", "body": b"", "more_body": False} */
     PyObject *bytes_io;           /* io.BytesIO */
+    PyObject *file_wrapper;       /* wsgiref.util.FileWrapper */
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
     PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
@@ -144,6 +146,11 @@ void slot_release(snake_slot *slot);
 static inline uint32_t slot_gone(snake_slot *slot) {
     return __atomic_load_n(&slot->gone, __ATOMIC_ACQUIRE);
 }
+/* The response can reach nobody any more. */
+static inline bool slot_is_lost(snake_slot *slot) {
+    uint32_t gone = slot_gone(slot);
+    return gone == SNAKE_GONE || gone == SNAKE_TIMED_OUT;
+}
 
 /* ---- head.c: the packed request head as Python objects */
 typedef struct cached_value {
@@ -190,6 +197,8 @@ void pool_push(snake_slot *slot);
 void pool_add_app(snake_app *app, uint32_t threads);
 void pool_remove_app(snake_app *app);
 PyObject *pool_worker(PyObject *module, PyObject *ignored);
+PyObject *pool_running(PyObject *module, PyObject *ignored);
+PyObject *pool_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
 bool pool_watch(uint64_t now);
 

@@ -21,6 +21,13 @@ typedef struct worker {
     struct worker *next; /* among the idle ones */
     uint32_t signal;     /* [atomic] futex: 1 when the worker got the hot role */
     header_cache *cache;
+    /* For the watchdog, touched with the GIL. */
+    struct worker *newer, *older; /* among all workers */
+    unsigned long thread;
+    uint64_t serial, since; /* of the request; since is 0 while there is none */
+    snake_slot *slot;
+    uint32_t app;
+    bool interrupted;
 } worker;
 
 /* Owned by the mutex, except hot and hot_since, which the lock-free fast paths read. */
@@ -33,6 +40,8 @@ static struct {
     uint32_t idle_count;
     uint32_t thread_count; /* beside the first, which the bridge starts */
     uint32_t thread_limit;
+    worker *newest; /* of all; touched with the GIL, like the next one */
+    uint64_t last_serial;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void lock(void) { pthread_mutex_lock(&pool.mutex); }
@@ -212,15 +221,93 @@ static void start_spare(core *st) {
     Py_XDECREF(started);
 }
 
+/* ---- what the watchdog sees and does, with the GIL */
+
+static void begin_watch(worker *w, snake_slot *slot) {
+    w->serial = ++pool.last_serial;
+    w->since = now_us();
+    w->slot = slot;
+    w->app = slot->app->id;
+}
+
+static void end_watch(worker *w) {
+    w->since = 0;
+    w->slot = NULL;
+    if (w->interrupted) { /* it must not hit the next request */
+        PyThreadState_SetAsyncExc(w->thread, NULL);
+        w->interrupted = false;
+    }
+}
+
+/* wsgi_running() -> [(thread, app, serial, seconds, timed out)] */
+PyObject *pool_running(PyObject *module, PyObject *ignored) {
+    (void)module;
+    (void)ignored;
+    PyObject *list = PyList_New(0);
+    uint64_t now = now_us();
+    for (worker *w = pool.newest; list && w; w = w->older) {
+        if (!w->since)
+            continue;
+        PyObject *entry = Py_BuildValue("kIKdO", w->thread, w->app, (unsigned long long)w->serial,
+                                        (double)(now - w->since) / 1e6,
+                                        slot_gone(w->slot) == SNAKE_TIMED_OUT ? Py_True : Py_False);
+        if (!entry || PyList_Append(list, entry) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(entry);
+    }
+    return list;
+}
+
+/* wsgi_interrupt(thread, serial, exception) -> bool */
+PyObject *pool_interrupt(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned long thread;
+    unsigned long long serial;
+    PyObject *exception;
+    if (!PyArg_ParseTuple(args, "kKO:wsgi_interrupt", &thread, &serial, &exception))
+        return NULL;
+    worker *w = pool.newest;
+    while (w && (w->thread != thread || w->serial != serial || !w->since || w->interrupted))
+        w = w->older;
+    if (!w)
+        Py_RETURN_FALSE;
+    w->interrupted = true;
+    PyThreadState_SetAsyncExc(thread, exception);
+    Py_RETURN_TRUE;
+}
+
+static worker *worker_new(core *st) {
+    worker *w = calloc(1, sizeof *w);
+    if (!w || !(w->cache = header_cache_new(st))) {
+        free(w);
+        return NULL;
+    }
+    w->thread = PyThread_get_thread_ident();
+    w->older = pool.newest;
+    if (w->older)
+        w->older->newer = w;
+    pool.newest = w;
+    return w;
+}
+
+static void worker_free(core *st, worker *w) {
+    if (w->newer)
+        w->newer->older = w->older;
+    else
+        pool.newest = w->older;
+    if (w->older)
+        w->older->newer = w->newer;
+    header_cache_free(st, w->cache);
+    free(w);
+}
+
 /* wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
 PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);
-    worker *w = calloc(1, sizeof *w);
-    if (!w || !(w->cache = header_cache_new(st))) {
-        free(w);
+    worker *w = worker_new(st);
+    if (!w)
         return PyErr_NoMemory();
-    }
     prctl(PR_SET_NAME, "wsgi");
     snake_app *finished = NULL;
     int listed = 0; /* answers that Go has not been told about */
@@ -231,7 +318,9 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
             if (spare)
                 start_spare(st);
             finished = slot->app;
+            begin_watch(w, slot);
             wsgi_run(st, w->cache, finished, slot);
+            end_watch(w);
             if (++listed >= BATCH || !has_work()) {
                 ring_now();
                 listed = 0;
@@ -252,7 +341,6 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
         if (!stay)
             break;
     }
-    header_cache_free(st, w->cache);
-    free(w);
+    worker_free(st, w);
     Py_RETURN_NONE;
 }

@@ -124,6 +124,9 @@ type loadRequest struct {
 	Threads    int               `json:"threads"`
 	Lifespan   string            `json:"lifespan"`
 	Loop       string            `json:"loop"`
+	// Both in seconds; 0 means never.
+	SlowRequest    float64 `json:"slow_request"`
+	RequestTimeout float64 `json:"request_timeout"`
 }
 
 // answer is what the bridge says.

@@ -10,9 +10,12 @@ import "C"
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net/http"
 	"net/textproto"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -20,6 +23,7 @@ import (
 var (
 	errAppFailed = errors.New("python application failed")
 	errTooLarge  = errors.New("request body too large")
+	errTimeout   = errors.New("python application did not respond within its request_timeout")
 )
 
 // exchange is one request being answered.
@@ -28,12 +32,19 @@ type exchange struct {
 	r    *http.Request
 	slot *slot
 	body *bodyStream // nil unless the body is streamed
+	sent bool        // the head is out
 }
 
 // run writes the app's response. It returns when the response is complete or
 // the client is gone; the app may still be running in the latter case.
-func (x *exchange) run() error {
+func (x *exchange) run(timeout time.Duration) error {
 	gone := x.r.Context().Done()
+	var timedOut <-chan time.Time
+	if timeout > 0 {
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		timedOut = timer.C
+	}
 	for {
 		select {
 		case <-x.slot.piece:
@@ -43,20 +54,28 @@ func (x *exchange) run() error {
 			}
 		case <-gone:
 			if x.r.ProtoMajor > 1 {
-				x.leave()
+				x.leave(C.SNAKE_GONE)
 				return nil
 			}
 			// HTTP/1: perhaps the client only closed its sending side. If not, a
 			// write will fail soon enough.
-			C.snake_gone(x.slot.c, 2)
+			C.snake_gone(x.slot.c, C.SNAKE_STOPPED_SENDING)
 			gone = nil
+		case <-timedOut:
+			x.closeIfUnread()
+			x.leave(C.SNAKE_TIMED_OUT)
+			if x.sent {
+				panic(http.ErrAbortHandler)
+			}
+			return caddyhttp.Error(http.StatusGatewayTimeout, errTimeout)
 		}
 	}
 }
 
-func (x *exchange) leave() {
+// leave ends the exchange before the app has.
+func (x *exchange) leave(why C.uint32_t) {
 	x.stopBody()
-	x.slot.abandon()
+	x.slot.abandon(why)
 }
 
 func (x *exchange) stopBody() {
@@ -75,6 +94,10 @@ func (x *exchange) write() (done bool, err error) {
 	out := x.slot.out()
 	if flags&C.SNAKE_OUT_HEAD != 0 {
 		x.writeHead(out[:c.out_head_len])
+		x.sent = true
+	}
+	if file := x.slot.takeFile(); file != nil {
+		return x.writeFile(file, int64(c.file_offset), int64(c.file_len))
 	}
 	if data := out[c.out_head_len:]; len(data) > 0 {
 		if _, err := x.w.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
@@ -104,9 +127,25 @@ func (x *exchange) lost(flags C.uint32_t) error {
 		x.stopBody()
 		x.slot.release() // Python is done with it
 	} else {
-		x.leave()
+		x.leave(C.SNAKE_GONE)
 	}
 	return nil
+}
+
+// writeFile completes the response with a part of a file. net/http sends it by
+// sendfile where it can.
+func (x *exchange) writeFile(file *os.File, offset, length int64) (done bool, err error) {
+	defer file.Close()
+	x.stopBody()
+	defer x.slot.release()
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	n, err := io.Copy(x.w, io.LimitReader(file, length))
+	if err == nil && n < length {
+		panic(http.ErrAbortHandler) // it has become shorter than its Content-Length
+	}
+	return true, nil
 }
 
 // fail gives the request to Caddy's error routes; the app's log has the reason.

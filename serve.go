@@ -15,6 +15,7 @@ import (
 
 // serve hands r to the app and writes its response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
+	timeout := a.config.RequestTimeout
 	gen, err := a.acquire()
 	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
@@ -35,7 +36,7 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 		go x.body.run()
 	}
 	C.snake_push(gen.handle, s.c)
-	return x.run()
+	return x.run(timeout)
 }
 
 // prepare packs the request into the slot.

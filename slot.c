@@ -23,6 +23,7 @@ snake_slot *snake_slot_new(uint32_t id) {
     if (!slot)
         return NULL;
     slot->id = id;
+    slot->file_fd = -1;
     slot->in = malloc(IN_FIRST);
     slot->out = malloc(OUT_FIRST);
     if (!slot->in || !slot->out) {
@@ -116,13 +117,13 @@ bool slot_out_free_or_wanted(snake_slot *slot) {
 
 int slot_out_wait(snake_slot *slot) {
     while (!slot_out_free_or_wanted(slot)) {
-        if (slot_gone(slot) == 1)
+        if (slot_is_lost(slot))
             return -1;
         Py_BEGIN_ALLOW_THREADS;
         futex_wait(&slot->out_state, OUT_BUSY_WANTED, 0);
         Py_END_ALLOW_THREADS;
     }
-    return slot_gone(slot) == 1 ? -1 : 0;
+    return slot_is_lost(slot) ? -1 : 0;
 }
 
 void slot_close(snake_slot *slot, uint32_t flags) {
@@ -157,11 +158,12 @@ void snake_body_ready(snake_slot *slot) {
     notify(slot, TO_PY_BODY, &slot->body_state);
 }
 
-void snake_gone(snake_slot *slot, uint32_t how) {
-    __atomic_store_n(&slot->gone, how, __ATOMIC_RELEASE);
+void snake_gone(snake_slot *slot, uint32_t why) {
+    __atomic_store_n(&slot->gone, why, __ATOMIC_RELEASE);
     if (slot->app && slot->app->kind == APP_ASGI) {
         asgi_post(slot, TO_PY_GONE);
-    } else if (how == 1) { /* a WSGI app that waits for either direction must stop waiting */
+    } else if (why != SNAKE_STOPPED_SENDING) { /* a WSGI app that waits for either direction must
+                                                  stop waiting */
         __atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL);
         futex_wake(&slot->out_state, INT_MAX);
         __atomic_store_n(&slot->body_state, SNAKE_CHUNK_LOST, __ATOMIC_RELEASE);

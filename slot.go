@@ -82,6 +82,9 @@ func (s *slot) release() {
 	if s.refs.Add(-1) > 0 {
 		return
 	}
+	if file := s.takeFile(); file != nil { // nobody was there to receive it
+		file.Close()
+	}
 	// A handler that left early may have left a message.
 	select {
 	case <-s.piece:
@@ -105,10 +108,20 @@ func (s *slot) release() {
 	}
 }
 
-// abandon tells Python that the client is gone and lets go of the slot.
-func (s *slot) abandon() {
-	C.snake_gone(s.c, 1)
+// abandon tells Python why the client is no longer there and lets go of the slot.
+func (s *slot) abandon(why C.uint32_t) {
+	C.snake_gone(s.c, why)
 	s.release()
+}
+
+// takeFile returns the file that came with the response, if there is one.
+func (s *slot) takeFile() *os.File {
+	if s.c.file_fd < 0 {
+		return nil
+	}
+	file := os.NewFile(uintptr(s.c.file_fd), "response")
+	s.c.file_fd = -1
+	return file
 }
 
 func (s *slot) in() []byte {

@@ -88,7 +88,8 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
 }
 
 static bool report(wsgi_exchange *self) {
-    return report_exception(self->st, self->app_id, "WSGI", self->environ, self->client_left);
+    bool left = self->client_left || (self->slot && slot_is_lost(self->slot));
+    return report_exception(self->st, self->app_id, "WSGI", self->environ, left);
 }
 
 /* Sends one block of the app, cut to its Content-Length. Returns 1 when nothing more may follow. */
@@ -253,7 +254,7 @@ static PyObject *exchange_read(PyObject *object, PyObject *ignored) {
         PyErr_SetString(PyExc_ValueError, finished_text);
         return NULL;
     }
-    if (!body_is_ready(slot) || slot_gone(slot) == 1) {
+    if (!body_is_ready(slot) || slot_is_lost(slot)) {
         self->client_left = true;
         return disconnected_error();
     }
@@ -370,6 +371,52 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
     return send_app_block(self, "", 0, true);
 }
 
+/* A file wrapper whose file the kernel can send. 1 when it was sent, 0 when it must be iterated,
+ * -1 with an exception. */
+static int send_file(wsgi_exchange *self, PyObject *wrapper) {
+    if (self->head_sent)
+        return 0;
+    PyObject *file = PyObject_CallFunctionObjArgs(self->st->hooks[HOOK_FILE], wrapper, NULL);
+    if (!file || file == Py_None) {
+        Py_XDECREF(file);
+        return file ? 0 : -1;
+    }
+    int fd;
+    long long offset, length;
+    int rc = PyArg_ParseTuple(file, "iLL", &fd, &offset, &length) ? 0 : -1;
+    Py_DECREF(file);
+    if (rc < 0)
+        return -1;
+    if (add_content_length(self, (uint64_t)length) < 0)
+        rc = -1;
+    bool too_short = self->head.content_length > length; /* than promised: iteration says so */
+    if (rc < 0 || too_short || self->no_body) {
+        close(fd);
+        return rc < 0 || too_short ? rc : send_app_block(self, "", 0, true);
+    }
+    snake_slot *slot = self->slot;
+    slot->out_head_len = slot->out_len;
+    slot->file_fd = fd;
+    slot->file_offset = offset;
+    slot->file_len = self->head.content_length;
+    self->head_sent = true;
+    end(self, SNAKE_OUT_HEAD | SNAKE_OUT_FILE | SNAKE_OUT_END);
+    return 1;
+}
+
+static int send_result(wsgi_exchange *self, PyObject *result) {
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
+        return send_sequence(self, result);
+    if ((PyObject *)Py_TYPE(result) == self->st->file_wrapper) {
+        int rc = check_started(self);
+        if (!rc)
+            rc = send_file(self, result);
+        if (rc)
+            return rc;
+    }
+    return send_iterable(self, result);
+}
+
 /* What is left to do when the app or its iterable failed: an exception is set, or the client is
  * gone. */
 static void give_up(wsgi_exchange *self) {
@@ -406,11 +453,7 @@ static PyObject *exchange_run(PyObject *object, PyObject *ignored) {
     PyObject *result = start_response ? PyObject_CallFunctionObjArgs(self->callable, self->environ,
                                                                      start_response, NULL)
                                       : NULL;
-    int rc = -1;
-    if (result)
-        rc = PyList_CheckExact(result) || PyTuple_CheckExact(result) ? send_sequence(self, result)
-                                                                     : send_iterable(self, result);
-    if (rc < 0)
+    if (!result || send_result(self, result) < 0)
         give_up(self);
     if (result)
         call_close(self, result);
@@ -436,7 +479,7 @@ static int add_stream_input(wsgi_exchange *self) {
 
 void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     static PyMethodDef run = {"run", exchange_run, METH_NOARGS, NULL};
-    if (slot_gone(slot) == 1) {
+    if (slot_is_lost(slot)) {
         slot_close(slot, SNAKE_OUT_ABORT);
         return;
     }

@@ -18,7 +18,18 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import body, environment, interface, loader, logs, process, threads, wsgi
+from caddysnake_py import (
+    body,
+    environment,
+    files,
+    interface,
+    loader,
+    logs,
+    process,
+    threads,
+    watchdog,
+    wsgi,
+)
 from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
 from caddysnake_py.lifespan import Mode
 
@@ -37,6 +48,8 @@ class LoadRequest:
     threads: int
     lifespan: Mode
     loop: LoopKind
+    slow_request: float  # seconds; 0: never
+    request_timeout: float
 
 
 @dataclasses.dataclass(slots=True)
@@ -54,6 +67,7 @@ _preparing = threading.Lock()  # apps still share sys.path
 
 def _load_wsgi(request: LoadRequest, app: Callable[..., Any]) -> LoadedApp:
     core = _caddysnake.App(request.id)
+    watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
     server = wsgi.WSGIServer(core, app, request.threads)
     return LoadedApp(core, "wsgi", server.stop)
 
@@ -120,6 +134,7 @@ def unload(app_id: int, drain: float) -> dict[str, Any]:
     idle = loaded.stop(drain)
     logs.close_partial(app_id)
     if idle:
+        watchdog.limits.pop(app_id, None)
         del _apps[app_id]  # else the core still refers to it: leave it behind
     return {"idle": idle}
 
@@ -171,7 +186,7 @@ def _serve() -> None:
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
-    _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker)
+    _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker, files.plain_file)
     logs.install()
     threads.install()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

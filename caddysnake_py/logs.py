@@ -15,7 +15,6 @@ import _caddysnake
 
 # A line that never ends is cut here, so that it cannot fill the memory.
 _LINE_LIMIT = 1 << 20
-_OWN_FILES = "<caddysnake_py/"
 _TRACEBACK = "Traceback (most recent call last):\n"
 
 
@@ -174,11 +173,16 @@ def _thread_exception(args: threading.ExceptHookArgs) -> None:
     )
 
 
+def is_own(filename: str) -> bool:
+    """Whether a frame's file belongs to this package, as its sources are named in the binary."""
+    return filename.startswith("<caddysnake_py/")
+
+
 def format_exception(exception: BaseException) -> str:
     """Returns the traceback as Python prints it, from the app's first frame on, without the
     final newline."""
     frames = exception.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+    while frames is not None and is_own(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     lines = traceback.format_exception(type(exception), exception, frames)
     return "".join(lines).rstrip("\n")
@@ -186,8 +190,10 @@ def format_exception(exception: BaseException) -> str:
 
 def _is_disconnect(exception: BaseException) -> bool:
     """Whether the exception only says that the client left: an ``OSError`` from ``send``,
-    ``write`` or ``read``, what a framework made of it, or a group of such."""
-    if isinstance(exception, OSError) or type(exception).__name__ == "ClientDisconnect":
+    ``write`` or ``read``, what a framework made of it, a timeout that was logged, or a group of
+    such."""
+    name = type(exception).__name__
+    if isinstance(exception, OSError) or name in ("ClientDisconnect", "RequestTimeout"):
         return True
     parts = getattr(exception, "exceptions", None)  # a group, which is new in Python 3.11
     if isinstance(parts, tuple) and parts:

@@ -11,6 +11,9 @@ from typing import Any
 
 import _caddysnake
 
+from caddysnake_py import watchdog
+from caddysnake_py.files import FileWrapper
+
 _numbers = itertools.count(1)
 
 
@@ -38,6 +41,7 @@ def environ_template(threads: int) -> dict[str, Any]:
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "wsgi.input": io.BytesIO(),
+        "wsgi.file_wrapper": FileWrapper,
     }
 
 
@@ -52,6 +56,7 @@ class WSGIServer:
         if not WSGIServer._pool_started:
             WSGIServer._pool_started = True
             start_worker()
+            watchdog.start()
 
     def stop(self, drain: float) -> bool:
         """Waits up to ``drain`` seconds for running requests; False if some still run."""

@@ -1,0 +1,77 @@
+"""Watches WSGI requests that take long: logs where they are, and ends those that timed out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import threading
+import time
+import traceback
+
+import _caddysnake
+
+from caddysnake_py import logs
+
+_INTERVAL = 0.5  # seconds
+
+
+class RequestTimeout(BaseException):
+    """Raised in the app when its ``request_timeout`` has passed and the client got its 504.
+
+    Not an ``Exception``, so that an app's ``except Exception`` does not carry on.
+    """
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Limits:
+    """What an app is allowed; 0 stands for no limit.
+
+    Attributes:
+        slow: seconds after which a running request is reported.
+        timeout: seconds after which it is answered with 504, by Go.
+    """
+
+    slow: float
+    timeout: float
+
+
+limits: dict[int, Limits] = {}  # by the app's id
+_reported: set[int] = set()  # serial numbers of requests
+
+
+def _stack(thread: int) -> str:
+    """Where a thread is, from the app's first frame on."""
+    frames = traceback.extract_stack(sys._current_frames().get(thread))
+    while frames and (logs.is_own(frames[0].filename) or frames[0].filename == threading.__file__):
+        del frames[0]
+    return "".join(frames.format()).rstrip("\n")
+
+
+def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
+    for thread, app, serial, seconds, timed_out in running:
+        limit = limits.get(app)
+        if limit is None:
+            continue
+        if timed_out and limit.timeout and seconds >= limit.timeout:
+            stack = _stack(thread)
+            if _caddysnake.wsgi_interrupt(thread, serial, RequestTimeout):
+                text = f"request timed out after {limit.timeout:g} s; it was here:\n{stack}"
+                logs.emit(logging.ERROR, "caddysnake", text, app)
+        elif limit.slow and seconds >= limit.slow and serial not in _reported:
+            _reported.add(serial)
+            text = f"request has been running for {seconds:.1f} s; it is here:\n{_stack(thread)}"
+            logs.emit(logging.WARNING, "caddysnake", text, app)
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_INTERVAL)
+        running = _caddysnake.wsgi_running()
+        _reported.intersection_update({entry[2] for entry in running})
+        _check(running)
+
+
+def start() -> None:
+    """Starts the watching thread."""
+    threading.Thread(target=_watch, name="watchdog", daemon=True).start()
