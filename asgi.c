@@ -412,6 +412,8 @@ static int first_step(asgi_exchange *self) {
 /* The app's coroutine has ended, by an exception if one is set. Ends the response. Returns -1 when
  * the exception is a cancellation, which the Task must see. */
 static int end_coroutine(asgi_exchange *self) {
+    if (fork_is_child())
+        _exit(70); /* EX_SOFTWARE: a forked child must not answer for its parent */
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     bool cancelled = false, failed = true;
     bool excused = self->client_left || self->client_stopped_sending;

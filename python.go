@@ -33,7 +33,7 @@ import (
 //go:embed caddysnake_py/*.py
 var bridgeFiles embed.FS
 
-// leaveTimeout limits Python's atexit functions when the process ends.
+// leaveTimeout limits each of the things that remain to be done when the process ends.
 const leaveTimeout = 5 * time.Second
 
 // startPython starts the interpreter, once per process.
@@ -71,13 +71,26 @@ var startPython = sync.OnceValue(func() error {
 		uintptr(ring.logs_fd), writeLogs); err != nil {
 		return err
 	}
-	caddy.OnExit(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-		defer cancel()
-		_, _ = ask(ctx, command{Op: "leave"})
-	})
+	caddy.OnExit(leavePython)
 	return nil
 })
+
+// leavePython lets apps that an earlier config has left behind shut down, then
+// runs Python's atexit functions: the process ends without finalizing Python.
+func leavePython(ctx context.Context) {
+	retired := make(chan struct{})
+	go func() {
+		retiring.Wait()
+		close(retired)
+	}()
+	select {
+	case <-retired:
+	case <-time.After(leaveTimeout):
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	_, _ = ask(ctx, command{Op: "leave"})
+}
 
 // bridgeSources packs the bridge package: name NUL source NUL …
 func bridgeSources() ([]byte, error) {
