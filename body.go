@@ -36,10 +36,12 @@ type bodyStream struct {
 	tooLarge atomic.Bool
 }
 
-// isInline tells whether the body is small and certain to come: with Expect,
-// reading it is the app's decision.
+// isInline tells whether the body is small and certain to come: with
+// "Expect: 100-continue", reading it is the app's decision, and on HTTP/2
+// net/http does not tell whether the client expects that.
 func isInline(r *http.Request) bool {
-	return r.ContentLength > 0 && r.ContentLength <= maxInline && len(r.Header["Expect"]) == 0
+	return r.ContentLength > 0 && r.ContentLength <= maxInline &&
+		r.ProtoMajor == 1 && len(r.Header["Expect"]) == 0
 }
 
 // appendInline reads the body behind the head.

@@ -5,6 +5,7 @@ package caddysnake
 import "C"
 
 import (
+	"net"
 	"net/http"
 	"strings"
 
@@ -72,7 +73,10 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 	host, port := clientAddress(r, vars)
 	b = appendString(b, host)
 	b = appendString(b, port)
-	host, port = serverAddress(r.Host, scheme)
+	host, port = serverAddress(r, scheme)
+	if forWSGI && strings.IndexByte(host, ':') >= 0 {
+		host = "[" + host + "]" // part of a URL (RFC 3875 section 4.1.14)
+	}
 	b = appendString(b, host)
 	b = appendString(b, port)
 	b = appendString(b, uri)
@@ -126,13 +130,21 @@ func joined(name string, values []string) string {
 }
 
 // strippedPrefix returns what handle_path or uri strip_prefix took off the
-// path: SCRIPT_NAME and root_path.
+// path: SCRIPT_NAME and root_path. They clean the path, and make "/" of what is
+// left of the prefix itself.
 func strippedPrefix(original, current string) string {
-	n := len(original) - len(current)
-	if n <= 0 || !strings.HasSuffix(original, current) {
+	if original == current {
 		return ""
 	}
-	return strings.TrimSuffix(original[:n], "/")
+	clean := caddyhttp.CleanPath(original, true)
+	if current == "/" && !strings.HasSuffix(clean, "/") {
+		return clean
+	}
+	prefix, found := strings.CutSuffix(clean, current)
+	if !found {
+		return ""
+	}
+	return strings.TrimSuffix(prefix, "/")
 }
 
 // rawPath returns the undecoded path, as received unless a handler rewrote it.
@@ -186,8 +198,13 @@ func clientAddress(r *http.Request, vars map[string]any) (host, port string) {
 
 // serverAddress returns the host and port that the client addressed: together
 // with the scheme they make a working URL (PEP 3333, "URL Reconstruction").
-func serverAddress(hostHeader, scheme string) (host, port string) {
-	host, port = splitHostPort(hostHeader)
+// Without a Host header, it is the address that the connection came to.
+func serverAddress(r *http.Request, scheme string) (host, port string) {
+	address := r.Host
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && address == "" {
+		address = local.String()
+	}
+	host, port = splitHostPort(address)
 	if port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "" {
 		port = "80"
 		if scheme == "https" {

@@ -1,6 +1,9 @@
 package caddysnake
 
-import "testing"
+import (
+	"net/http/httptest"
+	"testing"
+)
 
 func TestStrippedPrefixIsWhatHandlersTookOffThePath(t *testing.T) {
 	for _, c := range []struct{ original, current, want string }{
@@ -8,7 +11,9 @@ func TestStrippedPrefixIsWhatHandlersTookOffThePath(t *testing.T) {
 		{"/app/x", "/app/x", ""},
 		{"/app/x", "/x", "/app"},
 		{"/app/", "/", "/app"},
-		{"/app", "", "/app"},
+		{"/app", "/", "/app"},
+		{"/app/a/../b", "/b", "/app"},
+		{"/app//b", "/b", "/app"},
 		{"/old", "/new", ""},
 		{"/a", "/longer/a", ""},
 	} {
@@ -43,7 +48,9 @@ func TestServerAddressFallsBackToTheSchemesPort(t *testing.T) {
 		{"example.com:x", "http", "example.com", "80"},
 		{"", "http", "localhost", "80"},
 	} {
-		host, port := serverAddress(c.header, c.scheme)
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = c.header
+		host, port := serverAddress(r, c.scheme)
 		if host != c.host || port != c.port {
 			t.Errorf("serverAddress(%q, %q) = %q, %q, want %q, %q", c.header, c.scheme, host, port, c.host, c.port)
 		}

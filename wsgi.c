@@ -94,6 +94,8 @@ static bool report(wsgi_exchange *self) {
 
 /* Sends one block of the app, cut to its Content-Length. Returns 1 when nothing more may follow. */
 static int send_app_block(wsgi_exchange *self, const char *data, size_t len, bool last) {
+    if (!self->slot)
+        return 1; /* write() has completed the response */
     if (self->no_body)
         return send_block(self, "", 0, true) < 0 ? -1 : 1;
     int64_t length = self->head.content_length;
