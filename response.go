@@ -8,9 +8,11 @@ package caddysnake
 import "C"
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"os"
@@ -65,7 +67,7 @@ func (x *exchange) run(timeout time.Duration) error {
 			x.closeIfUnread()
 			x.leave(C.SNAKE_TIMED_OUT)
 			if x.sent {
-				panic(http.ErrAbortHandler)
+				return x.breakOff()
 			}
 			return caddyhttp.Error(http.StatusGatewayTimeout, errTimeout)
 		}
@@ -115,7 +117,7 @@ func (x *exchange) write() (done bool, err error) {
 	if flags&C.SNAKE_OUT_ABORT != 0 {
 		x.stopBody()
 		x.slot.release()
-		panic(http.ErrAbortHandler) // net/http breaks the connection, or resets the stream
+		return true, x.breakOff()
 	}
 	C.snake_ack(c)
 	return false, nil
@@ -139,13 +141,34 @@ func (x *exchange) writeFile(file *os.File, offset, length int64) (done bool, er
 	x.stopBody()
 	defer x.slot.release()
 	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		panic(http.ErrAbortHandler)
+		return true, x.breakOff()
 	}
-	n, err := io.Copy(x.w, io.LimitReader(file, length))
-	if err == nil && n < length {
-		panic(http.ErrAbortHandler) // it has become shorter than its Content-Length
+	if _, err := io.CopyN(x.w, file, length); err != nil {
+		// The client is gone, or the file can't be read or has become shorter.
+		_ = http.NewResponseController(x.w).Flush()
+		return true, x.breakOff()
 	}
 	return true, nil
+}
+
+// breakOff ends a response that has begun in a way that the client can see. It
+// does not return, except for HTTP/1.0.
+func (x *exchange) breakOff() error {
+	if x.r.ProtoAtLeast(1, 1) {
+		panic(http.ErrAbortHandler) // net/http breaks the connection, or resets the stream
+	}
+	// The end of the connection is the end of a response: only a reset tells.
+	conn, _, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	return conn.Close()
 }
 
 // fail gives the request to Caddy's error routes; the app's log has the reason.

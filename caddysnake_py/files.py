@@ -26,4 +26,7 @@ def plain_file(wrapper: FileWrapper) -> tuple[int, int, int] | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     offset = file.tell()
-    return os.dup(raw.fileno()), offset, max(0, status.st_size - offset)
+    length = status.st_size - offset
+    if length <= 0:
+        return None  # the end, or a file such as those of /proc, which say that they are empty
+    return os.dup(raw.fileno()), offset, length
