@@ -124,6 +124,15 @@ def test_a_stream_arrives_whole(client: httpx.Client) -> None:
     assert client.get("/stream").text.splitlines() == [str(number) for number in range(100)]
 
 
+@pytest.mark.conformance("S28", "S18")
+def test_a_file_is_sent_whole(client: httpx.Client, data: Path) -> None:
+    content = (data / "static" / "admin" / "css" / "base.css").read_bytes()
+    whole = client.get("/download")
+    assert whole.content == content
+    assert whole.headers["content-length"] == str(len(content))
+    assert client.head("/download").headers["content-length"] == str(len(content))
+
+
 def test_django_answers_for_its_own_errors(server: Server, client: httpx.Client) -> None:
     assert client.get("/nowhere").status_code == 404
     expected = server.expect_app_log("planted: in a view")

@@ -13,6 +13,7 @@ from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
+from harness.settings import APPS
 from harness.waiting import wait_for
 
 
@@ -59,6 +60,19 @@ def test_a_stream_arrives_as_it_is_made(client: httpx.Client, board: Board) -> N
         assert next(pieces) == "first "
         board.post("go")
         assert "".join(pieces) == "last"
+
+
+@pytest.mark.conformance("S28", "S18", "S17")
+def test_a_file_is_sent_whole_in_part_or_not_at_all(client: httpx.Client) -> None:
+    content = (APPS / "flask_site" / "flask_app.py").read_bytes()
+    whole = client.get("/source")
+    assert whole.content == content
+    assert whole.headers["content-length"] == str(len(content))
+    part = client.get("/source", headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, content[10:20])
+    again = client.get("/source", headers={"If-None-Match": whole.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.head("/source").headers["content-length"] == str(len(content))
 
 
 def test_flask_answers_for_its_own_errors(server: Server, client: httpx.Client) -> None:

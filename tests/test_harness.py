@@ -40,7 +40,6 @@ def test_the_next_one_is_not_blamed(server):
 """
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("module", "target", "said"),
     [

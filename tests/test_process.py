@@ -64,7 +64,6 @@ def test_a_thread_of_an_app_does_not_hold_up_the_end(serve: Serve, target: str) 
     server.stop()
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("T11")
 def test_a_stuck_request_does_not_hold_up_the_end_for_ever(serve: Serve, board: Board) -> None:
     server = serve(wsgi("guest:app"))

@@ -49,8 +49,13 @@ def caddyfile(
     admin: int,
     tls: int | None = None,
     options: Sequence[str] = (),
+    servers: Sequence[str] = (),
 ) -> str:
-    """A Caddyfile with one site per (port, body); `tls` is the port that speaks TLS, if any."""
+    """A Caddyfile with one site per (port, body); `tls` is the port that speaks TLS, if any.
+
+    `options` are lines of the global block, `servers` lines of its `servers` block.
+    """
+    server_options = "".join(f"        {line}\n" for line in ["protocols h1 h2 h2c", *servers])
     globals_ = [
         f"admin {HOST}:{admin}",
         "persist_config off",
@@ -58,7 +63,7 @@ def caddyfile(
         "skip_install_trust",
         "grace_period 5s",
         f"default_bind {HOST}",
-        "servers {\n        protocols h1 h2 h2c\n    }",
+        f"servers {{\n{server_options}    }}",
         *options,
     ]
     parts = ["{\n" + "\n".join(f"    {line}" for line in globals_) + "\n}"]

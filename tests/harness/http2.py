@@ -25,6 +25,7 @@ class Stream:
     body: bytes = b""
     ended: bool = False
     reset: int | None = None
+    interim: list[int] = field(default_factory=list)
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name.lower()]
@@ -86,12 +87,17 @@ class Connection2:
             (":path", path),
         ]
         self._h2.send_headers(number, [*pseudo, *headers], end_stream=end and body is None)
-        if body is not None:
-            self._h2.send_data(number, body, end_stream=end)
         self._flush()
+        if body is not None:
+            self.send_data(number, body, end=end)
         return number
 
     def send_data(self, number: int, data: bytes, *, end: bool = False) -> None:
+        """Sends what fits into the server's flow-control window as it is; more is an error."""
+        size = self._h2.max_outbound_frame_size
+        while len(data) > size:
+            self._h2.send_data(number, data[:size])
+            data = data[size:]
         self._h2.send_data(number, data, end_stream=end)
         self._flush()
 
@@ -131,6 +137,9 @@ class Connection2:
             fields = [(str(name), str(value)) for name, value in event.headers]
             stream.status = int(dict(fields)[":status"])
             stream.headers = [(n, v) for n, v in fields if not n.startswith(":")]
+        elif isinstance(event, h2.events.InformationalResponseReceived):
+            fields = [(str(name), str(value)) for name, value in event.headers]
+            stream.interim.append(int(dict(fields)[":status"]))
         elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -56,6 +56,7 @@ class Server:
         tls: bool = False,
         canary: bool = True,
         options: Sequence[str] = (),
+        servers: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         probe: str | None = None,
@@ -66,6 +67,7 @@ class Server:
         self.cwd = cwd or directory
         self.tls = tls
         self.options = options
+        self.servers = servers
         self.probe = probe
         self.has_canary = canary
         self.process: subprocess.Popen[bytes] | None = None
@@ -167,7 +169,9 @@ class Server:
         if self.has_canary:
             sites.append((self.canary, canary_site()))
         tls = self.port if self.tls else None
-        text = caddyfile(sites, admin=self.admin, tls=tls, options=self.options)
+        text = caddyfile(
+            sites, admin=self.admin, tls=tls, options=self.options, servers=self.servers
+        )
         self._caddyfile.write_text(text)
         return self._caddyfile
 

@@ -4,6 +4,7 @@ import sys
 
 from board import Board
 from cases import Cases
+from wsgi_closing import Closing
 
 case = Cases()
 
@@ -12,26 +13,6 @@ PLAIN = [("Content-Type", "text/plain")]
 
 def app(environ, start_response):
     return case[environ["PATH_INFO"]](environ, start_response)
-
-
-class Closing:
-    """Yields blocks, raising those that are exceptions, and notes its `close()`."""
-
-    def __init__(self, environ, *blocks):
-        self.board = Board.of(environ)
-        self.blocks = iter(blocks)
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        block = next(self.blocks)
-        if isinstance(block, BaseException):
-            raise block
-        return block
-
-    def close(self):
-        self.board.note("closed")
 
 
 @case
@@ -59,10 +40,51 @@ def never_starts(environ, start_response):
 
 
 @case
+def never_starts_an_empty_list(environ, start_response):
+    return []
+
+
+@case
+def never_starts_a_generator(environ, start_response):
+    yield b"no head for this"
+
+
+@case
+def never_starts_an_empty_generator(environ, start_response):
+    yield from ()
+
+
+@case
 def starts_twice(environ, start_response):
     start_response("200 OK", PLAIN)
     start_response("200 OK", PLAIN)
     return [b"twice"]
+
+
+@case
+def starts_twice_in_a_generator(environ, start_response):
+    start_response("200 OK", PLAIN)
+    yield b""
+    start_response("200 OK", PLAIN)
+    yield b"twice"
+
+
+@case
+def starts_with_too_little(environ, start_response):
+    start_response("200 OK")
+    return [b"must not be sent"]
+
+
+@case
+def starts_with_something_else(environ, start_response):
+    start_response("200 OK", PLAIN, kind="other")
+    return [b"must not be sent"]
+
+
+@case
+def starts_with_no_exc_info(environ, start_response):
+    start_response("200 OK", PLAIN, ValueError("planted"))
+    return [b"must not be sent"]
 
 
 @case
@@ -91,6 +113,49 @@ def number_block(environ, start_response):
 
 
 @case
+def no_block(environ, start_response):
+    start_response("200 OK", PLAIN)
+    yield None
+
+
+@case
+def bytearray_block(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [bytearray(b"array")]
+
+
+@case
+def memoryview_block(environ, start_response):
+    start_response("200 OK", PLAIN)
+    yield memoryview(b"view")
+
+
+@case
+def text_among_blocks(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [b"bytes", "text"]
+
+
+@case
+def text_written(environ, start_response):
+    start_response("200 OK", PLAIN)("text")
+    return []
+
+
+@case
+def bytes_instead_of_blocks(environ, start_response):
+    """They iterate as numbers since Python 3."""
+    start_response("200 OK", PLAIN)
+    return b"bytes"
+
+
+@case
+def number_instead_of_blocks(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return 7
+
+
+@case
 def text_instead_of_blocks(environ, start_response):
     start_response("200 OK", PLAIN)
     return "text"
@@ -112,19 +177,15 @@ def generator_exits(environ, start_response):
 
 
 @case
-def close_raises(environ, start_response):
-    class Blocks(list):
-        def close(self):
-            raise ValueError("planted: close")
-
-    start_response("200 OK", PLAIN)
-    return Blocks([b"sent before close"])
-
-
-@case
 def bad_status(environ, start_response):
     status = {
         "99": "99 Low",
+        "100": "100 Continue",
+        "101": "101 Switching Protocols",
+        "103": "103 Early Hints",
+        "199": "199 Nearly",
+        "glued": "200OK",
+        "bytes": b"200 OK",
         "1000": "1000 High",
         "text": "abc",
         "empty": "",
@@ -166,6 +227,22 @@ def headers_are_no_list(environ, start_response):
     return [b"must not be sent"]
 
 
+@case
+def bad_length(environ, start_response):
+    lengths = {
+        "text": ["ten"],
+        "negative": ["-1"],
+        "signed": ["+5"],
+        "fraction": ["5.0"],
+        "empty": [""],
+        "list": ["5, 5"],
+        "huge": ["9" * 30],
+        "different": ["5", "6"],
+    }[environ["QUERY_STRING"]]
+    start_response("200 OK", [*PLAIN, *[("Content-Length", length) for length in lengths]])
+    return [b"12345"]
+
+
 # After the head
 
 
@@ -188,36 +265,116 @@ def text_block_mid_stream(environ, start_response):
 
 
 @case
-def replaces_a_sent_head(environ, start_response):
+def starts_again_mid_stream(environ, start_response):
     start_response("200 OK", PLAIN)
     yield b"x" * 1000
-    try:
-        raise ValueError("planted: too late")
-    except ValueError:
-        start_response("500 Sorry", PLAIN, sys.exc_info())
+    start_response("200 OK", PLAIN)
     yield b"must not be sent"
 
 
 @case
-def promises_more_than_it_sends(environ, start_response):
-    start_response("200 OK", [("Content-Length", "10")])
+def replaces_a_sent_head(environ, start_response):
+    """start_response must raise the very exception that it was given."""
+    start_response("200 OK", PLAIN)
+    yield b"x" * 1000
+    try:
+        raise ValueError("planted: too late")
+    except ValueError as mine:
+        try:
+            start_response("500 Sorry", PLAIN, sys.exc_info())
+        except ValueError as raised:
+            Board.of(environ).note("raised", raised is mine)
+            raise
+    yield b"must not be sent"
+
+
+@case
+def replaces_a_written_head(environ, start_response):
+    write = start_response("200 OK", PLAIN)
+    write(b"x" * 1000)
+    try:
+        raise ValueError("planted: too late")
+    except ValueError:
+        start_response("500 Sorry", PLAIN, sys.exc_info())
+    return [b"must not be sent"]
+
+
+@case
+def raises_after_write(environ, start_response):
+    write = start_response("200 OK", PLAIN)
+    write(b"x" * 1000)
+    raise ValueError("planted: after write")
+
+
+# Against the Content-Length
+
+
+def promise(start_response, length):
+    return start_response("200 OK", [*PLAIN, ("Content-Length", str(length))])
+
+
+@case
+def too_short_by_blocks(environ, start_response):
+    promise(start_response, 10)
     yield b"12345"
 
 
 @case
-def sends_more_than_it_promised(environ, start_response):
-    start_response("200 OK", [("Content-Length", "5")])
-    yield b"12345"
-    yield b"HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\n\r\n"
+def too_short_as_list(environ, start_response):
+    promise(start_response, 10)
+    return [b"12345"]
 
 
 @case
-def promises_and_sends_nothing(environ, start_response):
-    start_response("200 OK", [("Content-Length", "10")])
+def too_short_by_write(environ, start_response):
+    promise(start_response, 10)(b"12345")
     return []
 
 
 @case
-def promise_is_no_number(environ, start_response):
-    start_response("200 OK", [("Content-Length", "ten")])
-    return [b"0123456789"]
+def nothing_as_list(environ, start_response):
+    promise(start_response, 10)
+    return []
+
+
+@case
+def nothing_by_blocks(environ, start_response):
+    promise(start_response, 10)
+    yield from ()
+
+
+SMUGGLED = b"HTTP/1.1 200 OK\r\nX-Smuggled: 1\r\n\r\n"
+
+
+@case
+def too_long_by_blocks(environ, start_response):
+    promise(start_response, 5)
+    yield b"12345"
+    yield SMUGGLED
+
+
+@case
+def too_long_within_a_block(environ, start_response):
+    promise(start_response, 5)
+    yield b"123"
+    yield b"45" + SMUGGLED
+
+
+@case
+def too_long_as_list(environ, start_response):
+    promise(start_response, 5)
+    return [b"12345", SMUGGLED]
+
+
+@case
+def too_long_by_write(environ, start_response):
+    write = promise(start_response, 5)
+    write(b"123")
+    write(b"45" + SMUGGLED)
+    return []
+
+
+@case
+def too_long_after_write(environ, start_response):
+    promise(start_response, 5)(b"12345")
+    return [SMUGGLED]

@@ -1,41 +1,27 @@
-"""WSGI apps that answer in all the right ways that PEP 3333 allows."""
+"""WSGI apps that answer in all the right ways that PEP 3333 allows: heads, lengths, no bodies."""
 
 import sys
-import time
 
 from board import Board
 from cases import Cases
 
 case = Cases()
 
-PLAIN = [("Content-Type", "text/plain")]
+TYPE = ("Content-Type", "text/plain")
+PLAIN = [TYPE]
 
 
 def app(environ, start_response):
     return case[environ["PATH_INFO"]](environ, start_response)
 
 
-class Closing:
-    """An iterable whose `close()` leaves a note."""
-
-    def __init__(self, board, blocks):
-        self.board = board
-        self.blocks = iter(blocks)
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return next(self.blocks)
-
-    def close(self):
-        self.board.note("closed")
-
-
 @case
 def hello(environ, start_response):
     start_response("200 OK", PLAIN)
     return [b"hello"]
+
+
+# start_response
 
 
 @case
@@ -45,17 +31,107 @@ def late_start(environ, start_response):
 
 
 @case
-def through_write(environ, start_response):
+def late_start_after_empty_blocks(environ, start_response):
+    def blocks():
+        start_response("201 Created", PLAIN)
+        yield b""
+        yield b""
+        yield b"late"
+
+    return blocks()
+
+
+@case
+def named_arguments(environ, start_response):
+    start_response(headers=PLAIN, status="200 OK", exc_info=None)
+    return [b"called"]
+
+
+@case
+def status_without_a_reason(environ, start_response):
+    start_response("200", PLAIN)
+    return [b"called"]
+
+
+def replace(start_response):
+    try:
+        raise ValueError("handled by the app")
+    except ValueError:
+        return start_response("503 Sorry", PLAIN, sys.exc_info())
+
+
+@case
+def replaced_head(environ, start_response):
+    start_response("200 OK", [*PLAIN, ("X-First", "yes"), ("Content-Length", "100")])
+    replace(start_response)
+    return [b"sorry"]
+
+
+@case
+def replaced_after_empty_blocks(environ, start_response):
+    start_response("200 OK", PLAIN)
+    yield b""
+    replace(start_response)
+    yield b"sorry"
+
+
+@case
+def replaced_after_empty_write(environ, start_response):
     write = start_response("200 OK", PLAIN)
-    write(b"one ")
-    write(b"two ")
-    return [b"three"]
+    write(b"")
+    write = replace(start_response)
+    write(b"sorry")
+    return []
+
+
+# The length of the body
 
 
 @case
 def one_block(environ, start_response):
     start_response("200 OK", PLAIN)
     return [b"one"]
+
+
+@case
+def as_tuple(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return (b"a", b"tuple")
+
+
+@case
+def many_blocks(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return [b"", *[b"xy"] * 1000]
+
+
+@case
+def one_of_a_kind(environ, start_response):
+    """An iterable of one block whose length can be asked."""
+
+    class Single:
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            return iter([b"one"])
+
+    start_response("200 OK", PLAIN)
+    return Single()
+
+
+@case
+def own_length(environ, start_response):
+    start_response("200 OK", [*PLAIN, ("content-length", "10")])
+    yield b"x" * 5
+    yield b"y" * 5
+
+
+@case
+def unknown_length(environ, start_response):
+    start_response("200 OK", PLAIN)
+    yield b"x" * 10
+    yield b"y" * 10
 
 
 @case
@@ -71,24 +147,22 @@ def empty_generator(environ, start_response):
 
 
 @case
-def block_by_block(environ, start_response):
-    board = Board.of(environ)
+def empty_blocks(environ, start_response):
     start_response("200 OK", PLAIN)
-    yield b"first"
-    board.wait("second")
-    yield b"second"
+    yield b""
+    yield b""
 
 
 @case
-def closing(environ, start_response):
+def subclass_of_bytes(environ, start_response):
+    class Bytes(bytes):
+        pass
+
     start_response("200 OK", PLAIN)
-    return Closing(Board.of(environ), [b"a", b"b"])
+    return [Bytes(b"kind of bytes")]
 
 
-@case
-def not_modified(environ, start_response):
-    start_response("304 Not Modified", [("ETag", '"x"')])
-    return Closing(Board.of(environ), [b"must not be sent"])
+# No body
 
 
 @case
@@ -98,55 +172,50 @@ def no_content(environ, start_response):
 
 
 @case
-def two_cookies(environ, start_response):
-    start_response("200 OK", [("Set-Cookie", "a=1"), ("X-Between", ""), ("Set-Cookie", "b=2")])
-    return [b""]
+def no_content_streamed(environ, start_response):
+    start_response("204 No Content", [])
+    yield b"must not "
+    yield b"be sent"
 
 
 @case
-def own_reason(environ, start_response):
-    start_response("299 Quite Fine", PLAIN)
-    return [b""]
+def no_content_with_length(environ, start_response):
+    start_response("204 No Content", [("Content-Length", "16")])
+    return [b"must not be sent"]
 
 
 @case
-def replaced_head(environ, start_response):
-    start_response("200 OK", PLAIN)
-    try:
-        raise ValueError("handled by the app")
-    except ValueError:
-        start_response("503 Sorry", PLAIN, sys.exc_info())
-    return [b"sorry"]
+def no_content_written(environ, start_response):
+    write = start_response("204 No Content", [])
+    write(b"must not ")
+    write(b"be sent")
+    return []
 
 
 @case
-def as_tuple(environ, start_response):
-    start_response("200 OK", PLAIN)
-    return (b"a", b"tuple")
+def not_modified_plain(environ, start_response):
+    start_response("304 Not Modified", [("ETag", '"x"')])
+    return []
 
 
 @case
-def unknown_length(environ, start_response):
-    start_response("200 OK", PLAIN)
-    yield b"x" * 10
-    yield b"y" * 10
+def not_modified_with_length(environ, start_response):
+    start_response("304 Not Modified", [("ETag", '"x"'), ("Content-Length", "16")])
+    return [b"must not be sent"]
 
 
 @case
-def hop_by_hop(environ, start_response):
-    headers = [("Connection", "X-Secret"), ("Keep-Alive", "timeout=99"), ("Upgrade", "x")]
-    start_response("200 OK", [*PLAIN, *headers, ("Transfer-Encoding", "chunked")])
-    return [b"body"]
+def lost(environ, start_response):
+    start_response("404 Not Found", [*PLAIN, ("X-Lost", "yes")])
+    return [b"no such page"]
 
 
 @case
-def sleepy(environ, start_response):
-    board = Board.of(environ)
-    board.note("running")
-    time.sleep(0.02)
-    board.note("done")
-    start_response("200 OK", PLAIN)
-    return [b"rested"]
+def through_write(environ, start_response):
+    write = start_response("200 OK", PLAIN)
+    write(b"one ")
+    write(b"two ")
+    return [b"three"]
 
 
 @case
@@ -164,3 +233,75 @@ def endless(environ, start_response):
             board.note("closed")
 
     return blocks()
+
+
+# Headers
+
+
+@case
+def two_cookies(environ, start_response):
+    headers = [("Set-Cookie", "a=1"), ("X-Between", ""), ("set-cookie", "b=2")]
+    start_response("200 OK", [*PLAIN, *headers])
+    return [b""]
+
+
+@case
+def odd_values(environ, start_response):
+    headers = [("X-Latin", "caf\u00e9 \u00ff"), ("X-Empty", ""), ("X-Long", "x" * 20_000)]
+    start_response("200 OK", [*PLAIN, *headers])
+    return [b""]
+
+
+@case
+def own_status(environ, start_response):
+    start_response(f"{environ['QUERY_STRING']} As Asked", PLAIN)
+    return [b"as asked"]
+
+
+HOP_BY_HOP = [
+    ("Connection", "X-Secret"),
+    ("Keep-Alive", "timeout=99"),
+    ("Proxy-Connection", "keep-alive"),
+    ("TE", "trailers"),
+    ("Transfer-Encoding", "chunked"),
+    ("Upgrade", "x"),
+]
+
+
+@case
+def hop_by_hop(environ, start_response):
+    start_response("200 OK", [*PLAIN, *HOP_BY_HOP])
+    return [b"body"]
+
+
+@case
+def hop_by_hop_streamed(environ, start_response):
+    start_response("200 OK", [*PLAIN, *HOP_BY_HOP])
+    yield b"bo"
+    yield b"dy"
+
+
+@case
+def wants_to_close(environ, start_response):
+    start_response("200 OK", [*PLAIN, ("Connection", "close")])
+    return [b"body"]
+
+
+@case
+def announces_trailers(environ, start_response):
+    start_response("200 OK", [*PLAIN, ("Trailer", "X-Sum"), ("X-Sum", "1")])
+    yield b"bo"
+    yield b"dy"
+
+
+@case
+def dated(environ, start_response):
+    headers = [("Date", "Mon, 01 Jan 2001 00:00:00 GMT"), ("Server", "of the app")]
+    start_response("200 OK", [*PLAIN, *headers])
+    return [b"dated"]
+
+
+@case
+def no_type(environ, start_response):
+    start_response("200 OK", [])
+    return [b"<html>"]

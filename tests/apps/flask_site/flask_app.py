@@ -11,6 +11,7 @@ from flask import (
     redirect,
     render_template,
     request,
+    send_file,
     session,
     stream_with_context,
     url_for,
@@ -59,6 +60,11 @@ def stream():
         yield request.args["last"]
 
     return pieces()
+
+
+@app.get("/source")
+def source():
+    return send_file(__file__, conditional=True)
 
 
 @app.get("/teapot")

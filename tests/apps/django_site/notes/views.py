@@ -1,6 +1,7 @@
 """Views, sync and async."""
 
-from django.http import JsonResponse, StreamingHttpResponse
+from django.conf import settings
+from django.http import FileResponse, JsonResponse, StreamingHttpResponse
 
 from notes.models import Note
 
@@ -15,6 +16,10 @@ async def async_titles(request):
 
 def stream(request):
     return StreamingHttpResponse(f"{number}\n" for number in range(100))
+
+
+def download(request):
+    return FileResponse((settings.STATIC_ROOT / "admin/css/base.css").open("rb"))
 
 
 def boom(request):

@@ -1,0 +1,14 @@
+"""The suite itself: every conformance item has a test."""
+
+from __future__ import annotations
+
+import conformance_table
+
+
+def test_every_item_has_a_test() -> None:
+    assert conformance_table.missing() == []
+
+
+def test_the_table_lists_each_item_with_its_tests() -> None:
+    (line,) = [line for line in conformance_table.table().splitlines() if line.startswith("| S01 ")]
+    assert "`test_wsgi_response.py::" in line

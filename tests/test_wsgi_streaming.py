@@ -1,0 +1,228 @@
+"""Responses that are sent in pieces: what is sent when, write(), and who waits for whom."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness import http1, proc
+from harness.board import Board
+from harness.caddyfile import wsgi
+from harness.http2 import Connection2
+from harness.plugin import Serve
+from harness.server import Server
+from harness.ways import HTTP1, HTTP2, WAYS, ask
+
+MIB, GIB = 1 << 20, 1 << 30
+
+BLOCKS = [b"block %d" % number for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    app = wsgi("wsgi_streaming:app")
+    return serve_module(app, app, tls=True, probe="/hello")
+
+
+def plain(server: Server, **options: int) -> http1.Connection:
+    """A connection to the site without TLS."""
+    return http1.Connection(server.ports[1], **options)
+
+
+# Each block is sent before the next is asked for
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("S06", "S10")
+@pytest.mark.parametrize("way", HTTP1)
+@pytest.mark.parametrize("target", ["/block_by_block", "/write_by_write"])
+def test_each_block_is_sent_before_the_next_is_asked_for(
+    server: Server, board: Board, way: str, target: str
+) -> None:
+    tls = way.endswith("TLS")
+    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+        connection.request("GET", target, board.headers)
+        connection.head()
+        pieces = connection.chunks()
+        for number, block in enumerate(BLOCKS):
+            assert next(pieces) == block
+            assert len(board.lines("asked")) == number + 1
+            board.post(f"got {number}")
+        assert next(pieces, b"the end") == b"the end"
+
+
+@pytest.mark.conformance("S06", "S10")
+@pytest.mark.parametrize("way", HTTP2)
+@pytest.mark.parametrize("target", ["/block_by_block", "/write_by_write"])
+def test_each_block_is_sent_before_the_next_over_http_2(
+    server: Server, board: Board, way: str, target: str
+) -> None:
+    tls = way.endswith("TLS")
+    with Connection2(server.ports[0 if tls else 1], tls=tls) as connection:
+        stream = connection.start("GET", target, [("x-board", str(board.folder))])
+        for number in range(len(BLOCKS)):
+            sent = b"".join(BLOCKS[: number + 1])
+            found = connection.wait(stream, lambda s, sent=sent: len(s.body) >= len(sent))
+            assert found.body == sent
+            assert len(board.lines("asked")) == number + 1
+            board.post(f"got {number}")
+        assert connection.response(stream).ended
+
+
+@pytest.mark.conformance("S10", "M08")
+def test_blocks_pass_through_compression_one_by_one(serve: Serve, board: Board) -> None:
+    """Would the encoder hold back a block, the app would wait for a note that never comes."""
+    server = serve(f"encode gzip {{\nminimum_length 1\n}}\n{wsgi('wsgi_streaming:app')}")
+    with server.connect() as connection:
+        headers = [("Accept-Encoding", "gzip"), *board.headers]
+        connection.request("GET", "/block_by_block", headers)
+        assert connection.head().get("content-encoding") == "gzip"
+        pieces = connection.chunks()
+        for number in range(len(BLOCKS)):
+            board.wait("asked", number + 1)
+            assert next(pieces)
+            board.post(f"got {number}")
+        list(pieces)
+
+
+@pytest.mark.conformance("S10")
+@pytest.mark.parametrize("way", WAYS)
+def test_many_small_blocks_arrive_in_order(server: Server, way: str) -> None:
+    response = ask(server, way, "GET", "/many_small_blocks")
+    assert response.broken is None
+    assert response.text.split() == [str(number) for number in range(5000)]
+
+
+@pytest.mark.conformance("S13")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [64 << 10, 256 << 10, (256 << 10) + 256, 8 << 20])
+def test_a_block_of_any_size_arrives_whole(server: Server, way: str, size: int) -> None:
+    response = ask(server, way, "GET", f"/one_large_block?{size}")
+    assert response.get("content-length") == str(size)
+    assert response.body == bytes(range(256)) * (size // 256)
+
+
+# write()
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("S06")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("/written_first", "one two three four"),
+        ("/written_only", "all of it"),
+        ("/written_with_length", "all of it"),
+        ("/written_with_length_and_more", "all of it"),
+        ("/written_within_the_generator", "one two three"),
+        ("/written_by_another_thread", "".join(f"{n} " for n in range(100)) + "end"),
+    ],
+)
+def test_what_is_written_comes_in_order(server: Server, way: str, target: str, text: str) -> None:
+    response = ask(server, way, "GET", target)
+    assert (response.status, response.text, response.broken) == (200, text, None)
+
+
+@pytest.mark.conformance("S06", "S18")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "target", ["/written_first", "/written_only", "/written_with_length", "/written_large"]
+)
+def test_what_is_written_for_head_is_dropped(server: Server, way: str, target: str) -> None:
+    response = ask(server, way, "HEAD", target)
+    assert (response.status, response.body, response.broken) == (200, b"", None)
+
+
+@pytest.mark.conformance("S06")
+@pytest.mark.parametrize("way", WAYS)
+def test_large_data_may_be_written(server: Server, way: str) -> None:
+    response = ask(server, way, "GET", "/written_large")
+    assert response.body == b"".join(bytes([n]) * MIB for n in range(4)) + b"end"
+
+
+# Clients that leave
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("S12")
+@pytest.mark.parametrize("way", HTTP1)
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.parametrize(
+    ("target", "noted"),
+    [("/until_the_client_is_gone", "wsgi-"), ("/writes_until_the_client_is_gone", "BrokenPipe")],
+)
+def test_nothing_is_made_for_a_client_that_has_left(
+    server: Server, board: Board, way: str, how: str, target: str, noted: str
+) -> None:
+    """And the end of the generator runs where Python code runs, on a thread of the pool."""
+    tls = way.endswith("TLS")
+    connection = http1.Connection(server.ports[0 if tls else 1], tls=tls)
+    connection.request("GET", target, board.headers)
+    connection.head()
+    assert next(connection.chunks()) == b"first"
+    connection.reset() if how == "reset" else connection.close()
+    board.post("left")
+    (line,) = board.wait("closed")
+    assert line.startswith(noted)
+    # One write may succeed before the kernel hears that nobody is there.
+    assert len(board.lines("sent")) <= 3
+
+
+@pytest.mark.conformance("S12")
+@pytest.mark.parametrize("how", ["cancel", "close"])
+@pytest.mark.parametrize(
+    ("target", "noted"),
+    [("/until_the_client_is_gone", "wsgi-"), ("/writes_until_the_client_is_gone", "BrokenPipe")],
+)
+def test_nothing_is_made_for_a_stream_that_was_cancelled(
+    server: Server, board: Board, how: str, target: str, noted: str
+) -> None:
+    with server.connect2() as connection:
+        number = connection.start("GET", target, [("x-board", str(board.folder))])
+        connection.wait(number, lambda stream: stream.body == b"first")
+        connection.cancel(number) if how == "cancel" else connection.close()
+        # Frames take their time, so that some blocks may still be taken.
+        board.post("left")
+        (line,) = board.wait("closed")
+    assert line.startswith(noted)
+
+
+# Slow clients
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("S10", "S12")
+def test_the_app_waits_for_a_client_that_does_not_read(server: Server, board: Board) -> None:
+    with plain(server, receive_buffer=4096) as connection:
+        connection.request("GET", "/sized?64", board.headers)
+        connection.head()
+        received = 0
+        for piece in connection.chunks():
+            received += len(piece)
+            # What the sockets hold, some MiB, is all that the app may be ahead.
+            assert len(board.lines("asked")) * MIB <= received + 24 * MIB
+    assert received == 64 * MIB
+
+
+@pytest.mark.conformance("S10", "I08")
+def test_a_gigabyte_goes_down_to_a_slow_reader_through_flat_memory(
+    server: Server, board: Board
+) -> None:
+    sizes = []
+    with plain(server, receive_buffer=256 << 10, timeout=30) as connection:
+        connection.request("GET", f"/sized?{GIB // MIB}", board.headers)
+        connection.head()
+        received, wrong = 0, 0
+        for piece in connection.chunks():
+            number = received // MIB
+            wrong += piece[0] != number % 256
+            received += len(piece)
+            if received // MIB != number and received // MIB % 16 == 0:
+                sizes.append(proc.rss(server.pid))
+                ahead = len(board.lines("asked")) * MIB - received
+                assert ahead <= 24 * MIB
+                time.sleep(0.05)  # The reader is slow; nothing is waited for.
+    assert (received, wrong) == (GIB, 0)
+    assert max(sizes) - sizes[0] < 30 * MIB
