@@ -57,7 +57,7 @@ typedef struct snake_slot {
     struct snake_slot *done_next;
     struct snake_slot *queue_next;
     snake_app *app; /* set by snake_push */
-    void *owner;    /* C: the exchange that runs the request, while the app's queue may name it */
+    void *owner;    /* C: the ASGI exchange or the WSGI worker that runs the request */
     uint32_t id;    /* index of Go's counterpart; constant */
 
     uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */

@@ -228,6 +228,13 @@ static void begin_watch(worker *w, snake_slot *slot) {
     w->since = now_us();
     w->slot = slot;
     w->app = slot->app->id;
+    slot->owner = w;
+}
+
+/* Go has answered the request itself. Its slot may serve another one already, if the app has
+ * completed its response and is still in close(). */
+static bool has_timed_out(const worker *w) {
+    return w->slot->owner == w && slot_gone(w->slot) == SNAKE_TIMED_OUT;
 }
 
 static void end_watch(worker *w) {
@@ -248,9 +255,9 @@ PyObject *pool_running(PyObject *module, PyObject *ignored) {
     for (worker *w = pool.newest; list && w; w = w->older) {
         if (!w->since)
             continue;
-        PyObject *entry = Py_BuildValue("kIKdO", w->thread, w->app, (unsigned long long)w->serial,
-                                        (double)(now - w->since) / 1e6,
-                                        slot_gone(w->slot) == SNAKE_TIMED_OUT ? Py_True : Py_False);
+        PyObject *entry =
+            Py_BuildValue("kIKdO", w->thread, w->app, (unsigned long long)w->serial,
+                          (double)(now - w->since) / 1e6, has_timed_out(w) ? Py_True : Py_False);
         if (!entry || PyList_Append(list, entry) < 0)
             Py_CLEAR(list);
         Py_XDECREF(entry);
