@@ -28,7 +28,6 @@ def client(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.smoke
 def test_routes_and_templates_answer(client: httpx.Client) -> None:
     assert "<p>Hello caf\u00e9 &amp; co!</p>" in client.get("/?name=caf%C3%A9+%26+co").text
     assert client.get("/number/21").json() == {"double": 42}
@@ -38,7 +37,6 @@ def test_routes_and_templates_answer(client: httpx.Client) -> None:
     assert client.post("/teapot").status_code == 405
 
 
-@pytest.mark.smoke
 def test_json_and_forms_go_in_and_out(client: httpx.Client) -> None:
     data = {"list": [1, 2, 3], "text": "\u20ac"}
     assert client.post("/echo", json=data).json() == data

@@ -25,7 +25,6 @@ def environ(page: str) -> dict[str, str]:
     return {name: value.replace("&#39;", "'") for name, value in found}
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("W02", "W13", "W17")
 @pytest.mark.parametrize("way", WAYS)
 def test_the_test_app_shows_its_environ(server: Server, way: str) -> None:

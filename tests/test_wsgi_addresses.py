@@ -65,7 +65,6 @@ def test_the_peers_address_and_port_are_those_of_its_socket(server: Server) -> N
     assert (found["REMOTE_ADDR"], found["REMOTE_PORT"]) == (host, str(port))
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("W15")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
@@ -105,7 +104,6 @@ def test_a_trusted_proxy_cannot_take_tls_away(behind: Server) -> None:
 SESAME = ("Authorization", "Basic YWRhOm9wZW4gc2VzYW1l")
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("W15")
 @pytest.mark.parametrize("way", WAYS)
 def test_remote_user_is_whom_caddy_let_in(server: Server, way: str) -> None:
@@ -125,7 +123,6 @@ def test_credentials_that_nobody_checked_make_no_remote_user(server: Server) -> 
 # URLs
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("W17")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", ["/", "/a%20b/c?q=%20&r=1", "/mounted/x", "/caf%C3%A9"])

@@ -50,7 +50,6 @@ IN_ORDER = [
 ]
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("target", "status", "body"), IN_ORDER)
 def test_after_a_response_in_order(
@@ -78,7 +77,6 @@ def test_after_head(
     closed_once()
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S02", "S08", "S19")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
@@ -103,7 +101,6 @@ def test_after_an_error_before_the_head(
     closed_once()
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S09", "S15", "S33")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
@@ -164,7 +161,6 @@ def test_an_error_in_it_is_logged_and_does_not_harm_the_answer(
 WAITING = ["/waits_before_the_first_block", "/waits_between_blocks", "/waits_and_fails"]
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S12")
 @pytest.mark.parametrize("way", HTTP1)
 @pytest.mark.parametrize("leave", [Connection.close, Connection.reset])
@@ -205,7 +201,6 @@ def test_after_an_http_2_client_left(
 # A configuration that changes meanwhile
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("T11")
 @pytest.mark.parametrize("target", WAITING[:2])
 def test_after_a_reload_while_it_ran(serve: Serve, board: Board, target: str) -> None:

@@ -51,7 +51,6 @@ def test_it_is_a_class_for_iterators(server: Server) -> None:
     assert json.loads(server.get("/kind").body) == [True, True, True]
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", ["/file", "/unbuffered"])
 def test_a_file_arrives_with_its_length_and_is_closed_once(
@@ -80,7 +79,6 @@ def test_the_file_itself_is_closed_in_the_end(server: Server, path: Path) -> Non
     assert server.get("/is_closed").text == "True"
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S18")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", ["/file", "/unbuffered"])
@@ -255,7 +253,6 @@ def test_a_file_that_cannot_be_read_is_a_visible_error(
 # Large files and slow clients
 
 
-@pytest.mark.smoke
 def test_a_gigabyte_arrives_through_flat_memory(server: Server, board: Board, large: Path) -> None:
     sizes, received = [], 0
     with http1.Connection(server.ports[1], timeout=30) as connection:

@@ -39,7 +39,6 @@ SMUGGLED = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # Framing
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M01")
 @pytest.mark.parametrize(
     "lines",
@@ -70,7 +69,6 @@ def test_framing_that_says_two_things_is_refused_and_closed(
     assert board.lines("called") == []
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M01")
 def test_a_length_beside_chunks_is_no_second_request(server: Server, board: Board) -> None:
     """RFC 9112 section 6.1: refused, or taken as chunked, by all who read along."""
@@ -83,7 +81,6 @@ def test_a_length_beside_chunks_is_no_second_request(server: Server, board: Boar
             assert connection.response().text == "hello"
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M01")
 @pytest.mark.parametrize(
     "body",
@@ -216,7 +213,6 @@ def test_200_clients_that_never_finish_their_head_hold_up_nobody(serve: Serve) -
 # Methods
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M09", "W02")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
@@ -283,7 +279,6 @@ def test_what_is_no_request_line_is_refused(server: Server, line: bytes) -> None
 # Caddy's handlers around the app
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M08")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_compression_replaces_the_length(serve: Serve, method: str) -> None:
@@ -306,7 +301,6 @@ def test_header_directives_change_what_the_app_said(serve: Serve) -> None:
     assert response.get("server") is None
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M08")
 def test_error_routes_are_for_failures_and_not_for_the_apps_own_errors(serve: Serve) -> None:
     server = serve(f'{APP}\nhandle_errors {{\nrespond "sorry: {{err.status_code}}"\n}}')

@@ -32,7 +32,6 @@ def server(serve_module: Serve) -> Server:
     )
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("W06")
 @pytest.mark.parametrize(
     ("target", "script", "path"),

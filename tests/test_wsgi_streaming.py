@@ -33,7 +33,6 @@ def plain(server: Server, **options: int) -> http1.Connection:
 # Each block is sent before the next is asked for
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S06", "S10")
 @pytest.mark.parametrize("way", HTTP1)
 @pytest.mark.parametrize("target", ["/block_by_block", "/write_by_write"])
@@ -106,7 +105,6 @@ def test_a_block_of_any_size_arrives_whole(server: Server, way: str, size: int) 
 # write()
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S06")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
@@ -145,7 +143,6 @@ def test_large_data_may_be_written(server: Server, way: str) -> None:
 # Clients that leave
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S12")
 @pytest.mark.parametrize("way", HTTP1)
 @pytest.mark.parametrize("how", ["close", "reset"])
@@ -192,7 +189,6 @@ def test_nothing_is_made_for_a_stream_that_was_cancelled(
 # Slow clients
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S10", "S12")
 def test_the_app_waits_for_a_client_that_does_not_read(server: Server, board: Board) -> None:
     with plain(server, receive_buffer=4096) as connection:

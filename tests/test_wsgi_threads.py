@@ -65,7 +65,6 @@ def test_requests_that_wait_for_a_thread_and_are_given_up_are_never_run(
 # What is kept on a thread
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S32")
 def test_what_threading_local_keeps_stays_on_its_thread(serve: Serve, board: Board) -> None:
     """As under any server with threads, so that connections to databases can be kept there."""
@@ -86,7 +85,6 @@ def test_what_threading_local_keeps_stays_on_its_thread(serve: Serve, board: Boa
     assert [kept for _, kept in found[:4]] == [None] * 4
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S32")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_context_variable_is_forgotten_after_its_request(server: Server, way: str) -> None:
@@ -105,7 +103,6 @@ def test_a_request_has_one_context_to_its_end(server: Server, board: Board, way:
 # Threads that outlive their request
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S35")
 @pytest.mark.parametrize(
     ("target", "outcome"),
@@ -157,7 +154,6 @@ def test_what_a_late_thread_says_is_logged_for_its_app(server: Server, board: Bo
 # What belongs to the process
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S35", "T14")
 def test_signal_handlers_are_not_set_and_the_log_says_so(serve: Serve) -> None:
     server = serve(wsgi("wsgi_threads:app"))

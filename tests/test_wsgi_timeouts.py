@@ -37,7 +37,6 @@ def expect_timeout(server: Server, times: int = 1) -> None:
 # request_timeout
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S31")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", ["/waits", "/starts_and_waits"])
@@ -125,7 +124,6 @@ def test_what_an_app_answers_after_its_timeout_goes_nowhere(server: Server, boar
         assert connection.response().text == "hello"
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S09", "S11")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_response_that_has_begun_is_broken_off(server: Server, board: Board, way: str) -> None:
@@ -211,7 +209,6 @@ def waiting() -> Iterator[list[http1.Connection]]:
         client.close()
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("S31")
 def test_a_slow_request_is_told_of_once_with_its_stack(
     serve: Serve, board: Board, waiting: list[http1.Connection], tmp_path: Path

@@ -36,7 +36,6 @@ def plain(server: Server, **options: int) -> http1.Connection:
 # Memory
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("I08")
 @pytest.mark.parametrize("way", WAYS)
 def test_an_upload_arrives_whole(server: Server, way: str) -> None:
@@ -174,7 +173,6 @@ def test_an_app_that_fails_within_the_body_gets_no_panic_out_of_the_server(serve
 # Expect: 100-continue
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("I14")
 @pytest.mark.parametrize("framing", ["sized", "chunked"])
 def test_100_continue_is_sent_when_the_app_reads(
@@ -249,7 +247,6 @@ def limited(serve_module: Serve) -> Server:
     return serve_module(app, app, tls=True, probe="/hello")
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("I15")
 @pytest.mark.parametrize("way", WAYS)
 def test_reading_past_the_limit_fails_and_is_413(limited: Server, way: str, board: Board) -> None:

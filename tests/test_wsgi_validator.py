@@ -101,7 +101,6 @@ def server(serve_module: Serve, request: pytest.FixtureRequest) -> Server:
     return serve_module(app, app, tls=True)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("way", WAYS)
 def test_the_validator_is_content(
     server: Server, request: pytest.FixtureRequest, board: Board, tmp_path: Path, way: str

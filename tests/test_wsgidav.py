@@ -62,7 +62,6 @@ def test_options_tells_what_it_can_do(server: Server) -> None:
     assert "1,2" in (response.get("dav") or "")
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M09", "W03", "W17")
 @pytest.mark.parametrize("way", WAYS)
 def test_files_are_put_listed_moved_copied_and_deleted(
@@ -89,7 +88,6 @@ def test_files_are_put_listed_moved_copied_and_deleted(
     assert [path.name for path in (folder / name).iterdir()] == ["copy.txt"]
 
 
-@pytest.mark.smoke
 @pytest.mark.conformance("M09")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_locked_file_is_kept_from_others(
