@@ -96,14 +96,14 @@ static int init_header_names(core *st) {
     for (uint32_t i = 1; i <= st->header_count; i++) {
         header_name *name = &st->header_names[i];
         char key[128] = "HTTP_", lower[128] = "";
-        name->canonical = options.header_names[i - 1];
-        size_t len = strlen(name->canonical);
+        const char *canonical = options.header_names[i - 1];
+        size_t len = strlen(canonical);
         if (len >= sizeof key - 6) {
             PyErr_SetString(PyExc_ValueError, "header name too long");
             return -1;
         }
         for (size_t j = 0; j < len; j++) {
-            char c = name->canonical[j];
+            char c = canonical[j];
             key[5 + j] = c == '-' ? '_' : (char)toupper(c);
             lower[j] = (char)tolower(c);
         }

@@ -73,7 +73,6 @@ typedef struct snake_slot {
     uint32_t body_kind;   /* SNAKE_BODY_* */
     uint32_t body_offset; /* of the inline body in in */
     uint32_t body_len;
-    int64_t content_length; /* -1: unknown */
 
     /* One piece of a streamed request body: Go fills it after SNAKE_GO_WANT_BODY and gives it
      * back with snake_body_ready; C empties it before it asks again. */

@@ -26,7 +26,6 @@
 /* clang-format on */
 
 typedef struct header_name {
-    const char *canonical; /* Go's spelling */
     PyObject *environ_key; /* "HTTP_USER_AGENT" */
     PyObject *lower;       /* b"user-agent" */
     bool secret;           /* never kept in a cache */
@@ -72,7 +71,8 @@ typedef struct queue {
 void queue_push(queue *q, snake_slot *slot);
 snake_slot *queue_pop(queue *q);
 static inline bool queue_is_empty(queue *q) {
-    return !q->pending && !__atomic_load_n(&q->incoming, __ATOMIC_SEQ_CST);
+    return !__atomic_load_n(&q->pending, __ATOMIC_RELAXED) &&
+           !__atomic_load_n(&q->incoming, __ATOMIC_SEQ_CST);
 }
 
 /* ---- ring.c: what C leaves for Go */

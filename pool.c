@@ -76,10 +76,7 @@ void pool_push(snake_slot *slot) {
         monitor_wake(); /* the holder may be stuck */
 }
 
-static bool has_work(void) {
-    return __atomic_load_n(&pool.queue.pending, __ATOMIC_RELAXED) ||
-           __atomic_load_n(&pool.queue.incoming, __ATOMIC_SEQ_CST);
-}
+static bool has_work(void) { return !queue_is_empty(&pool.queue); }
 
 bool pool_watch(uint64_t now) {
     if (!has_work())

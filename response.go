@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,13 @@ func (x *exchange) leave(why C.uint32_t) {
 	x.slot.abandon(why)
 }
 
+// finish ends the exchange after the app's last piece; the slot may be used
+// again from here on.
+func (x *exchange) finish() {
+	x.stopBody()
+	x.slot.release()
+}
+
 func (x *exchange) stopBody() {
 	if x.body != nil {
 		close(x.body.stop)
@@ -107,16 +115,14 @@ func (x *exchange) write() (done bool, err error) {
 		}
 	}
 	if flags&C.SNAKE_OUT_END != 0 {
-		x.stopBody()
-		x.slot.release()
+		x.finish()
 		return true, nil
 	}
 	if err := http.NewResponseController(x.w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return true, x.lost(flags)
 	}
 	if flags&C.SNAKE_OUT_ABORT != 0 {
-		x.stopBody()
-		x.slot.release()
+		x.finish()
 		return true, x.breakOff()
 	}
 	C.snake_ack(c)
@@ -126,8 +132,7 @@ func (x *exchange) write() (done bool, err error) {
 // lost ends the exchange after a failed write.
 func (x *exchange) lost(flags C.uint32_t) error {
 	if flags&(C.SNAKE_OUT_END|C.SNAKE_OUT_ABORT) != 0 {
-		x.stopBody()
-		x.slot.release() // Python is done with it
+		x.finish()
 	} else {
 		x.leave(C.SNAKE_GONE)
 	}
@@ -138,8 +143,7 @@ func (x *exchange) lost(flags C.uint32_t) error {
 // sendfile where it can.
 func (x *exchange) writeFile(file *os.File, offset, length int64) (done bool, err error) {
 	defer file.Close()
-	x.stopBody()
-	defer x.slot.release()
+	x.finish() // the file is ours, apart from the slot
 	if _, err := file.Seek(offset, io.SeekStart); err != nil {
 		return true, x.breakOff()
 	}
@@ -173,9 +177,8 @@ func (x *exchange) breakOff() error {
 
 // fail gives the request to Caddy's error routes; the app's log has the reason.
 func (x *exchange) fail() error {
-	x.stopBody()
+	x.finish()
 	x.closeIfUnread()
-	defer x.slot.release()
 	if x.body != nil && x.body.tooLarge.Load() {
 		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errTooLarge)
 	}
@@ -198,7 +201,7 @@ func (x *exchange) writeHead(packed []byte) {
 		name := canonicalName(text[8 : 8+nameLen])
 		values[i] = text[8+nameLen : 8+nameLen+valueLen]
 		text = text[8+nameLen+valueLen:]
-		if len(header[name]) > 0 && contains(names, name) {
+		if len(header[name]) > 0 && slices.Contains(names, name) {
 			header[name] = append(header[name], values[i])
 		} else {
 			header[name] = values[i : i+1 : i+1]
@@ -220,15 +223,6 @@ func (x *exchange) closeIfUnread() {
 	if x.body != nil && !x.body.finished.Load() && x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close")
 	}
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // canonicalNames spares most responses an allocation per header.

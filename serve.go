@@ -45,7 +45,6 @@ func (x *exchange) prepare(forWSGI bool) error {
 	b, headers := pack(x.slot.in()[:0], r, forWSGI)
 	c.header_count = C.uint32_t(headers)
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
-	c.content_length = C.int64_t(r.ContentLength)
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 	case isInline(r):
