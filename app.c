@@ -34,6 +34,8 @@ static int app_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->callable);
     Py_VISIT(self->template);
+    Py_VISIT(self->websocket_template);
+    Py_VISIT(self->extensions);
     Py_VISIT(self->state);
     Py_VISIT(self->create_future);
     Py_VISIT(self->call_soon);
@@ -47,6 +49,8 @@ static int app_clear(PyObject *object) {
     snake_app *self = (snake_app *)object;
     Py_CLEAR(self->callable);
     Py_CLEAR(self->template);
+    Py_CLEAR(self->websocket_template);
+    Py_CLEAR(self->extensions);
     Py_CLEAR(self->state);
     Py_CLEAR(self->create_future);
     Py_CLEAR(self->call_soon);
@@ -87,12 +91,14 @@ static PyObject *app_serve_wsgi(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* serve_asgi(callable, scope, state, loop, new_task, new_task_options) -> fd to watch with drain */
+/* serve_asgi(callable, scope, websocket_scope, extensions, state, loop, new_task,
+ * new_task_options) -> fd to watch with drain */
 static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     snake_app *self = (snake_app *)object;
-    PyObject *callable, *scope, *state, *loop, *new_task, *options;
-    if (!PyArg_ParseTuple(args, "OO!OOOO:serve_asgi", &callable, &PyDict_Type, &scope, &state,
-                          &loop, &new_task, &options))
+    PyObject *callable, *scope, *websocket, *extensions, *state, *loop, *new_task, *options;
+    if (!PyArg_ParseTuple(args, "OO!O!O!OOOO:serve_asgi", &callable, &PyDict_Type, &scope,
+                          &PyDict_Type, &websocket, &PyTuple_Type, &extensions, &state, &loop,
+                          &new_task, &options))
         return NULL;
     if (self->kind != APP_NONE) {
         PyErr_SetString(PyExc_ValueError, "serve_asgi: already serving");
@@ -112,6 +118,8 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
         return PyErr_SetFromErrno(PyExc_OSError);
     self->callable = Py_NewRef(callable);
     self->template = Py_NewRef(scope);
+    self->websocket_template = Py_NewRef(websocket);
+    self->extensions = Py_NewRef(extensions);
     self->state = state == Py_None ? NULL : Py_NewRef(state);
     self->new_task = Py_NewRef(new_task);
     self->new_task_options = Py_NewRef(options);
@@ -156,6 +164,12 @@ static PyObject *app_cancel(PyObject *object, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
+/* probe() -> float: asks the loop for a sign of life; for how many seconds it has owed one. */
+static PyObject *app_probe(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    return PyFloat_FromDouble((double)asgi_probe((snake_app *)object) / 1e6);
+}
+
 /* stop(): the app takes no more requests; Go has promised to send none. */
 static PyObject *app_stop(PyObject *object, PyObject *ignored) {
     (void)ignored;
@@ -180,10 +194,12 @@ static PyObject *app_inflight(PyObject *object, void *unused) {
 static PyMethodDef app_methods[] = {
     {"serve_wsgi", app_serve_wsgi, METH_VARARGS, "serve_wsgi(callable, environ, threads)"},
     {"serve_asgi", app_serve_asgi, METH_VARARGS,
-     "serve_asgi(callable, scope, state, loop, new_task, new_task_options) -> int"},
+     "serve_asgi(callable, scope, websocket_scope, extensions, state, loop, new_task, "
+     "new_task_options) -> int"},
     {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},
     {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
     {"cancel", app_cancel, METH_NOARGS, "cancel(): cancels the requests that still run."},
+    {"probe", app_probe, METH_NOARGS, "probe() -> float: seconds since an unanswered probe."},
     {"stop", app_stop, METH_NOARGS, "stop(): lets go of the app."},
     {NULL, NULL, 0, NULL},
 };

@@ -45,9 +45,11 @@ type appConfig struct {
 	Threads    int
 	Lifespan   string
 	Loop       string
-	// Both 0 means never.
+	// 0 means never.
 	SlowRequest    time.Duration
 	RequestTimeout time.Duration
+	BlockedLoop    time.Duration
+	WebSocket      webSocketConfig
 }
 
 // key returns a string that is equal for equal configurations.
@@ -74,6 +76,8 @@ type generation struct {
 	refs    atomic.Int64
 	drained chan struct{}
 	voice   *voice
+
+	webSockets webSockets
 }
 
 var (
@@ -129,6 +133,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 
 		SlowRequest:    config.SlowRequest.Seconds(),
 		RequestTimeout: config.RequestTimeout.Seconds(),
+		BlockedLoop:    config.BlockedLoop.Seconds(),
 	}}, func(answer) { gen.retire(0) })
 	if err != nil {
 		if ctx.Err() == nil {
@@ -189,6 +194,7 @@ func (a *App) Destruct() error {
 func (g *generation) retire(drain time.Duration) {
 	logger := g.voice.logger.Load()
 	deadline := time.Now().Add(drain)
+	g.closeWebSockets()
 	select {
 	case <-g.drained:
 	case <-time.After(drain):

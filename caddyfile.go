@@ -3,6 +3,7 @@ package caddysnake
 // The python directive.
 
 import (
+	"math"
 	"slices"
 	"strconv"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
 )
 
 func init() {
@@ -37,6 +39,13 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    start_timeout   <duration>
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
+//	    blocked_loop    <duration>|off
+//	    websocket {
+//	        max_size      <size>
+//	        ping_interval <duration>|off
+//	        ping_timeout  <duration>
+//	        compression   on|off
+//	    }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // "python"
@@ -105,8 +114,53 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return onlyDuration(d, &h.RequestTimeout)
 	case "slow_request":
 		return onlyDuration(d, &h.SlowRequest, "off")
+	case "blocked_loop":
+		return onlyDuration(d, &h.BlockedLoop, "off")
+	case "websocket":
+		return h.unmarshalWebSocket(d)
 	default:
 		return d.Errf("unknown option '%s' of python", option)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalWebSocket(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if h.WebSocket != nil {
+		return d.Err("websocket is given twice")
+	}
+	h.WebSocket = new(WebSocketOptions)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch option := d.Val(); option {
+		case "max_size":
+			var value string
+			if err := onlyArg(d, &value); err != nil {
+				return err
+			}
+			size, err := humanize.ParseBytes(value)
+			if err != nil || size < 1 || size > math.MaxInt32 {
+				return d.Errf("max_size must be a size such as 16MiB, not '%s'", value)
+			}
+			h.WebSocket.MaxSize = int64(size)
+		case "ping_interval":
+			if err := onlyDuration(d, &h.WebSocket.PingInterval, "off"); err != nil {
+				return err
+			}
+		case "ping_timeout":
+			if err := onlyDuration(d, &h.WebSocket.PingTimeout); err != nil {
+				return err
+			}
+		case "compression":
+			on, err := parseOnOff(d)
+			if err != nil {
+				return err
+			}
+			h.WebSocket.Compression = &on
+		default:
+			return d.Errf("unknown option '%s' of websocket", option)
+		}
 	}
 	return nil
 }

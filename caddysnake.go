@@ -5,6 +5,7 @@ package caddysnake
 // The http.handlers.python module. Its Caddyfile form is in caddyfile.go.
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -26,6 +27,7 @@ const (
 	defaultThreads      = 32
 	defaultStartTimeout = time.Minute
 	defaultSlowRequest  = 30 * time.Second
+	defaultBlockedLoop  = 5 * time.Second
 )
 
 // Handler answers requests with a Python application. Exactly one of module,
@@ -87,6 +89,13 @@ type Handler struct {
 	// SlowRequest is after what time a running WSGI request is reported in the
 	// log, with its Python stack. Negative: never. Default: 30s.
 	SlowRequest caddy.Duration `json:"slow_request,omitempty"`
+
+	// BlockedLoop is after what time a blocked event loop of an ASGI application
+	// is reported in the log, with its Python stack. Negative: never. Default: 5s.
+	BlockedLoop caddy.Duration `json:"blocked_loop,omitempty"`
+
+	// WebSocket are the settings for websockets of an ASGI application.
+	WebSocket *WebSocketOptions `json:"websocket,omitempty"`
 
 	app    *App
 	config appConfig
@@ -180,6 +189,11 @@ func (h *Handler) resolve() (appConfig, error) {
 	config.SlowRequest = max(0, time.Duration(h.SlowRequest))
 	if h.SlowRequest == 0 {
 		config.SlowRequest = defaultSlowRequest
+	}
+	config.BlockedLoop = max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop))
+	var err error
+	if config.WebSocket, err = h.WebSocket.resolve(); err != nil {
+		return config, err
 	}
 	config.RequestTimeout = time.Duration(h.RequestTimeout)
 	if config.RequestTimeout < 0 {

@@ -18,15 +18,17 @@ enum {
     SNAKE_GO_RESPONSE = 1,  /* out holds a piece of the response; Go owns it until snake_ack */
     SNAKE_GO_WANT_BODY = 2, /* the app waits for the next piece of the request body */
     SNAKE_GO_RELEASED = 4,  /* Python is done with the slot for good */
+    SNAKE_GO_HINT = 8,      /* there are hints to be sent before the response */
 };
 
 /* What a piece of the response contains (snake_slot.out_flags). */
 enum {
-    SNAKE_OUT_HEAD = 1,  /* status and headers come with this piece */
-    SNAKE_OUT_END = 2,   /* the response is complete */
-    SNAKE_OUT_FAIL = 4,  /* the app failed before the head: nothing else is valid */
-    SNAKE_OUT_ABORT = 8, /* the app failed after the head: break the connection */
-    SNAKE_OUT_FILE = 16, /* the body is the part of a file */
+    SNAKE_OUT_HEAD = 1,      /* status and headers come with this piece */
+    SNAKE_OUT_END = 2,       /* the response is complete */
+    SNAKE_OUT_FAIL = 4,      /* the app failed before the head: nothing else is valid */
+    SNAKE_OUT_ABORT = 8,     /* the app failed after the head: break the connection */
+    SNAKE_OUT_FILE = 16,     /* the body is the part of a file */
+    SNAKE_OUT_TRAILERS = 32, /* headers follow the body */
 };
 
 /* Why the client is no longer there (snake_slot.gone). */
@@ -34,6 +36,14 @@ enum {
     SNAKE_GONE = 1,            /* it can neither send nor receive any more */
     SNAKE_STOPPED_SENDING = 2, /* HTTP/1: it may still read */
     SNAKE_TIMED_OUT = 3,       /* it has been answered without the app */
+};
+
+/* What the connection offers (snake_slot.features). */
+enum {
+    SNAKE_EARLY_HINTS = 1, /* informational responses may be sent */
+    SNAKE_TRAILERS = 2,    /* the client takes trailers */
+    SNAKE_TLS = 4,         /* the packed head ends with facts about TLS */
+    SNAKE_WEBSOCKET = 8,   /* the request asks for a websocket */
 };
 
 /* Where the request body is (snake_slot.body_kind). */
@@ -51,6 +61,13 @@ enum {
 enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
 
 typedef struct snake_app snake_app; /* one loaded generation of an app; opaque to Go */
+
+/* Links for a 103 response: each a u32 length and its bytes. Made by C, freed by Go. */
+typedef struct snake_hint {
+    struct snake_hint *next;
+    size_t len; /* no padding before data, which cgo cannot name */
+    char data[];
+} snake_hint;
 
 typedef struct snake_slot {
     /* Links. C owns both; Go's ring reader reads done_next once before it tells anyone. */
@@ -70,12 +87,14 @@ typedef struct snake_slot {
     uint32_t in_cap;
     uint32_t in_len;
     uint32_t header_count;
+    uint32_t features;    /* SNAKE_EARLY_HINTS … */
     uint32_t body_kind;   /* SNAKE_BODY_* */
     uint32_t body_offset; /* of the inline body in in */
     uint32_t body_len;
 
-    /* One piece of a streamed request body: Go fills it after SNAKE_GO_WANT_BODY and gives it
-     * back with snake_body_ready; C empties it before it asks again. */
+    /* One piece of a streamed request body, or records of websocket messages: Go fills it after
+     * SNAKE_GO_WANT_BODY and gives it back with snake_body_ready; C empties it before it asks
+     * again. */
     unsigned char *chunk;
     uint32_t chunk_cap;
     uint32_t chunk_len;
@@ -88,11 +107,14 @@ typedef struct snake_slot {
     uint32_t out_len;
     uint32_t out_head_len; /* out[0:out_head_len] are headers, the rest is body */
     uint32_t out_header_count;
+    uint32_t out_body_end; /* with SNAKE_OUT_TRAILERS: out[out_body_end:out_len] are headers */
+    uint32_t out_trailer_count;
     uint32_t out_status;
     uint32_t out_flags;
     int32_t file_fd; /* with SNAKE_OUT_FILE: Go closes it; else -1 */
     int64_t file_offset;
     int64_t file_len;
+    snake_hint *hints; /* [atomic] newest first; Go takes them with SNAKE_GO_HINT */
 } snake_slot;
 
 /* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
@@ -147,5 +169,6 @@ void snake_body_ready(snake_slot *slot);
 /* The client is no longer there (SNAKE_GONE …): completes whatever the app waits for. */
 void snake_gone(snake_slot *slot, uint32_t why);
 void snake_log_free(snake_log *record);
+void snake_hints_free(snake_hint *newest);
 
 #endif

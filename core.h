@@ -19,10 +19,16 @@
     X(SERVER_PROTOCOL) X(REMOTE_ADDR) X(REMOTE_PORT) X(REMOTE_USER) X(REQUEST_URI) X(RAW_URI)      \
     X(HTTPS) X(type) X(method) X(path) X(raw_path) X(query_string) X(root_path) X(headers)         \
     X(scheme) X(client) X(server) X(http_version) X(state) X(status) X(body) X(more_body) X(run)   \
-    X(close) X(throw) X(cancel) X(done) X(set_result) X(__await__)
+    X(close) X(throw) X(cancel) X(done) X(set_result) X(__await__) X(trailers) X(more_trailers)        \
+    X(links) X(text) X(bytes) X(code) X(reason) X(subprotocol) X(subprotocols) X(extensions) X(tls)
 #define SNAKE_STRINGS(X)                                                                           \
     X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
-    X(response_body, "http.response.body") X(https, "https") X(on, "on")
+    X(response_body, "http.response.body") X(pathsend, "http.response.pathsend")                   \
+    X(response_trailers, "http.response.trailers") X(early_hint, "http.response.early_hint")       \
+    X(ws_accept, "websocket.accept") X(ws_send, "websocket.send") X(ws_close, "websocket.close")   \
+    X(ws_denial_start, "websocket.http.response.start")                                            \
+    X(ws_denial_body, "websocket.http.response.body") X(https, "https") X(on, "on")                \
+    X(ws, "ws") X(wss, "wss")
 /* clang-format on */
 
 typedef struct header_name {
@@ -114,6 +120,9 @@ struct snake_app {
     uint32_t armed; /* [atomic] 1: the loop sleeps and must be told */
     PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
+    PyObject *websocket_template; /* the scope of a websocket */
+    PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
+    uint64_t probed_at; /* [atomic] when the loop was asked for a sign of life, 0: it gave one */
     struct header_cache *cache;
     bool draining, flush_soon;
 };
@@ -141,6 +150,10 @@ bool slot_out_free_or_wanted(snake_slot *slot);
 int slot_out_wait(snake_slot *slot);
 /* The last word: SNAKE_OUT_* with END, FAIL or ABORT. C may not touch the slot afterwards. */
 void slot_close(snake_slot *slot, uint32_t flags);
+/* Puts a hint on the slot's list for Go. */
+void slot_send_hint(snake_slot *slot, snake_hint *hint);
+/* Gives the memory of the packed head back while the slot is in use. */
+void slot_free_in(snake_slot *slot);
 /* Gives an unanswered slot back after the client went away. */
 void slot_release(snake_slot *slot);
 static inline uint32_t slot_gone(snake_slot *slot) {
@@ -168,6 +181,8 @@ void header_cache_free(core *st, header_cache *cache);
 PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 bool head_method_is(snake_slot *slot, const char *method);
+/* Whether the client offers this websocket subprotocol. */
+bool head_offers_subprotocol(snake_slot *slot, const char *name, size_t len);
 
 /* ---- fields.c: response status and headers, checked and packed */
 typedef struct response_head {
@@ -177,6 +192,12 @@ typedef struct response_head {
 /* Both check everything, raise in the app, and leave the packed head in slot->out. */
 int head_from_wsgi(snake_slot *slot, response_head *head, PyObject *status, PyObject *headers);
 int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message);
+/* The head of websocket.accept; subprotocol may be NULL. */
+int head_from_accept(core *st, snake_slot *slot, PyObject *message, PyObject *subprotocol);
+/* Checks a list of header pairs, and packs them unless slot is NULL. */
+int fields_from_pairs(snake_slot *slot, PyObject *pairs);
+/* Checks an iterable of bytes. The caller owns the hint. */
+snake_hint *hint_from_links(PyObject *links);
 int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n);
 /* No body may follow such a status (RFC 9110 section 6.4.1). */
 static inline bool status_has_no_body(uint32_t status) { return status == 204 || status == 304; }
@@ -206,13 +227,14 @@ bool pool_watch(uint64_t now);
 int monitor_start(void);
 void monitor_wake(void); /* cheap when it is awake */
 
-/* ---- asgi.c, await.c */
+/* ---- asgi.c, exchange.c, await.c */
 extern PyType_Spec asgi_spec, await_spec;
 void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
 PyObject *asgi_drain(snake_app *app);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 int asgi_cancel_all(snake_app *app);
+uint64_t asgi_probe(snake_app *app);
 
 typedef struct asgi_exchange asgi_exchange;
 enum await_kind { AWAIT_VALUE, AWAIT_RECEIVE, AWAIT_DRAIN };

@@ -1,6 +1,7 @@
 /* Status and headers of a response: checked against RFC 9110 and packed for Go.
  * What is wrong becomes an exception in the app, where its author can see it. */
 #include "core.h"
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -77,7 +78,10 @@ static int parse_length(text value, int64_t *length) {
     return 0;
 }
 
+/* Without a slot, the fields are only checked. */
 static int put(snake_slot *slot, text name, text value) {
+    if (!slot)
+        return 0;
     uint32_t lengths[2] = {(uint32_t)name.n, (uint32_t)value.n};
     unsigned char *room = slot_out_room(slot, sizeof lengths + (size_t)name.n + (size_t)value.n);
     if (!room)
@@ -259,6 +263,20 @@ static int asgi_header(snake_slot *slot, response_head *head, PyObject *pair) {
     return rc;
 }
 
+static int asgi_headers(snake_slot *slot, response_head *head, PyObject *headers) {
+    PyObject *iterator = PyObject_GetIter(headers);
+    if (!iterator)
+        return -1;
+    for (PyObject *pair; (pair = PyIter_Next(iterator));) {
+        int rc = asgi_header(slot, head, pair);
+        Py_DECREF(pair);
+        if (rc < 0)
+            break;
+    }
+    Py_DECREF(iterator);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message) {
     slot_out_reset(slot);
     *head = (response_head){0, -1};
@@ -267,20 +285,78 @@ int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *me
     if (PyErr_Occurred() || asgi_status(status, &code) < 0)
         return -1;
     PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
-    if (!headers && PyErr_Occurred())
+    if ((!headers && PyErr_Occurred()) || (headers && asgi_headers(slot, head, headers) < 0))
         return -1;
-    PyObject *iterator = headers ? PyObject_GetIter(headers) : NULL;
-    if (headers && !iterator)
+    head->status = slot->out_status = code;
+    return 0;
+}
+
+int fields_from_pairs(snake_slot *slot, PyObject *pairs) {
+    response_head ignored = {0, -1};
+    return asgi_headers(slot, &ignored, pairs);
+}
+
+/* ---- what only ASGI's extensions and websockets have */
+
+int head_from_accept(core *st, snake_slot *slot, PyObject *message, PyObject *subprotocol) {
+    slot_out_reset(slot);
+    if (subprotocol) {
+        text value = {NULL, 0, NULL};
+        if (latin1_text(subprotocol, "'subprotocol'", &value) < 0)
+            return -1;
+        bool offered = head_offers_subprotocol(slot, value.p, (size_t)value.n);
+        int rc = offered ? put(slot, (text){"Sec-WebSocket-Protocol", 22, NULL}, value) : -1;
+        Py_XDECREF(value.owner);
+        if (!offered)
+            PyErr_Format(PyExc_ValueError, "the client did not offer the subprotocol %R",
+                         subprotocol);
+        if (rc < 0)
+            return -1;
+    }
+    response_head ignored = {0, -1};
+    PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
+    if ((!headers && PyErr_Occurred()) || (headers && asgi_headers(slot, &ignored, headers) < 0))
         return -1;
-    for (PyObject *pair; iterator && (pair = PyIter_Next(iterator));) {
-        int rc = asgi_header(slot, head, pair);
-        Py_DECREF(pair);
+    slot->out_status = 101;
+    return 0;
+}
+
+static int add_link(snake_hint **hint, PyObject *link) {
+    text value = {NULL, 0, NULL};
+    int rc = bytes_text(link, "a link", &value);
+    if (!rc)
+        rc = check_value((text){"Link", 4, NULL}, value);
+    if (!rc) {
+        uint32_t len = (uint32_t)value.n;
+        size_t before = (*hint)->len;
+        snake_hint *bigger = realloc(*hint, sizeof **hint + before + sizeof len + len);
+        if (bigger) {
+            memcpy(bigger->data + before, &len, sizeof len);
+            memcpy(bigger->data + before + sizeof len, value.p, len);
+            bigger->len = before + sizeof len + len;
+            *hint = bigger;
+        } else {
+            PyErr_NoMemory();
+            rc = -1;
+        }
+    }
+    Py_XDECREF(value.owner);
+    return rc;
+}
+
+snake_hint *hint_from_links(PyObject *links) {
+    snake_hint *hint = calloc(1, sizeof *hint);
+    PyObject *iterator = hint ? PyObject_GetIter(links) : PyErr_NoMemory();
+    for (PyObject *link; iterator && (link = PyIter_Next(iterator));) {
+        int rc = add_link(&hint, link);
+        Py_DECREF(link);
         if (rc < 0)
             break;
     }
     Py_XDECREF(iterator);
-    if (PyErr_Occurred())
-        return -1;
-    head->status = slot->out_status = code;
-    return 0;
+    if (PyErr_Occurred()) {
+        free(hint);
+        return NULL;
+    }
+    return hint;
 }

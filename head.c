@@ -11,7 +11,7 @@ typedef struct span {
 /* The fields before the headers, in the order in which Go packs them. */
 typedef struct head {
     span method, script, path, raw_path, query, version, scheme, client_host, client_port,
-        server_host, server_port, uri, user;
+        server_host, server_port, uri, user, subprotocols;
     const unsigned char *headers;
 } head;
 
@@ -28,7 +28,7 @@ static head read_head(const snake_slot *slot) {
     span *const fields[] = {&h.method,      &h.script,      &h.path,        &h.raw_path,
                             &h.query,       &h.version,     &h.scheme,      &h.client_host,
                             &h.client_port, &h.server_host, &h.server_port, &h.uri,
-                            &h.user};
+                            &h.user,        &h.subprotocols};
     const unsigned char *p = slot->in;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         p = take(p, fields[i]);
@@ -282,21 +282,113 @@ static PyObject *scope_path(const head *h) {
     return path;
 }
 
+static const unsigned char *skip_headers(const unsigned char *p, uint32_t count) {
+    span ignored;
+    while (count--) {
+        unsigned index = *p++;
+        if (!index)
+            p = take(p, &ignored);
+        p = take(p, &ignored);
+    }
+    return p;
+}
+
+/* The "tls" extension of ASGI. The server's own certificate is not known here. */
+static PyObject *scope_tls(const unsigned char *p) {
+    uint32_t version, cipher, count;
+    span name;
+    memcpy(&version, p, sizeof version);
+    memcpy(&cipher, p + 4, sizeof cipher);
+    memcpy(&count, p + 8, sizeof count);
+    p = take(p + 12, &name);
+    PyObject *chain = PyList_New(0);
+    while (chain && count--) {
+        span pem;
+        p = take(p, &pem);
+        PyObject *text = PyUnicode_DecodeLatin1(pem.p, pem.n, NULL);
+        if (!text || PyList_Append(chain, text) < 0)
+            Py_CLEAR(chain);
+        Py_XDECREF(text);
+    }
+    return chain ? Py_BuildValue("{sOsNsz#sOsIsI}", "server_cert", Py_None, "client_cert_chain",
+                                 chain, "client_cert_name", name.n ? name.p : NULL, name.n,
+                                 "client_cert_error", Py_None, "tls_version", version,
+                                 "cipher_suite", cipher)
+                 : NULL;
+}
+
+static PyObject *scope_extensions(core *st, snake_app *app, snake_slot *slot, const head *h) {
+    bool websocket = slot->features & SNAKE_WEBSOCKET;
+    PyObject *shared = websocket
+                           ? PyDict_GetItemWithError(app->websocket_template, st->s_extensions)
+                           : PyTuple_GetItem(app->extensions,
+                                             slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS));
+    PyObject *extensions = shared ? PyDict_Copy(shared) : NULL;
+    if (extensions && slot->features & SNAKE_TLS &&
+        set(extensions, st->s_tls, scope_tls(skip_headers(h->headers, slot->header_count))) < 0)
+        Py_CLEAR(extensions);
+    return extensions;
+}
+
+/* What clients list with commas, as a list. */
+static PyObject *scope_subprotocols(span s) {
+    PyObject *list = PyList_New(0);
+    const char *p = s.p, *end = s.p + s.n;
+    while (list && p < end) {
+        const char *comma = memchr(p, ',', (size_t)(end - p));
+        if (!comma)
+            comma = end;
+        PyObject *name = PyUnicode_DecodeLatin1(p, comma - p, NULL);
+        if (!name || PyList_Append(list, name) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(name);
+        p = comma + 1;
+    }
+    return list;
+}
+
+bool head_offers_subprotocol(snake_slot *slot, const char *name, size_t len) {
+    span s = read_head(slot).subprotocols;
+    for (const char *p = s.p, *end = s.p + s.n; p < end;) {
+        const char *comma = memchr(p, ',', (size_t)(end - p));
+        if (!comma)
+            comma = end;
+        if ((size_t)(comma - p) == len && !memcmp(p, name, len))
+            return true;
+        p = comma + 1;
+    }
+    return false;
+}
+
+/* What only HTTP or only a websocket has. */
+static int scope_protocol(core *st, header_cache *cache, PyObject *s, snake_slot *slot,
+                          const head *h) {
+    if (!(slot->features & SNAKE_WEBSOCKET))
+        return set(s, st->s_method, cached_latin1(st, &cache->method, h->method)) < 0 ||
+                       (!span_is(h->scheme, "http") &&
+                        set(s, st->s_scheme, cached_latin1(st, &cache->scheme, h->scheme)) < 0)
+                   ? -1
+                   : 0;
+    if (set(s, st->s_subprotocols, scope_subprotocols(h->subprotocols)) < 0)
+        return -1;
+    return PyDict_SetItem(s, st->s_scheme, span_is(h->scheme, "https") ? st->s_wss : st->s_ws);
+}
+
 PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     head h = read_head(slot);
-    PyObject *s = PyDict_Copy(app->template);
+    PyObject *s =
+        PyDict_Copy(slot->features & SNAKE_WEBSOCKET ? app->websocket_template : app->template);
     if (!s)
         return NULL;
-    /* The template has type, asgi, extensions, HTTP 1.1, http and an empty root_path. */
-    if (set(s, st->s_method, cached_latin1(st, &cache->method, h.method)) < 0 ||
+    /* The templates have type, asgi, HTTP 1.1, http and an empty root_path. */
+    if (scope_protocol(st, cache, s, slot, &h) < 0 ||
+        set(s, st->s_extensions, scope_extensions(st, app, slot, &h)) < 0 ||
         set(s, st->s_path, scope_path(&h)) < 0 ||
         set(s, st->s_raw_path, bytes(st, h.raw_path)) < 0 ||
         set(s, st->s_query_string, bytes(st, h.query)) < 0 ||
         (h.script.n &&
          set(s, st->s_root_path, PyUnicode_DecodeUTF8(h.script.p, h.script.n, "replace")) < 0) ||
         (!span_is(h.version, "1.1") && set(s, st->s_http_version, latin1(st, h.version)) < 0) ||
-        (!span_is(h.scheme, "http") &&
-         set(s, st->s_scheme, cached_latin1(st, &cache->scheme, h.scheme)) < 0) ||
         set(s, st->s_client, address(st, &cache->client, h.client_host, h.client_port)) < 0 ||
         set(s, st->s_server, address(st, &cache->server, h.server_host, h.server_port)) < 0 ||
         (app->state && set(s, st->s_state, PyDict_Copy(app->state)) < 0) ||

@@ -137,9 +137,10 @@ type loadRequest struct {
 	Threads    int               `json:"threads"`
 	Lifespan   string            `json:"lifespan"`
 	Loop       string            `json:"loop"`
-	// Both in seconds; 0 means never.
+	// In seconds; 0 means never.
 	SlowRequest    float64 `json:"slow_request"`
 	RequestTimeout float64 `json:"request_timeout"`
+	BlockedLoop    float64 `json:"blocked_loop"`
 }
 
 // answer is what the bridge says.

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -36,6 +37,8 @@ type exchange struct {
 	slot *slot
 	body *bodyStream // nil unless the body is streamed
 	sent bool        // the head is out
+
+	webSocket webSocketConfig
 }
 
 // run writes the app's response. It returns when the response is complete or
@@ -51,8 +54,14 @@ func (x *exchange) run(timeout time.Duration) error {
 	for {
 		select {
 		case <-x.slot.piece:
-			done, err := x.write()
-			if done {
+			news := x.slot.news.Swap(0)
+			if news&C.SNAKE_GO_HINT != 0 {
+				x.writeHints()
+			}
+			if news&C.SNAKE_GO_RESPONSE == 0 {
+				continue
+			}
+			if done, err := x.write(); done {
 				return err
 			}
 		case <-gone:
@@ -102,6 +111,10 @@ func (x *exchange) write() (done bool, err error) {
 		return true, x.fail()
 	}
 	out := x.slot.out()
+	if flags&C.SNAKE_OUT_HEAD != 0 && c.out_status == http.StatusSwitchingProtocols {
+		x.serveWebSocket(out[:c.out_head_len])
+		return true, nil
+	}
 	if flags&C.SNAKE_OUT_HEAD != 0 {
 		x.writeHead(out[:c.out_head_len])
 		x.sent = true
@@ -109,12 +122,20 @@ func (x *exchange) write() (done bool, err error) {
 	if file := x.slot.takeFile(); file != nil {
 		return x.writeFile(file, int64(c.file_offset), int64(c.file_len))
 	}
-	if data := out[c.out_head_len:]; len(data) > 0 {
+	data, trailers := out[c.out_head_len:], []byte(nil)
+	if flags&C.SNAKE_OUT_TRAILERS != 0 {
+		data, trailers = out[c.out_head_len:c.out_body_end], out[c.out_body_end:]
+	}
+	if len(data) > 0 {
 		if _, err := x.w.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 			return true, x.lost(flags)
 		}
 	}
 	if flags&C.SNAKE_OUT_END != 0 {
+		header := x.w.Header()
+		eachField(trailers, int(c.out_trailer_count), func(name, value string) {
+			header.Add(http.TrailerPrefix+canonicalName(name), value)
+		})
 		x.finish()
 		return true, nil
 	}
@@ -127,6 +148,33 @@ func (x *exchange) write() (done bool, err error) {
 	}
 	C.snake_ack(c)
 	return false, nil
+}
+
+// writeHints sends what the app hints at before its response (RFC 8297). A hint
+// that can't be sent is none.
+func (x *exchange) writeHints() {
+	newest := x.slot.takeHints()
+	defer C.snake_hints_free(newest)
+	var oldest []*C.snake_hint
+	for hint := newest; hint != nil; hint = hint.next {
+		oldest = append(oldest, hint)
+	}
+	header := x.w.Header()
+	kept := header["Link"]
+	for _, hint := range slices.Backward(oldest) {
+		header["Link"] = nil
+		packed := C.GoBytes(unsafe.Pointer(uintptr(unsafe.Pointer(hint))+unsafe.Sizeof(*hint)), C.int(hint.len))
+		for len(packed) >= 4 {
+			n := 4 + int(binary.LittleEndian.Uint32(packed))
+			header["Link"] = append(header["Link"], string(packed[4:n]))
+			packed = packed[n:]
+		}
+		x.w.WriteHeader(http.StatusEarlyHints)
+	}
+	header["Link"] = kept
+	if kept == nil {
+		delete(header, "Link")
+	}
 }
 
 // lost ends the exchange after a failed write.
@@ -245,4 +293,14 @@ func canonicalName(name string) string {
 		return known
 	}
 	return textproto.CanonicalMIMEHeaderKey(name)
+}
+
+// eachField calls f with the n fields of a packed list.
+func eachField(packed []byte, n int, f func(name, value string)) {
+	for range n {
+		nameLen := int(binary.LittleEndian.Uint32(packed))
+		valueLen := int(binary.LittleEndian.Uint32(packed[4:]))
+		f(string(packed[8:8+nameLen]), string(packed[8+nameLen:8+nameLen+valueLen]))
+		packed = packed[8+nameLen+valueLen:]
+	}
 }

@@ -25,7 +25,7 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 		gen.release()
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
-	x := exchange{w: w, r: r, slot: s}
+	x := exchange{w: w, r: r, slot: s, webSocket: a.config.WebSocket}
 	if err := x.prepare(gen.isWSGI); err != nil {
 		s.release()
 		return err
@@ -42,8 +42,20 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 // prepare packs the request into the slot.
 func (x *exchange) prepare(forWSGI bool) error {
 	r, c := x.r, x.slot.c
+	c.features = 0
+	if !forWSGI {
+		c.features = C.uint32_t(requestFeatures(r))
+	}
+	if c.features&featureWebSocket != 0 {
+		if err := checkHandshake(x.w, r); err != nil {
+			return err
+		}
+	}
 	b, headers := pack(x.slot.in()[:0], r, forWSGI)
 	c.header_count = C.uint32_t(headers)
+	if c.features&featureTLS != 0 {
+		b = appendTLS(b, r)
+	}
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:

@@ -50,7 +50,7 @@ static int reserve(unsigned char **buffer, uint32_t *cap, uint32_t wanted) {
 }
 
 int snake_slot_reserve_in(snake_slot *slot, uint32_t cap) {
-    return reserve(&slot->in, &slot->in_cap, cap);
+    return reserve(&slot->in, &slot->in_cap, cap < IN_FIRST ? IN_FIRST : cap);
 }
 
 int snake_slot_reserve_chunk(snake_slot *slot, uint32_t cap) {
@@ -78,14 +78,14 @@ void snake_slot_trim(snake_slot *slot) {
 }
 
 void slot_out_reset(snake_slot *slot) {
-    slot->out_len = slot->out_head_len = slot->out_header_count = 0;
+    slot->out_len = slot->out_head_len = slot->out_header_count = slot->out_body_end = 0;
     slot->out_status = slot->out_flags = 0;
 }
 
 unsigned char *slot_out_room(snake_slot *slot, size_t n) {
     size_t needed = slot->out_len + n;
     if (needed > slot->out_cap) {
-        size_t cap = (size_t)slot->out_cap * 2;
+        size_t cap = slot->out_cap ? (size_t)slot->out_cap * 2 : 512;
         while (cap < needed)
             cap *= 2;
         unsigned char *bigger = cap > UINT32_MAX ? NULL : realloc(slot->out, cap);
@@ -148,7 +148,34 @@ static void notify(snake_slot *slot, uint32_t event, uint32_t *word) {
         futex_wake(word, INT_MAX);
 }
 
+void slot_send_hint(snake_slot *slot, snake_hint *hint) {
+    hint->next = __atomic_load_n(&slot->hints, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&slot->hints, &hint->next, hint, true, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED))
+        ;
+    ring_list(slot, SNAKE_GO_HINT);
+}
+
+void snake_hints_free(snake_hint *newest) {
+    while (newest) {
+        snake_hint *next = newest->next;
+        free(newest);
+        newest = next;
+    }
+}
+
+void slot_free_in(snake_slot *slot) {
+    free(slot->in);
+    slot->in = NULL;
+    slot->in_cap = 0;
+}
+
 void snake_ack(snake_slot *slot) {
+    if (slot->features & SNAKE_WEBSOCKET) { /* it may be idle for long */
+        free(slot->out);
+        slot->out = NULL;
+        slot->out_cap = 0;
+    }
     if (__atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL) == OUT_BUSY_WANTED)
         notify(slot, TO_PY_WRITABLE, &slot->out_state);
 }

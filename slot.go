@@ -26,8 +26,10 @@ import (
 // back to the pool when all three have let go.
 type slot struct {
 	c     *C.snake_slot
-	piece chan struct{} // capacity 1: out holds a piece of the response
-	want  chan struct{} // capacity 1: the app waits for a chunk of the body
+	piece chan struct{}             // capacity 1: out holds a piece of the response, or there are hints
+	news  atomic.Uint32             // which of the two
+	ws    atomic.Pointer[webSocket] // who takes pieces and wishes instead of the channels
+	want  chan struct{}             // capacity 1: the app waits for a chunk of the body
 	refs  atomic.Int32
 	gen   *generation // whose request it is; nil for a command
 	next  *slot       // in the pool
@@ -97,6 +99,11 @@ func (s *slot) release() {
 	if s.c.in_cap > keepBuffer || s.c.out_cap > keepBuffer || s.c.chunk != nil {
 		C.snake_slot_trim(s.c)
 	}
+	if s.c.hints != nil {
+		C.snake_hints_free(s.takeHints())
+	}
+	s.news.Store(0)
+	s.ws.Store(nil)
 	gen := s.gen
 	s.gen = nil
 	slots.mu.Lock()
@@ -112,6 +119,11 @@ func (s *slot) release() {
 func (s *slot) abandon(why C.uint32_t) {
 	C.snake_gone(s.c, why)
 	s.release()
+}
+
+// takeHints returns the hints that the app has sent, newest first.
+func (s *slot) takeHints() *C.snake_hint {
+	return (*C.snake_hint)(atomic.SwapPointer((*unsafe.Pointer)(unsafe.Pointer(&s.c.hints)), nil))
 }
 
 // takeFile returns the file that came with the response, if there is one.
@@ -182,16 +194,33 @@ func dispatch(list unsafe.Pointer) {
 		next := c.done_next
 		s := view[c.id]
 		events := atomic.SwapUint32((*uint32)(unsafe.Pointer(&c.to_go)), 0)
-		if events&C.SNAKE_GO_WANT_BODY != 0 {
-			notify(s.want)
-		}
-		if events&C.SNAKE_GO_RESPONSE != 0 {
-			notify(s.piece)
+		if socket := s.ws.Load(); socket != nil {
+			socket.dispatch(events)
+		} else {
+			s.dispatch(events)
 		}
 		if events&C.SNAKE_GO_RELEASED != 0 {
 			s.release()
 		}
 		c = next
+	}
+}
+
+func (s *slot) dispatch(events uint32) {
+	if news := events & (C.SNAKE_GO_RESPONSE | C.SNAKE_GO_HINT); news != 0 {
+		s.news.Or(news)
+		notify(s.piece)
+	}
+	if events&C.SNAKE_GO_WANT_BODY == 0 {
+		return
+	}
+	notify(s.want)
+	if socket := s.ws.Load(); socket != nil { // it may have looked too early
+		select {
+		case <-s.want:
+			socket.want()
+		default:
+		}
 	}
 }
 

@@ -39,6 +39,24 @@ def new_loop(kind: LoopKind) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
+def extensions_of_http() -> tuple[dict[str, Any], ...]:
+    """Returns ``scope["extensions"]`` of HTTP requests, by what their connection offers: early
+    hints (1), trailers (2). The core adds ``tls``."""
+    pathsend: dict[str, Any] = {"http.response.pathsend": {}}
+    hints: dict[str, Any] = {"http.response.early_hint": {}}
+    trailers: dict[str, Any] = {"http.response.trailers": {}}
+    return pathsend, pathsend | hints, pathsend | trailers, pathsend | hints | trailers
+
+
+def websocket_template() -> dict[str, Any]:
+    """Returns what is the same for every websocket of an app (ASGI WebSocket 2.5)."""
+    return scope_template() | {
+        "type": "websocket",
+        "scheme": "ws",
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
 def scope_template() -> dict[str, Any]:
     """Returns what is the same for every request of an app (ASGI HTTP 2.5); the core adds the
     rest."""
@@ -48,7 +66,6 @@ def scope_template() -> dict[str, Any]:
         "http_version": "1.1",
         "scheme": "http",
         "root_path": "",
-        "extensions": {},
     }
 
 
@@ -144,7 +161,14 @@ class ASGIServer:
         if sys.version_info >= (3, 12):
             options["eager_start"] = True
         self._fd = self._core.serve_asgi(
-            self._app, scope_template(), self._lifespan.state, loop, asyncio.Task, options
+            self._app,
+            scope_template(),
+            websocket_template(),
+            extensions_of_http(),
+            self._lifespan.state,
+            loop,
+            asyncio.Task,
+            options,
         )
         loop.add_reader(self._fd, self._core.drain)
 

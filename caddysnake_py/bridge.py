@@ -50,6 +50,7 @@ class LoadRequest:
     loop: LoopKind
     slow_request: float  # seconds; 0: never
     request_timeout: float
+    blocked_loop: float
 
 
 @dataclasses.dataclass(slots=True)
@@ -84,6 +85,8 @@ def _load_on_loop(request: LoadRequest) -> LoadedApp:
         core = _caddysnake.App(request.id)
         server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
         await server.start()
+        if request.blocked_loop:
+            watchdog.watch_loop(core, request.id, threading.get_ident(), request.blocked_loop)
 
         def stop(drain: float) -> bool:
             idle = asyncio.run_coroutine_threadsafe(server.stop(drain), loop).result()
@@ -135,6 +138,7 @@ def unload(app_id: int, drain: float) -> dict[str, Any]:
     logs.close_partial(app_id)
     if idle:
         watchdog.limits.pop(app_id, None)
+        watchdog.loops.pop(app_id, None)
         del _apps[app_id]  # else the core still refers to it: leave it behind
     return {"idle": idle}
 

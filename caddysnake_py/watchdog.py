@@ -1,4 +1,5 @@
-"""Watches WSGI requests that take long: logs where they are, and ends those that timed out."""
+"""Watches what takes long: logs where WSGI requests and blocked event loops are, and ends WSGI
+requests that timed out."""
 
 from __future__ import annotations
 
@@ -36,6 +37,24 @@ class Limits:
     timeout: float
 
 
+@dataclasses.dataclass(slots=True)
+class Loop:
+    """The event loop of an ASGI app.
+
+    Attributes:
+        core: the app, which can ask the loop for a sign of life.
+        thread: identity of the loop's thread.
+        limit: seconds after which a loop that gives none is reported.
+        reported: whether that has been done for the current silence.
+    """
+
+    core: _caddysnake.App
+    thread: int
+    limit: float
+    reported: bool = False
+
+
+loops: dict[int, Loop] = {}  # by the app's id
 limits: dict[int, Limits] = {}  # by the app's id
 _reported: set[int] = set()  # serial numbers of requests
 
@@ -64,12 +83,32 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
             logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
+def watch_loop(core: _caddysnake.App, app: int, thread: int, limit: float) -> None:
+    """Reports when the loop of an app is blocked for ``limit`` seconds while requests run."""
+    loops[app] = Loop(core, thread, limit)
+
+
+def _check_loops() -> None:
+    for app, loop in list(loops.items()):
+        if not loop.core.inflight:
+            continue  # a loop that nobody needs may sleep
+        silent = loop.core.probe()
+        if silent < loop.limit:
+            loop.reported = loop.reported and silent > 0
+        elif not loop.reported:
+            loop.reported = True
+            stack = _stack(loop.thread)
+            text = f"event loop has been blocked for {silent:.1f} s; it is here:\n{stack}"
+            logs.emit(logging.WARNING, "caddysnake", text, app)
+
+
 def _watch() -> None:
     while True:
         time.sleep(_INTERVAL)
         running = _caddysnake.wsgi_running()
         _reported.intersection_update({entry[2] for entry in running})
         _check(running)
+        _check_loops()
 
 
 def start() -> None:

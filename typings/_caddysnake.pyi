@@ -15,6 +15,8 @@ class App:
         self,
         callable: Callable[..., Any],
         scope: dict[str, Any],
+        websocket_scope: dict[str, Any],
+        extensions: tuple[dict[str, Any], ...],
         state: dict[str, Any] | None,
         loop: asyncio.AbstractEventLoop,
         new_task: Callable[..., Any],
@@ -23,6 +25,7 @@ class App:
     def drain(self) -> None: ...
     def wait_idle(self, timeout: float) -> bool: ...
     def cancel(self) -> None: ...
+    def probe(self) -> float: ...
     def stop(self) -> None: ...
 
 class Command:

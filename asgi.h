@@ -1,0 +1,101 @@
+/* What the ASGI files share: one exchange, whatever it speaks. */
+#ifndef SNAKE_ASGI_H
+#define SNAKE_ASGI_H
+
+#include "core.h"
+
+/* Above this many unsent bytes, send() waits. */
+enum { HIGH_WATER = 64 << 10 };
+
+/* What differs between HTTP and WebSocket. All run on the loop's thread. */
+typedef struct asgi_protocol {
+    /* The next message: new reference, NULL with an exception, or NULL without one. */
+    PyObject *(*receive_now)(asgi_exchange *self);
+    /* Handles a message of the app; returns what it awaits. */
+    PyObject *(*send)(asgi_exchange *self, PyObject *type, PyObject *message);
+    /* The app has returned, or raised; failed: that was an error. Completes what it left open. */
+    void (*end)(asgi_exchange *self, bool returned, bool failed);
+    /* A chunk that was asked for is there. */
+    void (*on_chunk)(asgi_exchange *self);
+    /* slot->gone has been set. */
+    void (*on_gone)(asgi_exchange *self);
+} asgi_protocol;
+extern const asgi_protocol http_protocol, websocket_protocol;
+
+enum websocket_phase { WS_CONNECTING, WS_DENYING, WS_OPEN, WS_CLOSED };
+
+struct asgi_exchange {
+    PyObject_HEAD
+    core *st;
+    const asgi_protocol *protocol;
+    snake_app *app;                   /* strong */
+    snake_slot *slot;                 /* NULL once the response is complete or given up */
+    PyObject *scope, *receive, *send; /* until the coroutine has ended */
+    PyObject *coroutine;              /* of the app */
+    PyObject *task;
+    await_object *waiting;
+    asgi_exchange *prev, *next; /* among the app's active ones */
+    response_head head;
+    uint64_t sent;
+    unsigned char *pending; /* body bytes for which out is not free yet */
+    uint32_t pending_len, pending_cap;
+    uint32_t close_flags; /* how to close once out is free; 0: not yet */
+    bool pending_last;
+    bool head_sent, no_body, complete; /* complete: the app has sent its last message */
+    bool body_received, too_large;
+    bool client_left, client_stopped_sending;
+    bool ended; /* the coroutine */
+    bool settled;
+    /* HTTP */
+    bool trailers_promised, body_complete;
+    PyObject *trailers; /* list of header pairs that follow the body, or NULL */
+    /* WebSocket */
+    enum websocket_phase phase;
+    unsigned char *inbox; /* records taken from the slot's chunk */
+    uint32_t inbox_len, inbox_cap, inbox_read;
+    PyObject *peer_reason;        /* NULL: empty */
+    uint16_t app_code, peer_code; /* with which they closed, 0: not yet */
+};
+
+/* ---- exchange.c: the request's coroutine and its life */
+asgi_exchange *exchange_new(snake_app *app, snake_slot *slot);
+/* Puts it among the active ones. */
+void exchange_activate(asgi_exchange *self);
+/* Ends it when it could not even be started. */
+void exchange_fail_start(asgi_exchange *self);
+/* Lets go of it once nothing of it is left to do. */
+void exchange_settle(asgi_exchange *self);
+
+/* ---- output.c: pieces of the response on their way to Go */
+snake_slot *exchange_detach(asgi_exchange *self);
+void output_close(asgi_exchange *self, uint32_t flags);
+/* Ends a response that the app will not complete. failed: that is the app's fault. */
+void output_abandon(asgi_exchange *self, bool failed);
+typedef struct span_of_bytes {
+    const void *p;
+    size_t len;
+} span_of_bytes;
+/* Sends prefix and data after the head, or as soon as out is free. */
+int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last);
+/* out is free again. */
+void output_resume(asgi_exchange *self);
+/* What send() returns: at once, or when the client has read more. */
+PyObject *output_sent(asgi_exchange *self);
+
+/* ---- asgi_http.c */
+/* Packs the trailers behind the body in out. */
+int http_pack_trailers(asgi_exchange *self);
+PyObject *http_send_start(asgi_exchange *self, PyObject *message);
+PyObject *http_send_body(asgi_exchange *self, PyObject *message);
+void http_end(asgi_exchange *self, bool returned, bool failed);
+
+/* ---- asgi.c: the loop's side */
+/* Go hears of what was listed at the end of the drain, or else at the end of the loop's round. */
+void asgi_announce(snake_app *app);
+
+static inline bool text_is(PyObject *text, PyObject *name) {
+    return text == name || (PyUnicode_Check(text) && PyUnicode_Compare(text, name) == 0);
+}
+PyObject *unexpected_message(PyObject *type);
+
+#endif

@@ -1,0 +1,298 @@
+/* The WebSocket messages of ASGI 2.5. What travels between Go and here are
+ * records: opcode (1 byte), length (4 bytes, little-endian), payload. The record
+ * of a close has a code of 2 bytes, little-endian, and the reason. */
+#include "asgi.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8 };
+enum { RECORD_HEAD = 5, REASON_AT_MOST = 123 };
+enum { NORMAL = 1000, ABNORMAL = 1006, INTERNAL_ERROR = 1011 };
+
+/* ---- send(message) */
+
+static int send_record(asgi_exchange *self, unsigned char opcode, span_of_bytes data, bool last) {
+    unsigned char prefix[RECORD_HEAD] = {opcode};
+    if (data.len > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "the message is longer than 4 GiB");
+        return -1;
+    }
+    uint32_t len = (uint32_t)data.len;
+    memcpy(prefix + 1, &len, sizeof len);
+    return output_write(self, (span_of_bytes){prefix, sizeof prefix}, data, last);
+}
+
+static int send_close(asgi_exchange *self, uint16_t code, span_of_bytes reason) {
+    unsigned char payload[2 + REASON_AT_MOST];
+    memcpy(payload, &code, sizeof code);
+    if (reason.len)
+        memcpy(payload + 2, reason.p, reason.len);
+    self->phase = WS_CLOSED;
+    self->app_code = code;
+    self->complete = true;
+    return send_record(self, OP_CLOSE, (span_of_bytes){payload, 2 + reason.len}, true);
+}
+
+/* An optional item of a message: borrowed; NULL when it is missing or None, or with an exception.
+ */
+static PyObject *item(PyObject *message, PyObject *key) {
+    PyObject *value = PyDict_GetItemWithError(message, key);
+    return value == Py_None ? NULL : value;
+}
+
+static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
+    if (!self->slot)
+        return output_sent(self);
+    PyObject *subprotocol = item(message, self->st->s_subprotocol);
+    if (PyErr_Occurred() || head_from_accept(self->st, self->slot, message, subprotocol) < 0)
+        return NULL;
+    self->slot->out_head_len = self->slot->out_len;
+    self->phase = WS_OPEN;
+    self->head_sent = true;
+    slot_free_in(self->slot); /* a websocket may be idle for long */
+    slot_out_send(self->slot, SNAKE_OUT_HEAD);
+    body_want(self->slot);
+    asgi_announce(self->app);
+    return output_sent(self);
+}
+
+static PyObject *send_data(asgi_exchange *self, PyObject *message) {
+    PyObject *text = item(message, self->st->s_text);
+    PyObject *bytes = PyErr_Occurred() ? NULL : item(message, self->st->s_bytes);
+    if (PyErr_Occurred())
+        return NULL;
+    if (!text == !bytes)
+        return PyErr_Format(PyExc_ValueError,
+                            "'websocket.send' needs either 'text' or 'bytes', and one only");
+    PyObject *owner = NULL;
+    char *data = NULL;
+    Py_ssize_t len = 0;
+    if (text && !PyUnicode_Check(text))
+        return PyErr_Format(PyExc_TypeError, "'text' must be a str, not %R", text);
+    if (bytes && !PyBytes_Check(bytes) && !PyByteArray_Check(bytes) && !PyMemoryView_Check(bytes))
+        return PyErr_Format(PyExc_TypeError, "'bytes' must be bytes, not %R", bytes);
+    owner = text ? PyUnicode_AsUTF8String(text) : PyBytes_FromObject(bytes);
+    if (!owner || PyBytes_AsStringAndSize(owner, &data, &len) < 0) {
+        Py_XDECREF(owner);
+        return NULL;
+    }
+    int rc = 0;
+    if (self->slot)
+        rc = send_record(self, text ? OP_TEXT : OP_BINARY, (span_of_bytes){data, (size_t)len},
+                         false);
+    Py_DECREF(owner);
+    return rc < 0 ? NULL : output_sent(self);
+}
+
+/* Codes that may be sent in a close frame (RFC 6455 section 7.4, IANA's registry). */
+static bool is_close_code(long code) {
+    return (code >= 3000 && code <= 4999) ||
+           (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006));
+}
+
+static PyObject *send_closing(asgi_exchange *self, PyObject *message) {
+    PyObject *code_object = item(message, self->st->s_code);
+    PyObject *reason_object = PyErr_Occurred() ? NULL : item(message, self->st->s_reason);
+    if (PyErr_Occurred())
+        return NULL;
+    long code = code_object ? PyLong_AsLong(code_object) : NORMAL;
+    if (code == -1 && PyErr_Occurred())
+        return NULL;
+    if (!is_close_code(code))
+        return PyErr_Format(PyExc_ValueError, "a websocket cannot be closed with code %ld", code);
+    span_of_bytes reason = {NULL, 0};
+    if (reason_object) {
+        Py_ssize_t len;
+        if (!PyUnicode_Check(reason_object))
+            return PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", reason_object);
+        reason.p = PyUnicode_AsUTF8AndSize(reason_object, &len);
+        if (!reason.p)
+            return NULL;
+        reason.len = (size_t)len;
+    }
+    if (reason.len > REASON_AT_MOST)
+        return PyErr_Format(PyExc_ValueError, "'reason' is longer than 123 bytes");
+    if (self->phase == WS_OPEN) {
+        if (self->slot && send_close(self, (uint16_t)code, reason) < 0)
+            return NULL;
+        return output_sent(self);
+    }
+    /* Not accepted: HTTP 403 instead of a websocket. */
+    self->phase = WS_CLOSED;
+    self->app_code = ABNORMAL;
+    self->complete = true;
+    if (self->slot) {
+        slot_out_reset(self->slot);
+        response_head head = {403, -1};
+        self->slot->out_status = head.status;
+        if (head_add_content_length(self->slot, &head, 0) < 0)
+            return NULL;
+        self->slot->out_head_len = self->slot->out_len;
+        output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
+    }
+    return output_sent(self);
+}
+
+static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
+    core *st = self->st;
+    switch (self->phase) {
+    case WS_CONNECTING:
+        if (text_is(type, st->s_ws_accept))
+            return send_accept(self, message);
+        if (text_is(type, st->s_ws_close))
+            return send_closing(self, message);
+        if (text_is(type, st->s_ws_denial_start)) {
+            PyObject *result = http_send_start(self, message);
+            if (result)
+                self->phase = WS_DENYING;
+            return result;
+        }
+        break;
+    case WS_DENYING:
+        if (text_is(type, st->s_ws_denial_body))
+            return http_send_body(self, message);
+        break;
+    case WS_OPEN:
+        if (text_is(type, st->s_ws_send))
+            return send_data(self, message);
+        if (text_is(type, st->s_ws_close))
+            return send_closing(self, message);
+        break;
+    case WS_CLOSED:
+        break;
+    }
+    return unexpected_message(type);
+}
+
+/* ---- receive() */
+
+static PyObject *disconnect(asgi_exchange *self) {
+    return Py_BuildValue("{sssisO}", "type", "websocket.disconnect", "code",
+                         (int)(self->peer_code  ? self->peer_code
+                               : self->app_code ? self->app_code
+                                                : ABNORMAL),
+                         "reason", self->peer_reason ? self->peer_reason : self->st->empty_str);
+}
+
+static void on_peer_close(asgi_exchange *self, const unsigned char *payload, uint32_t len) {
+    self->peer_code = ABNORMAL;
+    if (len >= 2) {
+        memcpy(&self->peer_code, payload, 2);
+        self->peer_reason =
+            PyUnicode_DecodeUTF8((const char *)payload + 2, (Py_ssize_t)len - 2, "replace");
+        if (!self->peer_reason)
+            PyErr_Clear();
+    }
+    self->client_left = true;
+    self->phase = WS_CLOSED;
+}
+
+/* Takes the slot's chunk as the inbox. Only when the inbox is empty. */
+static void take_chunk(asgi_exchange *self) {
+    snake_slot *slot = self->slot;
+    free(self->inbox);
+    self->inbox = slot->chunk;
+    self->inbox_len = slot->chunk_len;
+    self->inbox_read = 0;
+    slot->chunk = NULL;
+    slot->chunk_cap = 0;
+    bool last = slot->chunk_end != SNAKE_MORE;
+    if (last && !self->complete) {
+        self->client_left = true; /* it can't be sent to; what came before may be received */
+        self->pending_len = 0;
+        slot_release(exchange_detach(self));
+        await_wake(self->waiting, AWAIT_DRAIN);
+        return;
+    }
+    __atomic_store_n(&slot->body_state, SNAKE_CHUNK_NONE, __ATOMIC_RELEASE);
+    if (!last)
+        body_want(slot); /* the next one, ahead of time */
+}
+
+static bool refill(asgi_exchange *self) {
+    if (self->inbox_read < self->inbox_len)
+        return true;
+    free(self->inbox);
+    self->inbox = NULL;
+    self->inbox_len = self->inbox_read = 0;
+    if (!self->slot || !body_is_ready(self->slot))
+        return false;
+    take_chunk(self);
+    return self->inbox_read < self->inbox_len;
+}
+
+static PyObject *next_record(asgi_exchange *self) {
+    const unsigned char *record = self->inbox + self->inbox_read;
+    uint32_t len;
+    memcpy(&len, record + 1, sizeof len);
+    const unsigned char *payload = record + RECORD_HEAD;
+    self->inbox_read += RECORD_HEAD + len;
+    switch (record[0]) {
+    case OP_TEXT:
+        return Py_BuildValue("{sssN}", "type", "websocket.receive", "text",
+                             PyUnicode_DecodeUTF8((const char *)payload, (Py_ssize_t)len, NULL));
+    case OP_BINARY:
+        return Py_BuildValue("{sssN}", "type", "websocket.receive", "bytes",
+                             PyBytes_FromStringAndSize((const char *)payload, (Py_ssize_t)len));
+    default:
+        on_peer_close(self, payload, len);
+        return disconnect(self);
+    }
+}
+
+static PyObject *receive_now(asgi_exchange *self) {
+    if (!self->body_received) {
+        self->body_received = true;
+        return Py_BuildValue("{ss}", "type", "websocket.connect");
+    }
+    if (self->phase == WS_OPEN && refill(self))
+        return next_record(self);
+    if (self->phase == WS_CLOSED || self->client_left || !self->slot)
+        return disconnect(self);
+    return NULL;
+}
+
+/* ---- events */
+
+static void end(asgi_exchange *self, bool returned, bool failed) {
+    if (!self->slot || self->complete)
+        return;
+    if (self->phase == WS_DENYING) {
+        http_end(self, returned, failed);
+    } else if (self->client_left) {
+        slot_release(exchange_detach(self));
+    } else if (self->phase == WS_OPEN) {
+        uint16_t code = failed ? INTERNAL_ERROR : NORMAL;
+        if (send_close(self, code, (span_of_bytes){NULL, 0}) < 0) {
+            PyErr_Clear(); /* memory is out */
+            self->complete = false;
+            output_abandon(self, true);
+        }
+    } else {
+        if (returned) {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "the app returned without accepting or closing the websocket");
+            report_exception(self->st, self->app->id, "ASGI", self->scope, false);
+        }
+        output_abandon(self, true);
+    }
+}
+
+static void on_chunk(asgi_exchange *self) {
+    if (self->inbox_read == self->inbox_len && body_is_ready(self->slot))
+        take_chunk(self);
+    await_wake(self->waiting, AWAIT_RECEIVE);
+}
+
+static void on_gone(asgi_exchange *self) {
+    bool had_chunks = self->phase == WS_OPEN;
+    self->client_left = !self->complete;
+    self->pending_len = 0;
+    /* Of an open one, the close is in a chunk that is or will be there. */
+    if (!had_chunks || slot_gone(self->slot) == SNAKE_TIMED_OUT)
+        slot_release(exchange_detach(self));
+    await_wake(self->waiting, AWAIT_DRAIN);
+    await_wake(self->waiting, AWAIT_RECEIVE);
+}
+
+const asgi_protocol websocket_protocol = {receive_now, send_message, end, on_chunk, on_gone};

@@ -1,0 +1,345 @@
+/* One ASGI request or websocket: the coroutine that the loop's Task steps. It
+ * steps the app's coroutine and ends the response when that ends. receive() and
+ * send() are bound to it. An exchange is active until its coroutine has ended
+ * and its slot is given back. */
+#include "asgi.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- life of an exchange */
+
+void exchange_activate(asgi_exchange *self) {
+    self->next = self->app->active;
+    if (self->next)
+        self->next->prev = self;
+    self->app->active = self;
+    Py_INCREF((PyObject *)self);
+}
+
+/* Lets go of the exchange once nothing of it is left to do. */
+void exchange_settle(asgi_exchange *self) {
+    if (!self->ended || self->slot || self->settled)
+        return;
+    self->settled = true;
+    snake_app *app = self->app;
+    if (self->prev)
+        self->prev->next = self->next;
+    else
+        app->active = self->next;
+    if (self->next)
+        self->next->prev = self->prev;
+    self->prev = self->next = NULL;
+    free(self->pending);
+    self->pending = NULL;
+    self->pending_len = self->pending_cap = 0;
+    free(self->inbox);
+    self->inbox = NULL;
+    self->inbox_len = self->inbox_read = 0;
+    Py_CLEAR(self->trailers);
+    app_finished_one(app);
+    Py_DECREF((PyObject *)self);
+}
+
+/* ---- receive() and send() */
+
+PyObject *unexpected_message(PyObject *type) {
+    return PyErr_Format(PyExc_RuntimeError, "unexpected ASGI message %R", type);
+}
+
+static PyObject *exchange_send(PyObject *object, PyObject *message) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    if (!PyDict_Check(message))
+        return PyErr_Format(PyExc_TypeError, "an ASGI message is a dict, not %R", message);
+    PyObject *type = PyDict_GetItemWithError(message, self->st->s_type);
+    if (!type)
+        return PyErr_Occurred() ? NULL
+                                : PyErr_Format(PyExc_ValueError, "an ASGI message needs a 'type'");
+    if (self->client_left)
+        return disconnected_error();
+    if (self->complete)
+        return PyErr_Format(PyExc_RuntimeError, "%R was sent after the response was complete",
+                            type);
+    return self->protocol->send(self, type, message);
+}
+
+int asgi_drained(asgi_exchange *self) {
+    if (self->client_left) {
+        disconnected_error();
+        return -1;
+    }
+    return !self->slot || !self->pending_len;
+}
+
+PyObject *asgi_receive_now(asgi_exchange *self) { return self->protocol->receive_now(self); }
+
+static PyObject *exchange_receive(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    asgi_exchange *self = (asgi_exchange *)object;
+    PyObject *message = asgi_receive_now(self);
+    if (message)
+        return await_value(self->st, message);
+    return PyErr_Occurred() ? NULL : await_on(self, AWAIT_RECEIVE);
+}
+
+await_object **asgi_waiting(asgi_exchange *self) { return &self->waiting; }
+
+PyObject *asgi_create_future(asgi_exchange *self) {
+    if (!self->app->create_future)
+        return PyErr_Format(PyExc_RuntimeError, "the app has been unloaded");
+    return PyObject_CallNoArgs(self->app->create_future);
+}
+
+/* ---- the coroutine */
+
+/* The iterator behind what the app returned: itself if it is a coroutine. */
+static PyObject *awaitable_iterator(core *st, PyObject *awaitable) {
+    if (PyType_GetSlot(Py_TYPE(awaitable), Py_am_send))
+        return Py_NewRef(awaitable);
+    return PyObject_CallMethodObjArgs(awaitable, st->s___await__, NULL);
+}
+
+static int first_step(asgi_exchange *self) {
+    PyObject *awaitable = PyObject_CallFunctionObjArgs(self->app->callable, self->scope,
+                                                       self->receive, self->send, NULL);
+    Py_CLEAR(self->receive);
+    Py_CLEAR(self->send);
+    if (!awaitable)
+        return -1;
+    self->coroutine = awaitable_iterator(self->st, awaitable);
+    Py_DECREF(awaitable);
+    return self->coroutine ? 0 : -1;
+}
+
+/* The app's coroutine has ended, by an exception if one is set. Ends the response. Returns -1 when
+ * the exception is a cancellation, which the Task must see. */
+static int end_coroutine(asgi_exchange *self) {
+    if (fork_is_child())
+        _exit(70); /* EX_SOFTWARE: a forked child must not answer for its parent */
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    bool cancelled = false, failed = false, returned = !PyErr_Occurred();
+    if (!returned) {
+        cancelled = failed = PyErr_ExceptionMatches(self->st->cancelled_error);
+        if (cancelled)
+            PyErr_Fetch(&type, &value, &traceback);
+        else
+            failed = report_exception(self->st, self->app->id, "ASGI", self->scope,
+                                      self->client_left || self->client_stopped_sending);
+    }
+    self->protocol->end(self, returned, failed);
+    self->ended = true;
+    Py_CLEAR(self->coroutine);
+    Py_CLEAR(self->scope);
+    Py_CLEAR(self->task);
+    exchange_settle(self);
+    if (cancelled)
+        PyErr_Restore(type, value, traceback);
+    return cancelled ? -1 : 0;
+}
+
+static PySendResult exchange_step(PyObject *object, PyObject *arg, PyObject **result) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    *result = NULL;
+    PySendResult rc = PYGEN_ERROR;
+    if (self->ended) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return PYGEN_ERROR;
+    }
+    if (self->coroutine || first_step(self) == 0)
+        rc = PyIter_Send(self->coroutine, arg, result);
+    if (rc == PYGEN_NEXT)
+        return rc;
+    Py_CLEAR(*result);
+    if (end_coroutine(self) < 0)
+        return PYGEN_ERROR;
+    *result = Py_NewRef(Py_None);
+    return PYGEN_RETURN;
+}
+
+static PyObject *exchange_send_method(PyObject *object, PyObject *arg) {
+    PyObject *result;
+    switch (exchange_step(object, arg, &result)) {
+    case PYGEN_NEXT:
+        return result;
+    case PYGEN_RETURN:
+        Py_DECREF(result);
+        PyErr_SetNone(PyExc_StopIteration);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+static PyObject *exchange_next(PyObject *object) { return exchange_send_method(object, Py_None); }
+
+static PyObject *exchange_throw(PyObject *object, PyObject *args) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    if (self->coroutine) {
+        PyObject *throw = PyObject_GetAttr(self->coroutine, self->st->s_throw);
+        PyObject *yielded = throw ? PyObject_CallObject(throw, args) : NULL;
+        Py_XDECREF(throw);
+        if (yielded)
+            return yielded;
+        if (PyErr_ExceptionMatches(PyExc_StopIteration))
+            PyErr_Clear(); /* it swallowed the exception and returned */
+    } else {
+        PyObject *exception;
+        if (!PyArg_UnpackTuple(args, "throw", 1, 3, &exception, &(PyObject *){NULL},
+                               &(PyObject *){NULL}))
+            return NULL;
+        if (PyExceptionInstance_Check(exception))
+            PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        else
+            PyErr_SetNone(exception);
+        if (self->ended)
+            return NULL;
+    }
+    if (end_coroutine(self) == 0)
+        PyErr_SetNone(PyExc_StopIteration);
+    return NULL;
+}
+
+static PyObject *exchange_close(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    asgi_exchange *self = (asgi_exchange *)object;
+    if (self->ended)
+        Py_RETURN_NONE;
+    if (self->coroutine) {
+        PyObject *closed = PyObject_CallMethodObjArgs(self->coroutine, self->st->s_close, NULL);
+        if (!closed)
+            report_exception(self->st, self->app->id, "ASGI", self->scope, false);
+        Py_XDECREF(closed);
+    }
+    if (!self->complete)
+        output_abandon(self, true);
+    self->complete = true;
+    end_coroutine(self);
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+static PyObject *exchange_self(PyObject *object) { return Py_NewRef(object); }
+static PyObject *exchange_await(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    return Py_NewRef(object);
+}
+
+/* What the app's coroutine says of itself, for task.print_stack(), repr() and debuggers. */
+static PyObject *exchange_coroutine_attribute(PyObject *object, void *name) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    PyObject *about = self->coroutine ? self->coroutine : (PyObject *)Py_TYPE(object);
+    return PyObject_GetAttrString(about, name);
+}
+
+/* ---- making one */
+
+asgi_exchange *exchange_new(snake_app *app, snake_slot *slot) {
+    static PyMethodDef receive = {"receive", exchange_receive, METH_NOARGS, "receive()"};
+    static PyMethodDef send = {"send", exchange_send, METH_O, "send(message)"};
+    core *st = app->st;
+    asgi_exchange *self = PyObject_GC_New(asgi_exchange, st->asgi_type);
+    if (!self)
+        return NULL;
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    self->st = st;
+    self->app = (snake_app *)Py_NewRef((PyObject *)app);
+    self->slot = slot;
+    self->protocol = slot->features & SNAKE_WEBSOCKET ? &websocket_protocol : &http_protocol;
+    self->head.content_length = -1;
+    self->scope = scope_new(st, app->cache, app, slot);
+    self->receive = PyCFunction_New(&receive, (PyObject *)self);
+    self->send = PyCFunction_New(&send, (PyObject *)self);
+    PyObject_GC_Track((PyObject *)self);
+    if (!self->scope || !self->receive || !self->send) {
+        self->slot = NULL;
+        Py_CLEAR(self->receive);
+        Py_CLEAR(self->send);
+        Py_DECREF((PyObject *)self);
+        return NULL;
+    }
+    return self;
+}
+
+void exchange_fail_start(asgi_exchange *self) {
+    report_exception(self->st, self->app->id, "ASGI", self->scope, false);
+    if (self->ended)
+        return;
+    self->complete = true;
+    output_abandon(self, true);
+    end_coroutine(self);
+}
+
+/* ---- the type */
+
+static int exchange_traverse(PyObject *object, visitproc visit, void *arg) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT((PyObject *)self->app);
+    Py_VISIT(self->scope);
+    Py_VISIT(self->receive);
+    Py_VISIT(self->send);
+    Py_VISIT(self->coroutine);
+    Py_VISIT(self->task);
+    Py_VISIT(self->trailers);
+    return 0;
+}
+
+static int exchange_clear(PyObject *object) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    Py_CLEAR(self->scope);
+    Py_CLEAR(self->receive);
+    Py_CLEAR(self->send);
+    Py_CLEAR(self->coroutine);
+    Py_CLEAR(self->task);
+    Py_CLEAR(self->trailers);
+    Py_CLEAR(self->peer_reason);
+    return 0;
+}
+
+static void exchange_dealloc(PyObject *object) {
+    asgi_exchange *self = (asgi_exchange *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    exchange_clear(object);
+    Py_XDECREF((PyObject *)self->app);
+    free(self->pending);
+    free(self->inbox);
+    PyObject_GC_Del(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef exchange_methods[] = {
+    {"send", exchange_send_method, METH_O, NULL},
+    {"throw", exchange_throw, METH_VARARGS, NULL},
+    {"close", exchange_close, METH_NOARGS, NULL},
+    {"__await__", exchange_await, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef exchange_getset[] = {
+    {"__name__", exchange_coroutine_attribute, NULL, NULL, "__name__"},
+    {"__qualname__", exchange_coroutine_attribute, NULL, NULL, "__qualname__"},
+    {"cr_frame", exchange_coroutine_attribute, NULL, "Its frame.", "cr_frame"},
+    {"cr_await", exchange_coroutine_attribute, NULL, "What it awaits.", "cr_await"},
+    {"cr_code", exchange_coroutine_attribute, NULL, "Its code.", "cr_code"},
+    {"cr_running", exchange_coroutine_attribute, NULL, "Whether it runs.", "cr_running"},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyType_Slot asgi_slots[] = {
+    {Py_tp_doc, "The coroutine of one ASGI request."},
+    {Py_am_await, exchange_self},
+    {Py_am_send, exchange_step},
+    {Py_tp_iter, exchange_self},
+    {Py_tp_iternext, exchange_next},
+    {Py_tp_methods, exchange_methods},
+    {Py_tp_getset, exchange_getset},
+    {Py_tp_traverse, exchange_traverse},
+    {Py_tp_clear, exchange_clear},
+    {Py_tp_dealloc, exchange_dealloc},
+    {0, NULL},
+};
+PyType_Spec asgi_spec = {
+    .name = "_caddysnake.ASGIExchange",
+    .basicsize = sizeof(asgi_exchange),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = asgi_slots,
+};

@@ -1,0 +1,106 @@
+package caddysnake
+
+// What a request offers beyond HTTP: a websocket, TLS, trailers, early hints.
+
+import "C"
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// features are the bits of snake_slot.features.
+const (
+	featureEarlyHints = 1 << iota
+	featureTrailers
+	featureTLS
+	featureWebSocket
+)
+
+// requestFeatures tells what the connection of an ASGI request offers.
+func requestFeatures(r *http.Request) uint32 {
+	var features uint32
+	if r.ProtoAtLeast(1, 1) {
+		features |= featureEarlyHints
+	}
+	if r.ProtoMajor > 1 || httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers") {
+		features |= featureTrailers
+	}
+	if r.TLS != nil {
+		features |= featureTLS
+	}
+	if isWebSocket(r) {
+		features |= featureWebSocket
+	}
+	return features
+}
+
+// isWebSocket tells whether the client asks for a websocket (RFC 6455 section
+// 4.2.1).
+func isWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor == 1 &&
+		httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket") &&
+		httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade")
+}
+
+var (
+	errWebSocketVersion = errors.New("websocket: only version 13 is supported")
+	errWebSocketKey     = errors.New("websocket: Sec-WebSocket-Key is not 16 bytes in base64")
+)
+
+// checkHandshake refuses a websocket that can't come about, before the app
+// hears of it.
+func checkHandshake(w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Sec-Websocket-Version") != "13" {
+		w.Header().Set("Sec-Websocket-Version", "13")
+		return caddyhttp.Error(http.StatusUpgradeRequired, errWebSocketVersion)
+	}
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+	if err != nil || len(key) != 16 || len(r.Header["Sec-Websocket-Key"]) != 1 {
+		return caddyhttp.Error(http.StatusBadRequest, errWebSocketKey)
+	}
+	return nil
+}
+
+// offeredSubprotocols joins what the client lists in one or several headers.
+func offeredSubprotocols(r *http.Request) string {
+	values := r.Header["Sec-Websocket-Protocol"]
+	if len(values) == 0 {
+		return ""
+	}
+	var names []string
+	for _, value := range values {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// appendTLS appends the facts of ASGI's tls extension: version and cipher suite
+// (uint32), the number of client certificates, the subject of the first, and
+// all of them in PEM.
+func appendTLS(b []byte, r *http.Request) []byte {
+	state := r.TLS
+	b = binary.LittleEndian.AppendUint32(b, uint32(state.Version))
+	b = binary.LittleEndian.AppendUint32(b, uint32(state.CipherSuite))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(state.PeerCertificates)))
+	subject := ""
+	if len(state.PeerCertificates) > 0 {
+		subject = state.PeerCertificates[0].Subject.String()
+	}
+	b = appendString(b, subject)
+	for _, certificate := range state.PeerCertificates {
+		b = appendString(b, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})))
+	}
+	return b
+}

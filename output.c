@@ -1,0 +1,131 @@
+/* Pieces of an ASGI response on their way to Go: one is in the slot's out, what
+ * the app sends while Go still writes that one piles up in pending. */
+#include "asgi.h"
+#include <stdlib.h>
+#include <string.h>
+
+snake_slot *exchange_detach(asgi_exchange *self) {
+    snake_slot *slot = self->slot;
+    self->slot = NULL;
+    return slot;
+}
+
+void output_close(asgi_exchange *self, uint32_t flags) {
+    slot_close(exchange_detach(self), flags);
+    asgi_announce(self->app);
+}
+
+void output_abandon(asgi_exchange *self, bool failed) {
+    if (!self->slot || self->close_flags)
+        return;
+    self->complete = true;
+    self->pending_len = 0;
+    self->pending_last = false;
+    if (!self->head_sent)
+        output_close(self, failed ? SNAKE_OUT_FAIL : SNAKE_OUT_ABORT);
+    else if (slot_out_free_or_wanted(self->slot))
+        output_close(self, SNAKE_OUT_ABORT);
+    else
+        self->close_flags = SNAKE_OUT_ABORT; /* when Go gives out back */
+}
+
+/* out is filled: give it to Go. */
+static void send_piece(asgi_exchange *self, bool last) {
+    uint32_t flags = self->head_sent ? 0 : SNAKE_OUT_HEAD;
+    self->head_sent = true;
+    if (last && self->trailers) {
+        if (http_pack_trailers(self) == 0)
+            flags |= SNAKE_OUT_TRAILERS;
+        else
+            PyErr_Clear(); /* memory is out: the response is complete without them */
+    }
+    if (last) {
+        output_close(self, flags | SNAKE_OUT_END);
+    } else {
+        slot_out_send(self->slot, flags);
+        asgi_announce(self->app);
+    }
+}
+
+/* out is free: send what has piled up, by swapping the buffers. */
+static void flush_pending(asgi_exchange *self) {
+    if (!self->pending_len && !self->pending_last)
+        return;
+    snake_slot *slot = self->slot;
+    unsigned char *out = slot->out;
+    uint32_t cap = slot->out_cap;
+    slot_out_reset(slot);
+    if (self->pending_len) {
+        slot->out = self->pending;
+        slot->out_cap = self->pending_cap;
+        slot->out_len = self->pending_len;
+        self->pending = out;
+        self->pending_cap = cap;
+        self->pending_len = 0;
+    }
+    send_piece(self, self->pending_last);
+}
+
+static int append_pending(asgi_exchange *self, const void *data, size_t len) {
+    size_t needed = self->pending_len + len;
+    if (needed > self->pending_cap) {
+        size_t cap = needed + needed / 2;
+        unsigned char *bigger = cap > UINT32_MAX ? NULL : realloc(self->pending, cap);
+        if (!bigger) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        self->pending = bigger;
+        self->pending_cap = (uint32_t)cap;
+    }
+    if (len)
+        memcpy(self->pending + self->pending_len, data, len);
+    self->pending_len = (uint32_t)needed;
+    return 0;
+}
+
+int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last) {
+    snake_slot *slot = self->slot;
+    if (!self->pending_len && slot_out_free_or_wanted(slot)) {
+        if (self->head_sent)
+            slot_out_reset(slot);
+        else
+            slot->out_head_len = slot->out_len;
+        unsigned char *room = slot_out_room(slot, prefix.len + data.len);
+        if (!room)
+            return -1;
+        if (prefix.len)
+            memcpy(room, prefix.p, prefix.len);
+        if (data.len)
+            memcpy(room + prefix.len, data.p, data.len);
+        if (prefix.len + data.len || last || !self->head_sent)
+            send_piece(self, last);
+        return 0;
+    }
+    uint32_t before = self->pending_len;
+    if (append_pending(self, prefix.p, prefix.len) < 0 ||
+        append_pending(self, data.p, data.len) < 0) {
+        self->pending_len = before;
+        return -1;
+    }
+    self->pending_last = last;
+    if (slot_out_free_or_wanted(slot))
+        flush_pending(self);
+    return 0;
+}
+
+void output_resume(asgi_exchange *self) {
+    if (!slot_out_free_or_wanted(self->slot))
+        return; /* a send() was faster */
+    if (self->close_flags)
+        output_close(self, self->close_flags);
+    else
+        flush_pending(self);
+    await_wake(self->waiting, AWAIT_DRAIN);
+}
+
+PyObject *output_sent(asgi_exchange *self) {
+    if (self->pending_len > HIGH_WATER)
+        return await_on(self, AWAIT_DRAIN);
+    return Py_NewRef(self->st->awaited_none);
+}

@@ -1,0 +1,289 @@
+package caddysnake
+
+// A websocket between its client and the app. Framing is gobwas/ws's
+// (docs/decisions/0010); messages travel to and from Python as the records of
+// asgi_websocket.c.
+
+/*
+#include "caddysnake.h"
+*/
+import "C"
+
+import (
+	"bufio"
+	"encoding/binary"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	recordHead = 5
+	// inboxLimit is how many bytes of messages wait for the app before the
+	// client's sending is held up.
+	inboxLimit = 64 << 10
+	// closeTimeout is how long a client may take to answer a close.
+	closeTimeout = 5 * time.Second
+)
+
+// webSocket is one open websocket. A goroutine reads from the client; pieces
+// from the app are written on goroutines that live for one piece, so that an
+// idle websocket costs one small goroutine.
+type webSocket struct {
+	slot   *slot
+	gen    *generation
+	config webSocketConfig
+	conn   net.Conn
+	in     *bufio.Reader
+	flate  bool // permessage-deflate was negotiated
+
+	writing  sync.Mutex   // frames to conn
+	closing  atomic.Bool  // our close frame is out
+	received atomic.Int64 // when the client sent something, in unix nanoseconds
+	ping     *time.Timer
+
+	mu      sync.Mutex // the rest
+	room    sync.Cond  // inbox has become shorter, or ended
+	inbox   []byte     // records for the app
+	wanted  bool       // the app waits for them
+	ended   bool       // the last record is the close
+	blocked bool       // the reader waits for the app
+}
+
+// webSocketConfig is what the websocket option sets.
+type webSocketConfig struct {
+	MaxSize      int64
+	PingInterval time.Duration
+	PingTimeout  time.Duration
+	Compression  bool
+}
+
+// serveWebSocket upgrades the connection as the app has accepted, and returns:
+// the websocket goes on without the handler.
+func (x *exchange) serveWebSocket(packed []byte) {
+	c := x.slot.c
+	header := http.Header{}
+	eachField(packed, int(c.out_header_count), func(name, value string) {
+		header.Add(canonicalName(name), value)
+	})
+	w := &webSocket{slot: x.slot, gen: x.slot.gen, config: x.webSocket}
+	w.room.L = &w.mu
+	err := w.upgrade(x.w, x.r, header)
+	w.slot.ws.Store(w)
+	select { // what came before dispatch knew of w
+	case <-w.slot.want:
+		w.want()
+	default:
+	}
+	if err != nil {
+		w.end(ws.StatusAbnormalClosure, "")
+		w.slot.release()
+		return
+	}
+	w.received.Store(time.Now().UnixNano())
+	if !w.gen.addWebSocket(w) {
+		w.goAway()
+	}
+	w.startPings()
+	C.snake_ack(c)
+	go w.run()
+}
+
+// dispatch is told of the app's pieces and wishes; it must not wait.
+func (w *webSocket) dispatch(events uint32) {
+	if events&C.SNAKE_GO_RESPONSE != 0 {
+		w.slot.refs.Add(1)
+		go w.writePiece()
+	}
+	if events&C.SNAKE_GO_WANT_BODY != 0 {
+		w.want()
+	}
+}
+
+// want is told that the app has room for more records.
+func (w *webSocket) want() {
+	w.mu.Lock()
+	w.wanted = true
+	w.deliver()
+	w.mu.Unlock()
+}
+
+// deliver hands the inbox to the app if both are ready; the caller holds mu.
+func (w *webSocket) deliver() {
+	if !w.wanted || (len(w.inbox) == 0 && !w.ended) {
+		return
+	}
+	w.wanted = false
+	c := w.slot.c
+	c.chunk_len, c.chunk_end = 0, C.SNAKE_MORE
+	if w.ended {
+		c.chunk_end = C.SNAKE_EOF
+	}
+	if C.snake_slot_reserve_chunk(c, C.uint32_t(max(1, len(w.inbox)))) == 0 {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), len(w.inbox)), w.inbox)
+		c.chunk_len = C.uint32_t(len(w.inbox))
+	} else {
+		c.chunk_end = C.SNAKE_LOST
+	}
+	w.inbox = nil
+	w.room.Broadcast()
+	C.snake_body_ready(c)
+}
+
+// push gives a message to the app, waiting while too much waits for it already.
+func (w *webSocket) push(op ws.OpCode, payload []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.inbox) >= inboxLimit && !w.ended {
+		w.blocked = true
+		w.room.Wait()
+	}
+	w.blocked = false
+	if w.ended {
+		return
+	}
+	w.appendRecord(op, payload)
+	w.deliver()
+}
+
+func (w *webSocket) appendRecord(op ws.OpCode, payload []byte) {
+	w.inbox = append(w.inbox, byte(op))
+	w.inbox = binary.LittleEndian.AppendUint32(w.inbox, uint32(len(payload)))
+	w.inbox = append(w.inbox, payload...)
+}
+
+// end tells the app, once, how the websocket has ended.
+func (w *webSocket) end(code ws.StatusCode, reason string) {
+	w.mu.Lock()
+	if w.ended {
+		w.mu.Unlock()
+		return
+	}
+	w.ended = true
+	w.appendRecord(ws.OpClose, append(binary.LittleEndian.AppendUint16(nil, uint16(code)), reason...))
+	w.deliver()
+	w.room.Broadcast()
+	w.mu.Unlock()
+	C.snake_gone(w.slot.c, C.SNAKE_GONE)
+}
+
+// writePiece sends what the app has sent.
+func (w *webSocket) writePiece() {
+	defer w.slot.release()
+	c := w.slot.c
+	flags := c.out_flags
+	for out := w.slot.out(); len(out) >= recordHead; {
+		op := ws.OpCode(out[0])
+		n := recordHead + int(binary.LittleEndian.Uint32(out[1:]))
+		payload := out[recordHead:n]
+		out = out[n:]
+		if op == ws.OpClose {
+			w.close(ws.StatusCode(binary.LittleEndian.Uint16(payload)), string(payload[2:]))
+		} else if err := w.writeMessage(op, payload); err != nil {
+			_ = w.conn.Close() // the reader notices
+			break
+		}
+	}
+	if flags&C.SNAKE_OUT_ABORT != 0 {
+		_ = w.conn.Close()
+	}
+	if flags&(C.SNAKE_OUT_ABORT|C.SNAKE_OUT_END) == 0 {
+		C.snake_ack(c)
+		return
+	}
+	w.mu.Lock() // the app takes no more
+	w.ended = true
+	w.room.Broadcast()
+	w.mu.Unlock()
+}
+
+// goAway closes the websocket because the app is being replaced or stopped.
+func (w *webSocket) goAway() {
+	w.close(ws.StatusCode(1012), "")
+	w.end(ws.StatusCode(1012), "")
+}
+
+// startPings pings the client in intervals, and gives it up when nothing comes
+// from it for an interval and the timeout.
+func (w *webSocket) startPings() {
+	if w.config.PingInterval <= 0 {
+		return
+	}
+	w.ping = time.AfterFunc(w.config.PingInterval, w.checkAlive)
+}
+
+func (w *webSocket) checkAlive() {
+	interval, timeout := w.config.PingInterval, w.config.PingTimeout
+	w.mu.Lock()
+	ended, blocked := w.ended, w.blocked
+	w.mu.Unlock()
+	if ended {
+		return
+	}
+	silent := time.Since(time.Unix(0, w.received.Load()))
+	if silent >= interval+timeout && !blocked {
+		w.end(ws.StatusInternalServerError, "keepalive ping timeout")
+		w.close(ws.StatusInternalServerError, "keepalive ping timeout")
+		_ = w.conn.Close()
+		return
+	}
+	next := interval
+	if silent >= interval || blocked {
+		next = timeout
+	}
+	w.ping.Reset(max(next, 10*time.Millisecond))
+	if w.writing.TryLock() { // a message on its way serves as well
+		_ = w.conn.SetWriteDeadline(time.Now().Add(timeout))
+		err := ws.WriteFrame(w.conn, ws.NewPingFrame(nil))
+		_ = w.conn.SetWriteDeadline(time.Time{})
+		w.writing.Unlock()
+		if err != nil {
+			_ = w.conn.Close()
+		}
+	}
+}
+
+// webSockets are the open ones of a generation.
+type webSockets struct {
+	mu     sync.Mutex
+	open   map[*webSocket]struct{}
+	closed bool
+}
+
+// addWebSocket registers w; false when the generation is being retired.
+func (g *generation) addWebSocket(w *webSocket) bool {
+	g.webSockets.mu.Lock()
+	defer g.webSockets.mu.Unlock()
+	if g.webSockets.open == nil {
+		g.webSockets.open = map[*webSocket]struct{}{}
+	}
+	g.webSockets.open[w] = struct{}{}
+	return !g.webSockets.closed
+}
+
+func (g *generation) removeWebSocket(w *webSocket) {
+	g.webSockets.mu.Lock()
+	delete(g.webSockets.open, w)
+	g.webSockets.mu.Unlock()
+}
+
+// closeWebSockets sends them all away with code 1012.
+func (g *generation) closeWebSockets() {
+	g.webSockets.mu.Lock()
+	g.webSockets.closed = true
+	open := make([]*webSocket, 0, len(g.webSockets.open))
+	for w := range g.webSockets.open {
+		open = append(open, w)
+	}
+	g.webSockets.mu.Unlock()
+	var sent sync.WaitGroup
+	for _, w := range open {
+		sent.Go(w.goAway)
+	}
+	sent.Wait()
+}

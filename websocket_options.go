@@ -1,0 +1,59 @@
+package caddysnake
+
+// The websocket option of the directive.
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+const (
+	defaultMaxMessage = 16 << 20
+	defaultPing       = 20 * time.Second
+)
+
+// WebSocketOptions are limits and habits of websockets.
+type WebSocketOptions struct {
+	// MaxSize is the size of the largest message that is taken from a client, in
+	// bytes, after inflation. A larger one closes the websocket with code 1009.
+	// Default: 16777216 (16 MiB).
+	MaxSize int64 `json:"max_size,omitempty"`
+
+	// PingInterval is how often a client is pinged. Negative: never. Default: 20s.
+	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
+
+	// PingTimeout is how long the answer to a ping may take before the websocket
+	// is given up. Default: 20s.
+	PingTimeout caddy.Duration `json:"ping_timeout,omitempty"`
+
+	// Compression allows permessage-deflate (RFC 7692). Default: true.
+	Compression *bool `json:"compression,omitempty"`
+}
+
+// resolve checks the options and fills in the defaults.
+func (o *WebSocketOptions) resolve() (webSocketConfig, error) {
+	config := webSocketConfig{
+		MaxSize: defaultMaxMessage, PingInterval: defaultPing, PingTimeout: defaultPing, Compression: true,
+	}
+	if o == nil {
+		return config, nil
+	}
+	if o.MaxSize < 0 || o.PingTimeout < 0 {
+		return config, errors.New("websocket: max_size and ping_timeout must be positive")
+	}
+	if o.MaxSize > math.MaxInt32 {
+		return config, fmt.Errorf("websocket: max_size must be at most 2GiB, not %d bytes", o.MaxSize)
+	}
+	config.MaxSize = cmp.Or(o.MaxSize, config.MaxSize)
+	config.PingInterval = max(0, cmp.Or(time.Duration(o.PingInterval), config.PingInterval))
+	config.PingTimeout = cmp.Or(time.Duration(o.PingTimeout), config.PingTimeout)
+	if o.Compression != nil {
+		config.Compression = *o.Compression
+	}
+	return config, nil
+}
