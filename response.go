@@ -65,7 +65,7 @@ func (x *exchange) run(timeout time.Duration) error {
 				return err
 			}
 		case <-gone:
-			if x.r.ProtoMajor > 1 {
+			if x.r.ProtoMajor > 1 || x.slot.c.features&C.SNAKE_WEBSOCKET != 0 {
 				x.leave(C.SNAKE_GONE)
 				return nil
 			}

@@ -46,14 +46,14 @@ func (x *exchange) prepare(forWSGI bool) error {
 	if !forWSGI {
 		c.features = C.uint32_t(requestFeatures(r))
 	}
-	if c.features&featureWebSocket != 0 {
+	if c.features&C.SNAKE_WEBSOCKET != 0 {
 		if err := checkHandshake(x.w, r); err != nil {
 			return err
 		}
 	}
 	b, headers := pack(x.slot.in()[:0], r, forWSGI)
 	c.header_count = C.uint32_t(headers)
-	if c.features&featureTLS != 0 {
+	if c.features&C.SNAKE_TLS != 0 {
 		b = appendTLS(b, r)
 	}
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0

@@ -78,7 +78,8 @@ void snake_slot_trim(snake_slot *slot) {
 }
 
 void slot_out_reset(snake_slot *slot) {
-    slot->out_len = slot->out_head_len = slot->out_header_count = slot->out_body_end = 0;
+    slot->out_len = slot->out_head_len = slot->out_header_count = 0;
+    slot->out_body_end = slot->out_trailer_count = 0;
     slot->out_status = slot->out_flags = 0;
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -152,3 +153,13 @@ def test_a_background_task_outlives_its_request(server: Server, board: Board) ->
     assert server.get("/background", board.headers).text == '"started"'
     board.post("go")
     board.wait("finished")
+
+
+@pytest.mark.conformance("E05")
+def test_a_client_that_only_stops_sending_is_answered(server: Server, board: Board) -> None:
+    with server.connect() as connection:
+        connection.request("GET", "/patient", board.headers)
+        board.wait("running")
+        connection.socket.shutdown(socket.SHUT_WR)
+        board.post("go")
+        assert connection.response().text == '"done"'

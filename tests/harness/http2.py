@@ -26,6 +26,7 @@ class Stream:
     ended: bool = False
     reset: int | None = None
     interim: list[int] = field(default_factory=list)
+    trailers: list[Header] = field(default_factory=list)
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name.lower()]
@@ -67,6 +68,11 @@ class Connection2:
 
     def close(self) -> None:
         self.socket.close()
+
+    @property
+    def takes_extended_connect(self) -> bool:
+        """Whether the server has announced RFC 8441 in its settings."""
+        return bool(self._h2.remote_settings.enable_connect_protocol)
 
     def start(
         self,
@@ -140,6 +146,8 @@ class Connection2:
         elif isinstance(event, h2.events.InformationalResponseReceived):
             fields = [(str(name), str(value)) for name, value in event.headers]
             stream.interim.append(int(dict(fields)[":status"]))
+        elif isinstance(event, h2.events.TrailersReceived):
+            stream.trailers = [(str(name), str(value)) for name, value in event.headers]
         elif isinstance(event, h2.events.DataReceived):
             stream.body += event.data
             self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -1,4 +1,4 @@
-"""Where things are: the binary under test, the virtual environment of the apps, the test apps."""
+"""Where things are: the binary under test, the environments of apps and tools, the test apps."""
 
 from __future__ import annotations
 
@@ -13,3 +13,5 @@ CANARY = TESTS / "harness" / "canary"
 
 BINARY = Path(os.environ.get("CADDYSNAKE_BIN", REPOSITORY / "bin" / "caddy"))
 VENV = Path(os.environ.get("CADDYSNAKE_VENV", sys.prefix))
+# Where `tests/autobahn/install` has put the Autobahn test suite.
+AUTOBAHN = Path(os.environ.get("CADDYSNAKE_AUTOBAHN", REPOSITORY / ".tools" / "autobahn"))

@@ -1,0 +1,26 @@
+"""An ASGI app with a context variable that its lifespan and its requests set."""
+
+import asyncio
+import contextvars
+import json
+
+variable = contextvars.ContextVar("variable", default="unset")
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        variable.set("lifespan")
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    seen = [variable.get()]
+    variable.set(scope["path"])
+    seen += [variable.get(), await asyncio.create_task(get())]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
+
+
+async def get():
+    return variable.get()

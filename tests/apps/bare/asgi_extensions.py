@@ -1,0 +1,127 @@
+"""ASGI apps that use the extensions of HTTP; the path names the case."""
+
+import json
+import time
+
+from board import Board
+from cases import Cases
+
+case = Cases()
+
+
+async def app(scope, receive, send):
+    await case[scope["path"]](scope, receive, send)
+
+
+def argument(scope):
+    return scope["query_string"].decode()
+
+
+async def start(send, headers=(), **more):
+    await send({"type": "http.response.start", "status": 200, "headers": list(headers), **more})
+
+
+async def body(send, data=b"", more=False):
+    await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+@case
+async def hello(scope, receive, send):
+    await start(send)
+    await body(send, b'"hello"')
+
+
+@case
+async def extensions(scope, receive, send):
+    """What is offered; what one request does to it, the next must not see."""
+    text = json.dumps(scope["extensions"], default=repr)
+    scope["extensions"]["mine"] = {}
+    await start(send)
+    await body(send, text.encode())
+
+
+@case
+async def path(scope, receive, send):
+    await start(send, [(b"x-a", b"1")])
+    await send({"type": "http.response.pathsend", "path": argument(scope)})
+
+
+@case
+async def path_or_error(scope, receive, send):
+    await start(send)
+    try:
+        await send({"type": "http.response.pathsend", "path": argument(scope)})
+    except (OSError, ValueError) as error:
+        await body(send, type(error).__name__.encode())
+
+
+@case
+async def path_twice(scope, receive, send):
+    await start(send)
+    await send({"type": "http.response.pathsend", "path": argument(scope)})
+    try:
+        await send({"type": "http.response.pathsend", "path": argument(scope)})
+    except RuntimeError:
+        Board.of(scope).note("refused")
+
+
+@case
+async def path_after_body(scope, receive, send):
+    await start(send)
+    await body(send, b"a", more=True)
+    await send({"type": "http.response.pathsend", "path": argument(scope)})
+
+
+@case
+async def hints(scope, receive, send):
+    await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b>"]})
+    await send({"type": "http.response.early_hint", "links": (b"</c>" for _ in range(1))})
+    await start(send, [(b"link", b"</final>")])
+    await body(send, b"done")
+
+
+@case
+async def late_hint(scope, receive, send):
+    await start(send)
+    await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+
+
+@case
+async def trailers(scope, receive, send):
+    await start(send, trailers=True)
+    await body(send, b"a", more=True)
+    await body(send, b"b")
+    first = {"headers": [(b"x-sum", b"1")], "more_trailers": True}
+    await send({"type": "http.response.trailers", **first})
+    await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"2"), (b"x-b", b"3")]})
+
+
+@case
+async def no_trailers(scope, receive, send):
+    await start(send, trailers=True)
+    await body(send, b"ab")
+
+
+@case
+async def bad_trailer(scope, receive, send):
+    await start(send, trailers=True)
+    await body(send, b"a", more=True)
+    await body(send, b"b")
+    await send({"type": "http.response.trailers", "headers": [(b"x-a", b"1\r\nX-Evil: 1")]})
+
+
+@case
+async def own_date_and_server(scope, receive, send):
+    date = b"Mon, 01 Jan 2024 00:00:00 GMT"
+    await start(send, [(b"date", date), (b"server", b"mine")])
+    await body(send)
+
+
+@case
+async def blocks(scope, receive, send):
+    board = Board.of(scope)
+    board.note("blocking")
+    while not board.has("reported"):
+        time.sleep(0.01)
+    await start(send)
+    await body(send, b"late")
