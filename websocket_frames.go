@@ -56,6 +56,11 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, header http
 			if _, accepted := deflate.Accepted(); accepted {
 				return httphead.Option{}, nil
 			}
+			// We can't limit our window, but may agree to the largest.
+			var offered wsflate.Parameters
+			if offered.Parse(offer) == nil && offered.ServerMaxWindowBits == 15 {
+				deflate.Parameters.ServerMaxWindowBits = 15
+			}
 			answer, err := deflate.Negotiate(offer)
 			if err != nil { // an offer that we don't understand is declined (RFC 7692 section 7)
 				deflate.Reset()

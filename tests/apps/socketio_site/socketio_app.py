@@ -4,7 +4,8 @@ import collections
 
 import socketio
 
-server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins=[])
+# A client that polls leaves only when its last poll ends, which is when it is pinged.
+server = socketio.AsyncServer(async_mode="asgi", ping_interval=1, ping_timeout=30)
 counts = collections.Counter()
 
 
