@@ -93,7 +93,9 @@ PyObject *asgi_create_future(asgi_exchange *self) {
 static PyObject *awaitable_iterator(core *st, PyObject *awaitable) {
     if (PyType_GetSlot(Py_TYPE(awaitable), Py_am_send))
         return Py_NewRef(awaitable);
-    return PyObject_CallMethodObjArgs(awaitable, st->s___await__, NULL);
+    if (PyObject_HasAttr(awaitable, st->s___await__))
+        return PyObject_CallMethodObjArgs(awaitable, st->s___await__, NULL);
+    return PyErr_Format(PyExc_TypeError, "the app returned %R, which cannot be awaited", awaitable);
 }
 
 static int first_step(asgi_exchange *self) {
