@@ -119,6 +119,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 	gen := &generation{id: id, drained: make(chan struct{})}
 	gen.voice = addVoice(id, config.Module, logger)
 	gen.refs.Store(1)
+	gen.webSockets.config = config.WebSocket
 	loaded, err := ask(ctx, command{Op: "load", Load: &loadRequest{
 		ID:         id,
 		App:        config.Module,
@@ -194,7 +195,7 @@ func (a *App) Destruct() error {
 func (g *generation) retire(drain time.Duration) {
 	logger := g.voice.logger.Load()
 	deadline := time.Now().Add(drain)
-	g.closeWebSockets()
+	g.webSockets.closeAll()
 	select {
 	case <-g.drained:
 	case <-time.After(drain):

@@ -52,7 +52,7 @@ struct asgi_exchange {
     /* WebSocket */
     enum websocket_phase phase;
     unsigned char *inbox; /* records taken from the slot's chunk */
-    uint32_t inbox_len, inbox_cap, inbox_read;
+    uint32_t inbox_len, inbox_read;
     PyObject *peer_reason;        /* NULL: empty */
     uint16_t app_code, peer_code; /* with which they closed, 0: not yet */
 };
@@ -77,6 +77,8 @@ typedef struct span_of_bytes {
 } span_of_bytes;
 /* Sends prefix and data after the head, or as soon as out is free. */
 int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last);
+/* Ends the response after what was written. */
+int output_end(asgi_exchange *self);
 /* out is free again. */
 void output_resume(asgi_exchange *self);
 /* What send() returns: at once, or when the client has read more. */
@@ -97,5 +99,13 @@ static inline bool text_is(PyObject *text, PyObject *name) {
     return text == name || (PyUnicode_Check(text) && PyUnicode_Compare(text, name) == 0);
 }
 PyObject *unexpected_message(PyObject *type);
+
+/* A flag of a message, false when it is not there; -1 with an exception. */
+static inline int message_flag(PyObject *message, PyObject *key) {
+    PyObject *value = PyDict_GetItemWithError(message, key);
+    if (!value)
+        return PyErr_Occurred() ? -1 : 0;
+    return PyObject_IsTrue(value);
+}
 
 #endif

@@ -14,13 +14,9 @@ PyObject *http_send_start(asgi_exchange *self, PyObject *message) {
         return PyErr_Format(PyExc_RuntimeError, "'http.response.start' was sent before");
     if (!self->slot)
         return output_sent(self);
-    if (head_from_asgi(self->st, self->slot, &self->head, message) < 0) {
-        self->head.status = 0;
-        return NULL;
-    }
-    PyObject *trailers = PyDict_GetItemWithError(message, self->st->s_trailers);
-    int promised = trailers ? PyObject_IsTrue(trailers) : 0;
-    if (promised < 0 || PyErr_Occurred()) {
+    int promised = 0;
+    if (head_from_asgi(self->st, self->slot, &self->head, message) < 0 ||
+        (promised = message_flag(message, self->st->s_trailers)) < 0) {
         self->head.status = 0;
         return NULL;
     }
@@ -72,9 +68,8 @@ PyObject *http_send_body(asgi_exchange *self, PyObject *message) {
     if (self->body_complete)
         return PyErr_Format(PyExc_RuntimeError,
                             "a response body was sent where trailers were promised");
-    PyObject *more_object = PyDict_GetItemWithError(message, self->st->s_more_body);
-    int more = more_object ? PyObject_IsTrue(more_object) : 0;
-    if (more < 0 || PyErr_Occurred())
+    int more = message_flag(message, self->st->s_more_body);
+    if (more < 0)
         return NULL;
     PyObject *body = message_body(self, message), *result = NULL;
     char *data;
@@ -120,10 +115,9 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
     if (!self->body_complete)
         return PyErr_Format(PyExc_RuntimeError, "'http.response.trailers' must follow the body of "
                                                 "a response that was started with trailers");
-    PyObject *more_object = PyDict_GetItemWithError(message, self->st->s_more_trailers);
-    int more = more_object ? PyObject_IsTrue(more_object) : 0;
-    PyObject *headers = PyDict_GetItemWithError(message, self->st->s_headers);
-    if (more < 0 || PyErr_Occurred())
+    int more = message_flag(message, self->st->s_more_trailers);
+    PyObject *headers = more < 0 ? NULL : PyDict_GetItemWithError(message, self->st->s_headers);
+    if (PyErr_Occurred())
         return NULL;
     PyObject *pairs = headers ? PySequence_List(headers) : PyList_New(0);
     if (!pairs || fields_from_pairs(NULL, pairs) < 0) {
@@ -141,8 +135,7 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
         self->trailers = all;
     }
     self->complete = !more;
-    if (!more && self->slot &&
-        output_write(self, (span_of_bytes){NULL, 0}, (span_of_bytes){NULL, 0}, true) < 0)
+    if (!more && self->slot && output_end(self) < 0)
         return NULL;
     return output_sent(self);
 }
@@ -206,31 +199,33 @@ static PyObject *send_path(asgi_exchange *self, PyObject *message) {
     int fd = open_file(path, &about);
     if (fd < 0)
         return NULL;
+    PyObject *result = NULL;
     snake_slot *slot = self->slot;
     int64_t length = self->head.content_length;
     if (length > about.st_size && !self->no_body) {
         PyErr_Format(PyExc_RuntimeError, "%R is shorter than the response's Content-Length of %lld",
                      path, (long long)length);
-        close(fd);
-        return NULL;
+        goto out;
     }
     if (length < 0 && !status_has_no_body(self->head.status) &&
-        head_add_content_length(slot, &self->head, (uint64_t)about.st_size) < 0) {
-        close(fd);
-        return NULL;
-    }
+        head_add_content_length(slot, &self->head, (uint64_t)about.st_size) < 0)
+        goto out;
     slot->out_head_len = slot->out_len;
     self->head_sent = self->complete = true;
-    if (self->no_body) {
-        close(fd);
-        output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
-    } else {
-        slot->file_fd = fd;
+    uint32_t flags = SNAKE_OUT_HEAD | SNAKE_OUT_END;
+    if (!self->no_body) {
+        slot->file_fd = fd; /* Go's from here on */
         slot->file_offset = 0;
         slot->file_len = self->head.content_length;
-        output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_FILE | SNAKE_OUT_END);
+        flags |= SNAKE_OUT_FILE;
+        fd = -1;
     }
-    return output_sent(self);
+    output_close(self, flags);
+    result = output_sent(self);
+out:
+    if (fd >= 0)
+        close(fd);
+    return result;
 }
 
 static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
@@ -307,7 +302,7 @@ void http_end(asgi_exchange *self, bool returned, bool failed) {
     bool excused = self->client_left || self->client_stopped_sending;
     if (self->slot && !self->complete && returned && self->body_complete) {
         self->complete = true; /* only trailers are missing */
-        if (output_write(self, (span_of_bytes){NULL, 0}, (span_of_bytes){NULL, 0}, true) == 0)
+        if (output_end(self) == 0)
             return;
         PyErr_Clear();
         self->complete = false;

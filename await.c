@@ -1,7 +1,7 @@
 /* _caddysnake.Await: what receive() and send() return. Finished already in most
  * cases; else it waits on a future of the loop. It passes as a coroutine
  * (collections.abc.Coroutine), so that asyncio.create_task(receive()) works. */
-#include "core.h"
+#include "asgi.h"
 
 static await_object *await_new(core *st, enum await_kind kind) {
     await_object *self = PyObject_GC_New(await_object, st->await_type);
@@ -9,19 +9,14 @@ static await_object *await_new(core *st, enum await_kind kind) {
         return NULL;
     self->st = st;
     self->kind = kind;
-    self->value = self->future = self->iterator = NULL;
+    self->future = self->iterator = NULL;
     self->exchange = NULL;
     self->prev = self->next = NULL;
     return self;
 }
 
-PyObject *await_value(core *st, PyObject *value) {
-    await_object *self = await_new(st, AWAIT_VALUE);
-    if (self)
-        self->value = value;
-    else
-        Py_XDECREF(value);
-    return (PyObject *)self; /* not tracked: its value is not part of a cycle */
+PyObject *await_done(core *st) {
+    return (PyObject *)await_new(st, AWAIT_DONE); /* not tracked: it refers to nothing */
 }
 
 PyObject *await_on(asgi_exchange *exchange, enum await_kind kind) {
@@ -37,7 +32,7 @@ PyObject *await_on(asgi_exchange *exchange, enum await_kind kind) {
 /* ---- the exchange's list of those that wait */
 
 static void link_waiting(await_object *self) {
-    await_object **first = asgi_waiting(self->exchange);
+    await_object **first = &self->exchange->waiting;
     self->prev = NULL;
     self->next = *first;
     if (*first)
@@ -50,7 +45,7 @@ static void stop_waiting(await_object *self) {
         if (self->prev)
             self->prev->next = self->next;
         else
-            *asgi_waiting(self->exchange) = self->next;
+            self->exchange->waiting = self->next;
         if (self->next)
             self->next->prev = self->prev;
     }
@@ -77,20 +72,35 @@ void await_wake(await_object *first, enum await_kind kind) {
 
 /* ---- the coroutine protocol */
 
+/* 1: the send may go on, 0: not yet, -1: exception set */
+static int drained(asgi_exchange *exchange) {
+    if (exchange->client_left) {
+        disconnected_error();
+        return -1;
+    }
+    return !exchange->slot || !exchange->pending_len;
+}
+
+static PyObject *create_future(snake_app *app) {
+    if (!app->create_future)
+        return PyErr_Format(PyExc_RuntimeError, "the app has been unloaded");
+    return PyObject_CallNoArgs(app->create_future);
+}
+
 /* 1: *result is the value, 0: not yet, -1: exception */
 static int try_now(await_object *self, PyObject **result) {
     if (self->kind == AWAIT_RECEIVE) {
-        *result = asgi_receive_now(self->exchange);
+        *result = self->exchange->protocol->receive_now(self->exchange);
         return *result ? 1 : PyErr_Occurred() ? -1 : 0;
     }
-    int rc = asgi_drained(self->exchange);
+    int rc = drained(self->exchange);
     if (rc > 0)
         *result = Py_NewRef(Py_None);
     return rc;
 }
 
 static int start_waiting(await_object *self) {
-    self->future = asgi_create_future(self->exchange);
+    self->future = create_future(self->exchange->app);
     if (!self->future)
         return -1;
     link_waiting(self);
@@ -103,16 +113,15 @@ static int start_waiting(await_object *self) {
 
 static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
     await_object *self = (await_object *)object;
-    if (self->kind == AWAIT_VALUE) {
-        *result = self->value ? self->value : Py_NewRef(Py_None);
-        self->value = NULL;
+    if (self->kind == AWAIT_DONE) {
+        *result = Py_NewRef(Py_None);
         return PYGEN_RETURN;
     }
     for (;;) {
         if (!self->iterator) {
             int rc = try_now(self, result);
             if (rc) {
-                self->kind = AWAIT_VALUE; /* done: another await gets None, not another message */
+                self->kind = AWAIT_DONE; /* another await gets None, not another message */
                 return rc > 0 ? PYGEN_RETURN : PYGEN_ERROR;
             }
             if (start_waiting(self) < 0)
@@ -188,7 +197,6 @@ static PyObject *await_await(PyObject *object, PyObject *ignored) {
 static int await_traverse(PyObject *object, visitproc visit, void *arg) {
     await_object *self = (await_object *)object;
     Py_VISIT(Py_TYPE(object));
-    Py_VISIT(self->value);
     Py_VISIT(self->exchange);
     Py_VISIT(self->future);
     Py_VISIT(self->iterator);
@@ -198,7 +206,6 @@ static int await_traverse(PyObject *object, visitproc visit, void *arg) {
 static int await_clear(PyObject *object) {
     await_object *self = (await_object *)object;
     stop_waiting(self);
-    Py_CLEAR(self->value);
     Py_CLEAR(self->exchange);
     return 0;
 }

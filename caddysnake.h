@@ -43,7 +43,7 @@ enum {
     SNAKE_EARLY_HINTS = 1, /* informational responses may be sent */
     SNAKE_TRAILERS = 2,    /* the client takes trailers */
     SNAKE_TLS = 4,         /* the packed head ends with facts about TLS */
-    SNAKE_WEBSOCKET = 8,   /* the request asks for a websocket */
+    SNAKE_WEBSOCKET = 8, /* the request asks for a websocket; its subprotocols follow the headers */
 };
 
 /* Where the request body is (snake_slot.body_kind). */

@@ -237,28 +237,20 @@ int asgi_cancel_all(snake_app *app);
 uint64_t asgi_probe(snake_app *app);
 
 typedef struct asgi_exchange asgi_exchange;
-enum await_kind { AWAIT_VALUE, AWAIT_RECEIVE, AWAIT_DRAIN };
+enum await_kind { AWAIT_DONE, AWAIT_RECEIVE, AWAIT_DRAIN };
 /* The awaitable behind receive() and send(): either finished already or waiting on a future. */
 typedef struct await_object {
     PyObject_HEAD
     core *st;
     enum await_kind kind;
-    PyObject *value;         /* AWAIT_VALUE; NULL stands for None */
-    asgi_exchange *exchange; /* else: strong */
+    asgi_exchange *exchange; /* strong; NULL for one that was made AWAIT_DONE */
     PyObject *future, *iterator;
     struct await_object *prev, *next; /* among the exchange's waiting ones */
 } await_object;
-PyObject *await_value(core *st, PyObject *value); /* steals value */
+PyObject *await_done(core *st); /* awaiting it gives None at once */
 PyObject *await_on(asgi_exchange *exchange, enum await_kind kind);
 /* Wakes all that wait on the exchange for kind. */
 void await_wake(await_object *first, enum await_kind kind);
-/* The next message for receive(): new reference, NULL with an exception, or NULL without one when
- * there is none yet. */
-PyObject *asgi_receive_now(asgi_exchange *exchange);
-/* 1: the send may go on, 0: not yet, -1: exception set. */
-int asgi_drained(asgi_exchange *exchange);
-await_object **asgi_waiting(asgi_exchange *exchange);
-PyObject *asgi_create_future(asgi_exchange *exchange);
 
 /* ---- errors.c */
 /* Hands the current exception to the bridge's log; never leaves one set. request is the environ or

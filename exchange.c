@@ -17,7 +17,6 @@ void exchange_activate(asgi_exchange *self) {
     Py_INCREF((PyObject *)self);
 }
 
-/* Lets go of the exchange once nothing of it is left to do. */
 void exchange_settle(asgi_exchange *self) {
     if (!self->ended || self->slot || self->settled)
         return;
@@ -63,28 +62,10 @@ static PyObject *exchange_send(PyObject *object, PyObject *message) {
     return self->protocol->send(self, type, message);
 }
 
-int asgi_drained(asgi_exchange *self) {
-    if (self->client_left) {
-        disconnected_error();
-        return -1;
-    }
-    return !self->slot || !self->pending_len;
-}
-
-PyObject *asgi_receive_now(asgi_exchange *self) { return self->protocol->receive_now(self); }
-
 static PyObject *exchange_receive(PyObject *object, PyObject *ignored) {
     (void)ignored;
     /* A message is taken when it is awaited: a call that is cancelled before must not lose one. */
     return await_on((asgi_exchange *)object, AWAIT_RECEIVE);
-}
-
-await_object **asgi_waiting(asgi_exchange *self) { return &self->waiting; }
-
-PyObject *asgi_create_future(asgi_exchange *self) {
-    if (!self->app->create_future)
-        return PyErr_Format(PyExc_RuntimeError, "the app has been unloaded");
-    return PyObject_CallNoArgs(self->app->create_future);
 }
 
 /* ---- the coroutine */

@@ -277,6 +277,14 @@ static int asgi_headers(snake_slot *slot, response_head *head, PyObject *headers
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* Those of a message, which may have none. */
+static int message_headers(core *st, snake_slot *slot, response_head *head, PyObject *message) {
+    PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
+    if (!headers)
+        return PyErr_Occurred() ? -1 : 0;
+    return asgi_headers(slot, head, headers);
+}
+
 int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message) {
     slot_out_reset(slot);
     *head = (response_head){0, -1};
@@ -284,8 +292,7 @@ int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *me
     uint32_t code;
     if (PyErr_Occurred() || asgi_status(status, &code) < 0)
         return -1;
-    PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
-    if ((!headers && PyErr_Occurred()) || (headers && asgi_headers(slot, head, headers) < 0))
+    if (message_headers(st, slot, head, message) < 0)
         return -1;
     head->status = slot->out_status = code;
     return 0;
@@ -314,8 +321,7 @@ int head_from_accept(core *st, snake_slot *slot, PyObject *message, PyObject *su
             return -1;
     }
     response_head ignored = {0, -1};
-    PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
-    if ((!headers && PyErr_Occurred()) || (headers && asgi_headers(slot, &ignored, headers) < 0))
+    if (message_headers(st, slot, &ignored, message) < 0)
         return -1;
     slot->out_status = 101;
     return 0;

@@ -11,7 +11,7 @@ typedef struct span {
 /* The fields before the headers, in the order in which Go packs them. */
 typedef struct head {
     span method, script, path, raw_path, query, version, scheme, client_host, client_port,
-        server_host, server_port, uri, user, subprotocols;
+        server_host, server_port, uri, user;
     const unsigned char *headers;
 } head;
 
@@ -28,7 +28,7 @@ static head read_head(const snake_slot *slot) {
     span *const fields[] = {&h.method,      &h.script,      &h.path,        &h.raw_path,
                             &h.query,       &h.version,     &h.scheme,      &h.client_host,
                             &h.client_port, &h.server_host, &h.server_port, &h.uri,
-                            &h.user,        &h.subprotocols};
+                            &h.user};
     const unsigned char *p = slot->in;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         p = take(p, fields[i]);
@@ -324,39 +324,51 @@ static PyObject *scope_extensions(core *st, snake_app *app, snake_slot *slot, co
                            : PyTuple_GetItem(app->extensions,
                                              slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS));
     PyObject *extensions = shared ? PyDict_Copy(shared) : NULL;
-    if (extensions && slot->features & SNAKE_TLS &&
-        set(extensions, st->s_tls, scope_tls(skip_headers(h->headers, slot->header_count))) < 0)
-        Py_CLEAR(extensions);
+    if (extensions && slot->features & SNAKE_TLS) {
+        const unsigned char *p = skip_headers(h->headers, slot->header_count);
+        span subprotocols;
+        if (websocket)
+            p = take(p, &subprotocols);
+        if (set(extensions, st->s_tls, scope_tls(p)) < 0)
+            Py_CLEAR(extensions);
+    }
     return extensions;
 }
 
-/* What clients list with commas, as a list. */
-static PyObject *scope_subprotocols(span s) {
+static span offered_subprotocols(const head *h, const snake_slot *slot) {
+    span offered;
+    take(skip_headers(h->headers, slot->header_count), &offered);
+    return offered;
+}
+
+/* Takes the next item off a list with commas. */
+static bool next_item(span *list, span *item) {
+    if (!list->n)
+        return false;
+    const char *comma = memchr(list->p, ',', (size_t)list->n);
+    *item = (span){list->p, comma ? comma - list->p : list->n};
+    Py_ssize_t taken = item->n + (comma ? 1 : 0);
+    *list = (span){list->p + taken, list->n - taken};
+    return true;
+}
+
+static PyObject *scope_subprotocols(span offered) {
     PyObject *list = PyList_New(0);
-    const char *p = s.p, *end = s.p + s.n;
-    while (list && p < end) {
-        const char *comma = memchr(p, ',', (size_t)(end - p));
-        if (!comma)
-            comma = end;
-        PyObject *name = PyUnicode_DecodeLatin1(p, comma - p, NULL);
+    for (span item; list && next_item(&offered, &item);) {
+        PyObject *name = PyUnicode_DecodeLatin1(item.p, item.n, NULL);
         if (!name || PyList_Append(list, name) < 0)
             Py_CLEAR(list);
         Py_XDECREF(name);
-        p = comma + 1;
     }
     return list;
 }
 
 bool head_offers_subprotocol(snake_slot *slot, const char *name, size_t len) {
-    span s = read_head(slot).subprotocols;
-    for (const char *p = s.p, *end = s.p + s.n; p < end;) {
-        const char *comma = memchr(p, ',', (size_t)(end - p));
-        if (!comma)
-            comma = end;
-        if ((size_t)(comma - p) == len && !memcmp(p, name, len))
+    head h = read_head(slot);
+    span offered = offered_subprotocols(&h, slot), item;
+    while (next_item(&offered, &item))
+        if ((size_t)item.n == len && !memcmp(item.p, name, len))
             return true;
-        p = comma + 1;
-    }
     return false;
 }
 
@@ -369,7 +381,7 @@ static int scope_protocol(core *st, header_cache *cache, PyObject *s, snake_slot
                         set(s, st->s_scheme, cached_latin1(st, &cache->scheme, h->scheme)) < 0)
                    ? -1
                    : 0;
-    if (set(s, st->s_subprotocols, scope_subprotocols(h->subprotocols)) < 0)
+    if (set(s, st->s_subprotocols, scope_subprotocols(offered_subprotocols(h, slot))) < 0)
         return -1;
     return PyDict_SetItem(s, st->s_scheme, span_is(h->scheme, "https") ? st->s_wss : st->s_ws);
 }

@@ -117,6 +117,11 @@ int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, 
     return 0;
 }
 
+int output_end(asgi_exchange *self) {
+    span_of_bytes nothing = {NULL, 0};
+    return output_write(self, nothing, nothing, true);
+}
+
 void output_resume(asgi_exchange *self) {
     if (!slot_out_free_or_wanted(self->slot))
         return; /* a send() was faster */

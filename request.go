@@ -46,8 +46,8 @@ func appendString(b []byte, s string) []byte {
 //
 // The fields are, each as a little-endian uint32 length and its bytes: method,
 // script name, path (both decoded), raw path, query, HTTP version, scheme,
-// client host and port, server host and port, request URI, user, offered websocket
-// subprotocols with commas. Headers follow: a byte with the index of a known name, or 0 and the name as a field;
+// client host and port, server host and port, request URI, user. Headers
+// follow: a byte with the index of a known name, or 0 and the name as a field;
 // then the value as a field.
 //
 // For WSGI, headers that occur several times are joined, since an environ has
@@ -81,7 +81,6 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 	b = appendString(b, port)
 	b = appendString(b, uri)
 	b = appendString(b, authenticatedUser(r))
-	b = appendString(b, offeredSubprotocols(r))
 
 	var n uint32
 	if r.Host != "" {

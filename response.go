@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -37,8 +38,6 @@ type exchange struct {
 	slot *slot
 	body *bodyStream // nil unless the body is streamed
 	sent bool        // the head is out
-
-	webSocket webSocketConfig
 }
 
 // run writes the app's response. It returns when the response is complete or
@@ -133,9 +132,9 @@ func (x *exchange) write() (done bool, err error) {
 	}
 	if flags&C.SNAKE_OUT_END != 0 {
 		header := x.w.Header()
-		eachField(trailers, int(c.out_trailer_count), func(name, value string) {
-			header.Add(http.TrailerPrefix+canonicalName(name), value)
-		})
+		for name, value := range fields(trailers, int(c.out_trailer_count)) {
+			header.Add(http.TrailerPrefix+name, value)
+		}
 		x.finish()
 		return true, nil
 	}
@@ -238,21 +237,15 @@ func (x *exchange) fail() error {
 func (x *exchange) writeHead(packed []byte) {
 	header := x.w.Header()
 	n := int(x.slot.c.out_header_count)
-	text := string(packed) // the only copy: names and values are parts of it
-	values := make([]string, n)
+	values := make([]string, 0, n) // the headers' slices, in one allocation
 	hasType := false
 	names := make([]string, 0, 16)
-	for i := 0; i < n; i++ {
-		nameLen := int(binary.LittleEndian.Uint32(packed))
-		valueLen := int(binary.LittleEndian.Uint32(packed[4:]))
-		packed = packed[8+nameLen+valueLen:]
-		name := canonicalName(text[8 : 8+nameLen])
-		values[i] = text[8+nameLen : 8+nameLen+valueLen]
-		text = text[8+nameLen+valueLen:]
+	for name, value := range fields(packed, n) {
+		values = append(values, value)
 		if len(header[name]) > 0 && slices.Contains(names, name) {
-			header[name] = append(header[name], values[i])
+			header[name] = append(header[name], value)
 		} else {
-			header[name] = values[i : i+1 : i+1]
+			header[name] = values[len(values)-1 : len(values) : len(values)]
 		}
 		names = append(names, name)
 		hasType = hasType || name == "Content-Type"
@@ -295,12 +288,18 @@ func canonicalName(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// eachField calls f with the n fields of a packed list.
-func eachField(packed []byte, n int, f func(name, value string)) {
-	for range n {
-		nameLen := int(binary.LittleEndian.Uint32(packed))
-		valueLen := int(binary.LittleEndian.Uint32(packed[4:]))
-		f(string(packed[8:8+nameLen]), string(packed[8+nameLen:8+nameLen+valueLen]))
-		packed = packed[8+nameLen+valueLen:]
+// fields yields the n fields of a packed list, names in their canonical form.
+// All of them share one copy of it.
+func fields(packed []byte, n int) iter.Seq2[string, string] {
+	text := string(packed)
+	return func(yield func(name, value string) bool) {
+		for range n {
+			nameEnd := 8 + int(binary.LittleEndian.Uint32(packed))
+			end := nameEnd + int(binary.LittleEndian.Uint32(packed[4:]))
+			if !yield(canonicalName(text[8:nameEnd]), text[nameEnd:end]) {
+				return
+			}
+			packed, text = packed[end:], text[end:]
+		}
 	}
 }

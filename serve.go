@@ -28,7 +28,7 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 		gen.release()
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
-	x := exchange{w: w, r: r, slot: s, webSocket: a.config.WebSocket}
+	x := exchange{w: w, r: r, slot: s}
 	if err := x.prepare(gen.isWSGI); err != nil {
 		s.release()
 		return err
@@ -56,6 +56,9 @@ func (x *exchange) prepare(forWSGI bool) error {
 	}
 	b, headers := pack(x.slot.in()[:0], r, forWSGI)
 	c.header_count = C.uint32_t(headers)
+	if c.features&C.SNAKE_WEBSOCKET != 0 {
+		b = appendString(b, offeredSubprotocols(r))
+	}
 	if c.features&C.SNAKE_TLS != 0 {
 		b = appendTLS(b, r)
 	}

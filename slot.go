@@ -102,8 +102,12 @@ func (s *slot) release() {
 	if s.c.hints != nil {
 		C.snake_hints_free(s.takeHints())
 	}
-	s.news.Store(0)
-	s.ws.Store(nil)
+	if s.news.Load() != 0 { // for most requests a look is enough
+		s.news.Store(0)
+	}
+	if s.ws.Load() != nil {
+		s.ws.Store(nil)
+	}
 	gen := s.gen
 	s.gen = nil
 	slots.mu.Lock()

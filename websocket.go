@@ -29,18 +29,18 @@ const (
 	inboxLimit = 64 << 10
 	// closeTimeout is how long a client may take to answer a close.
 	closeTimeout = 5 * time.Second
+	// statusServiceRestart is in IANA's registry of close codes.
+	statusServiceRestart ws.StatusCode = 1012
 )
 
 // webSocket is one open websocket. A goroutine reads from the client; pieces
 // from the app are written on goroutines that live for one piece, so that an
 // idle websocket costs one small goroutine.
 type webSocket struct {
-	slot   *slot
-	gen    *generation
-	config webSocketConfig
-	conn   net.Conn
-	in     *bufio.Reader
-	flate  bool // permessage-deflate was negotiated
+	slot  *slot // its generation has the configuration
+	conn  net.Conn
+	in    *bufio.Reader
+	flate bool // permessage-deflate was negotiated
 
 	writing  sync.Mutex   // frames to conn
 	closing  atomic.Bool  // our close frame is out
@@ -68,10 +68,10 @@ type webSocketConfig struct {
 func (x *exchange) serveWebSocket(packed []byte) {
 	c := x.slot.c
 	header := http.Header{}
-	eachField(packed, int(c.out_header_count), func(name, value string) {
-		header.Add(canonicalName(name), value)
-	})
-	w := &webSocket{slot: x.slot, gen: x.slot.gen, config: x.webSocket}
+	for name, value := range fields(packed, int(c.out_header_count)) {
+		header.Add(name, value)
+	}
+	w := &webSocket{slot: x.slot}
 	w.room.L = &w.mu
 	err := w.upgrade(x.w, x.r, header)
 	w.slot.ws.Store(w)
@@ -86,7 +86,7 @@ func (x *exchange) serveWebSocket(packed []byte) {
 		return
 	}
 	w.received.Store(time.Now().UnixNano())
-	if !w.gen.addWebSocket(w) {
+	if !w.slot.gen.webSockets.add(w) {
 		w.goAway()
 	}
 	w.startPings()
@@ -204,27 +204,31 @@ func (w *webSocket) writePiece() {
 
 // goAway closes the websocket because the app is being replaced or stopped.
 func (w *webSocket) goAway() {
-	w.close(ws.StatusCode(1012), "")
-	w.end(ws.StatusCode(1012), "")
+	w.close(statusServiceRestart, "")
+	w.end(statusServiceRestart, "")
+}
+
+// config returns what the app's websocket option sets.
+func (w *webSocket) config() webSocketConfig {
+	return w.slot.gen.webSockets.config
 }
 
 // startPings pings the client in intervals, and gives it up when nothing comes
 // from it for an interval and the timeout.
 func (w *webSocket) startPings() {
-	if w.config.PingInterval <= 0 {
-		return
+	if interval := w.config().PingInterval; interval > 0 {
+		w.ping = time.AfterFunc(interval, w.checkAlive)
 	}
-	w.ping = time.AfterFunc(w.config.PingInterval, w.checkAlive)
 }
 
 func (w *webSocket) checkAlive() {
-	interval, timeout := w.config.PingInterval, w.config.PingTimeout
 	w.mu.Lock()
 	ended, blocked := w.ended, w.blocked
 	w.mu.Unlock()
 	if ended {
 		return
 	}
+	interval, timeout := w.config().PingInterval, w.config().PingTimeout
 	silent := time.Since(time.Unix(0, w.received.Load()))
 	if silent >= interval+timeout && !blocked {
 		w.end(ws.StatusInternalServerError, "keepalive ping timeout")
@@ -246,44 +250,4 @@ func (w *webSocket) checkAlive() {
 			_ = w.conn.Close()
 		}
 	}
-}
-
-// webSockets are the open ones of a generation.
-type webSockets struct {
-	mu     sync.Mutex
-	open   map[*webSocket]struct{}
-	closed bool
-}
-
-// addWebSocket registers w; false when the generation is being retired.
-func (g *generation) addWebSocket(w *webSocket) bool {
-	g.webSockets.mu.Lock()
-	defer g.webSockets.mu.Unlock()
-	if g.webSockets.open == nil {
-		g.webSockets.open = map[*webSocket]struct{}{}
-	}
-	g.webSockets.open[w] = struct{}{}
-	return !g.webSockets.closed
-}
-
-func (g *generation) removeWebSocket(w *webSocket) {
-	g.webSockets.mu.Lock()
-	delete(g.webSockets.open, w)
-	g.webSockets.mu.Unlock()
-}
-
-// closeWebSockets sends them all away with code 1012.
-func (g *generation) closeWebSockets() {
-	g.webSockets.mu.Lock()
-	g.webSockets.closed = true
-	open := make([]*webSocket, 0, len(g.webSockets.open))
-	for w := range g.webSockets.open {
-		open = append(open, w)
-	}
-	g.webSockets.mu.Unlock()
-	var sent sync.WaitGroup
-	for _, w := range open {
-		sent.Go(w.goAway)
-	}
-	sent.Wait()
 }

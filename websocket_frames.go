@@ -8,20 +8,16 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
 	"github.com/gobwas/ws/wsutil"
-	"github.com/klauspost/compress/flate"
 )
 
 const (
-	// compressFrom is the size from which messages are worth compressing.
-	compressFrom = 256
-	readStep     = 64 << 10
+	readStep = 64 << 10
 	// maxCloseReason is what is left of a control frame beside the code.
 	maxCloseReason = 123
 )
@@ -50,7 +46,7 @@ func (w *webSocket) run() {
 		w.ping.Stop()
 	}
 	_ = w.conn.Close()
-	w.gen.removeWebSocket(w)
+	w.slot.gen.webSockets.remove(w)
 	w.slot.release()
 }
 
@@ -73,7 +69,7 @@ func (w *webSocket) read() error {
 	reader := &wsutil.Reader{
 		Source:         w.in,
 		State:          ws.StateServerSide,
-		MaxMessageSize: w.config.MaxSize,
+		MaxMessageSize: w.config().MaxSize,
 		CheckUTF8:      !w.flate,
 	}
 	reader.OnIntermediate = w.control
@@ -127,54 +123,6 @@ func (w *webSocket) readMessage(r io.Reader, header ws.Header, compressed bool) 
 		return nil, errBadUTF8
 	}
 	return buffer.Bytes(), nil
-}
-
-var inflaters = sync.Pool{New: func() any {
-	return wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor {
-		return resettable{flate.NewReader(r)}
-	})
-}}
-
-// resettable has the Reset that wsflate looks for.
-type resettable struct{ io.ReadCloser }
-
-func (f resettable) Reset(r io.Reader) {
-	_ = f.ReadCloser.(flate.Resetter).Reset(r, nil) // always nil
-}
-
-func (w *webSocket) inflate(buffer *bytes.Buffer, r io.Reader) error {
-	inflater := inflaters.Get().(*wsflate.Reader)
-	defer inflaters.Put(inflater)
-	source := &countErrors{Reader: r}
-	inflater.Reset(source)
-	n, err := buffer.ReadFrom(io.LimitReader(inflater, w.config.MaxSize+1))
-	switch {
-	case source.err != nil:
-		return source.err
-	case err != nil:
-		return errBadFlate
-	case n > w.config.MaxSize:
-		return errTooBig
-	}
-	_, err = io.Copy(io.Discard, r) // an empty last fragment
-	if err != nil && !errors.Is(err, wsutil.ErrNoFrameAdvance) {
-		return err
-	}
-	return nil
-}
-
-// countErrors remembers what went wrong below the decompressor.
-type countErrors struct {
-	io.Reader
-	err error
-}
-
-func (c *countErrors) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		c.err = err
-	}
-	return n, err
 }
 
 // control answers a control frame.
@@ -251,28 +199,14 @@ func (w *webSocket) writeFrame(frame ws.Frame) error {
 	return ws.WriteFrame(w.conn, frame)
 }
 
-var deflaters = sync.Pool{New: func() any {
-	return wsflate.NewWriter(nil, func(w io.Writer) wsflate.Compressor {
-		compressor, _ := flate.NewWriter(w, flate.BestSpeed) // the level is valid
-		return compressor
-	})
-}}
-
 // writeMessage writes a message as one frame.
 func (w *webSocket) writeMessage(op ws.OpCode, payload []byte) error {
 	header := ws.Header{Fin: true, OpCode: op}
 	if w.flate && len(payload) >= compressFrom {
-		var compressed bytes.Buffer
-		deflater := deflaters.Get().(*wsflate.Writer)
-		defer deflaters.Put(deflater)
-		deflater.Reset(&compressed)
-		if _, err := deflater.Write(payload); err != nil {
+		var err error
+		if payload, err = deflated(payload); err != nil {
 			return err
 		}
-		if err := deflater.Flush(); err != nil {
-			return err
-		}
-		payload = compressed.Bytes()
 		header.Rsv = ws.Rsv(true, false, false)
 	}
 	header.Length = int64(len(payload))

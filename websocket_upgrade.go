@@ -4,16 +4,11 @@ package caddysnake
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"maps"
 	"net/http"
-	"strings"
 	"time"
-
-	"github.com/gobwas/httphead"
-	"github.com/gobwas/ws/wsflate"
 )
 
 const (
@@ -33,7 +28,7 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 	header.Set("Sec-Websocket-Accept", base64.StdEncoding.EncodeToString(digest[:]))
 	header.Set("Upgrade", "websocket")
 	header.Set("Connection", "Upgrade")
-	if w.config.Compression {
+	if w.config().Compression {
 		if answer := negotiateDeflate(r.Header["Sec-Websocket-Extensions"]); answer != "" {
 			w.flate = true
 			header.Set("Sec-Websocket-Extensions", answer)
@@ -54,32 +49,4 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 		return err
 	}
 	return nil
-}
-
-// negotiateDeflate returns what to answer to the first offer of
-// permessage-deflate that we can keep to; others are declined (RFC 7692
-// section 7). A window for each connection would cost more than it saves.
-func negotiateDeflate(offers []string) string {
-	options, ok := httphead.ParseOptions([]byte(strings.Join(offers, ",")), nil)
-	if !ok {
-		return ""
-	}
-	for _, offer := range options {
-		parameters := wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
-		// We can't limit our window, but may agree to the largest.
-		var offered wsflate.Parameters
-		if offered.Parse(offer) == nil && offered.ServerMaxWindowBits == 15 {
-			parameters.ServerMaxWindowBits = 15
-		}
-		extension := wsflate.Extension{Parameters: parameters}
-		answer, err := extension.Negotiate(offer)
-		if _, accepted := extension.Accepted(); err != nil || !accepted {
-			continue
-		}
-		var text bytes.Buffer
-		if _, err := httphead.WriteOptions(&text, []httphead.Option{answer}); err == nil {
-			return text.String()
-		}
-	}
-	return ""
 }

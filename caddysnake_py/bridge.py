@@ -137,8 +137,7 @@ def unload(app_id: int, drain: float) -> dict[str, Any]:
     idle = loaded.stop(drain)
     logs.close_partial(app_id)
     if idle:
-        watchdog.limits.pop(app_id, None)
-        watchdog.loops.pop(app_id, None)
+        watchdog.forget(app_id)
         del _apps[app_id]  # else the core still refers to it: leave it behind
     return {"idle": idle}
 

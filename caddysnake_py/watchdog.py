@@ -88,6 +88,12 @@ def watch_loop(core: _caddysnake.App, app: int, thread: int, limit: float) -> No
     loops[app] = Loop(core, thread, limit)
 
 
+def forget(app: int) -> None:
+    """Watches an app that has been unloaded no longer."""
+    limits.pop(app, None)
+    loops.pop(app, None)
+
+
 def _check_loops() -> None:
     for app, loop in list(loops.items()):
         if not loop.core.inflight:
