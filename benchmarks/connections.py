@@ -9,12 +9,14 @@ of the loopback network, each of which has ports for some thousands.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import socket
-import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from servers import Server, free_ports
 
 APP = """
 import asyncio
@@ -34,6 +36,20 @@ async def app(scope, receive, send):
         return
     await send({"type": "http.response.body", "body": b"ok"})
 """
+CADDYFILE = """
+{{
+    admin off
+    persist_config off
+}}
+http://:{port} {{
+    bind 127.0.0.1
+    python {{
+        module_asgi idle:app
+        loop asyncio
+        working_dir {folder}
+    }}
+}}
+"""
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n\r\n"
@@ -47,12 +63,6 @@ def usage(pid: int) -> tuple[int, int, int]:
     fields = dict(line.split(":", 1) for line in status.splitlines())
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"]), descriptors
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def open_one(port: int, number: int, request: bytes, answer: bytes) -> socket.socket:
@@ -96,32 +106,18 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, hard), hard))
 
-    with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
-        Path(folder, "idle.py").write_text(APP)
-        Path(folder, "Caddyfile").write_text(
-            "{\nadmin off\npersist_config off\n}\n"
-            f"http://:{port} {{\nbind 127.0.0.1\npython {{\nmodule_asgi idle:app\nloop asyncio\n"
-            f"working_dir {folder}\n}}\n}}\n"
-        )
-        command = [Path(options.caddy).resolve(), "run", "--config", f"{folder}/Caddyfile"]
-        with (
-            Path(folder, "log").open("w") as log,
-            subprocess.Popen(command, stdout=log, stderr=log) as server,
-        ):
-            try:
-                for _ in range(300):
-                    try:
-                        open_one(port, 0, b"GET / HTTP/1.0\r\n\r\n", b"ok").close()
-                        break
-                    except OSError:
-                        time.sleep(0.1)
-                print("| | connections | KiB each | threads | descriptors each | opened per s |")
-                print("|---|--:|--:|--:|--:|--:|")
-                measure(server.pid, port, "websockets", options.websockets, UPGRADE, b"\r\n\r\n")
-                measure(server.pid, port, "event streams", options.streams, EVENTS, b"data: 0")
-            finally:
-                server.terminate()
+    (port,) = free_ports(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "idle.py").write_text(APP)
+        (folder / "Caddyfile").write_text(CADDYFILE.format(port=port, folder=folder))
+        command = [str(Path(options.caddy).resolve()), "run", "--config", f"{folder}/Caddyfile"]
+        with Server("caddysnake", command, folder, os.environ, folder / "log") as server:
+            server.wait_ready(port, b"ok")
+            print("| | connections | KiB each | threads | descriptors each | opened per s |")
+            print("|---|--:|--:|--:|--:|--:|")
+            measure(server.pid, port, "websockets", options.websockets, UPGRADE, b"\r\n\r\n")
+            measure(server.pid, port, "event streams", options.streams, EVENTS, b"data: 0")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from harness.board import Board
 from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import FAILED_REQUEST, Server
-from harness.ways import HTTP1, WAYS, ask, ask2
+from harness.ways import HTTP1, WAYS, ask, ask2, connect1
 
 IN_ASGI = "^exception in ASGI application"
 
@@ -269,8 +269,7 @@ def test_a_mistake_mid_stream_that_the_app_catches_breaks_nothing(server: Server
 @pytest.mark.parametrize("way", HTTP1)
 def test_a_mistake_mid_stream_closes_an_http_1_connection(server: Server, way: str) -> None:
     server.expect_app_log("planted: mid stream")
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/raises_mid_stream")
         assert connection.response().broken is not None
         assert connection.is_closed()

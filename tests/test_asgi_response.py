@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness import http1
 from harness.board import Board
 from harness.caddyfile import asgi
 from harness.http1 import Header, Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, HTTP2, WAYS, ask, ask2
+from harness.ways import HTTP1, HTTP2, WAYS, ask, ask2, connect1
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +132,7 @@ NO_BODY = ["/own_status", "/own_status_in_pieces", "/own_status_with_length", "/
 def test_204_and_304_have_no_body_and_leave_the_connection_usable(
     server: Server, way: str, status: int, target: str
 ) -> None:
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         for _ in range(2):
             connection.request("GET", f"{target}?{status}")
             response = connection.response()
@@ -189,8 +187,7 @@ def test_head_gets_the_headers_of_get(server: Server, way: str, target: str) -> 
 @pytest.mark.parametrize("way", HTTP1)
 def test_head_leaves_the_connection_usable(server: Server, way: str) -> None:
     """Had a body followed, it would be taken for the head of the next answer."""
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         for target in ("/in_one", "/unknown_length", "/own_length", "/own_status_alone?200"):
             connection.request("HEAD", target)
             assert connection.response().status == 200
@@ -264,8 +261,7 @@ def test_hop_by_hop_headers_of_the_app_do_not_reach_the_client(
 @pytest.mark.conformance("E21")
 @pytest.mark.parametrize("way", HTTP1)
 def test_the_app_cannot_close_or_keep_the_connection(server: Server, way: str) -> None:
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/wants_to_close")
         assert connection.response().text == "body"
         connection.request("GET", "/hello", [("Connection", "close")])
@@ -304,8 +300,7 @@ def test_no_content_type_is_made_up(server: Server) -> None:
 @pytest.mark.conformance("E21", "S30")
 @pytest.mark.parametrize("way", HTTP1)
 def test_http_1_0_gets_a_body_that_ends_with_the_connection(server: Server, way: str) -> None:
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/unknown_length", version="HTTP/1.0")
         response = connection.response()
         assert (response.version, response.status) == ("HTTP/1.0", 200)

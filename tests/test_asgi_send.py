@@ -9,7 +9,6 @@ from harness.board import Board
 from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.waiting import wait_for
 
 MIB = 1 << 20
 
@@ -110,17 +109,9 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board) -> None:
     before = proc.rss(server.pid)
     with server.connect(receive_buffer=65536) as connection:
         connection.request("GET", "/flood", board.headers)
-        board.wait("sent")
-        counts: list[int] = []
-
-        def stands_still() -> bool:
-            """Whether the last second of looking saw no progress."""
-            counts.append(len(board.lines("sent")))
-            return len(counts) > 100 and counts[-100] == counts[-1]
-
-        wait_for(stands_still, "the app to pause", 20)
+        sent = board.wait_until_still("sent")
         # What was handed over sits in the kernel's socket buffers and in a bounded one of ours.
-        assert counts[-1] * 65536 < 16 * MIB
+        assert sent * 65536 < 16 * MIB
         assert proc.rss(server.pid) - before < 30 * MIB
         assert board.lines("over") == []
         # Once somebody reads again, everything comes.

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import time
 import zlib
 
 import pytest
 
-from harness import http1, proc
+from harness import proc, slow_reader
 from harness.board import Board
 from harness.caddyfile import asgi
-from harness.http2 import Connection2
 from harness.plugin import Serve
 from harness.server import Server
-from harness.waiting import wait_for
-from harness.ways import HTTP1, HTTP2, WAYS, ask
+from harness.ways import HTTP1, HTTP2, WAYS, ask, connect1, connect2
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -28,16 +25,6 @@ def server(serve_module: Serve, request: pytest.FixtureRequest) -> Server:
     return serve_module(app, app, tls=True, probe="/hello")
 
 
-def http1_connection(server: Server, way: str, **options: int) -> http1.Connection:
-    tls = way.endswith("TLS")
-    return http1.Connection(server.ports[0 if tls else 1], tls=tls, **options)
-
-
-def http2_connection(server: Server, way: str) -> Connection2:
-    tls = way.endswith("TLS")
-    return Connection2(server.ports[0 if tls else 1], tls=tls)
-
-
 # Each piece is sent before the next
 
 
@@ -45,7 +32,7 @@ def http2_connection(server: Server, way: str) -> Connection2:
 @pytest.mark.conformance("E24", "E25")
 @pytest.mark.parametrize("way", HTTP1)
 def test_each_piece_is_sent_before_the_next(server: Server, board: Board, way: str) -> None:
-    with http1_connection(server, way) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/piece_by_piece", board.headers)
         connection.head()
         pieces = connection.chunks()
@@ -61,7 +48,7 @@ def test_each_piece_is_sent_before_the_next(server: Server, board: Board, way: s
 def test_each_piece_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str
 ) -> None:
-    with http2_connection(server, way) as connection:
+    with connect2(server, way) as connection:
         stream = connection.start("GET", "/piece_by_piece", [("x-board", str(board.folder))])
         for number in range(len(PIECES)):
             sent = b"".join(PIECES[: number + 1])
@@ -75,7 +62,7 @@ def test_each_piece_is_sent_before_the_next_over_http_2(
 @pytest.mark.conformance("E25")
 @pytest.mark.parametrize("way", HTTP1)
 def test_an_empty_piece_sends_the_head(server: Server, board: Board, way: str) -> None:
-    with http1_connection(server, way) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/head_first", board.headers)
         assert connection.head().get("x-early") == "yes"
         board.post("go")
@@ -85,7 +72,7 @@ def test_an_empty_piece_sends_the_head(server: Server, board: Board, way: str) -
 @pytest.mark.conformance("E25")
 @pytest.mark.parametrize("way", HTTP2)
 def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board, way: str) -> None:
-    with http2_connection(server, way) as connection:
+    with connect2(server, way) as connection:
         number = connection.start("GET", "/head_first", [("x-board", str(board.folder))])
         found = connection.wait(number, lambda stream: stream.status is not None)
         assert (found.status, found.all("x-early"), found.body) == (200, ["yes"], b"")
@@ -98,7 +85,7 @@ def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board,
 def test_events_come_one_by_one_for_old_clients_too(
     server: Server, board: Board, version: str
 ) -> None:
-    with http1_connection(server, "HTTP/1.1") as connection:
+    with connect1(server, "HTTP/1.1") as connection:
         connection.request("GET", "/events", board.headers, version=version)
         assert connection.head().get("content-type") == "text/event-stream"
         pieces = connection.chunks()
@@ -178,28 +165,15 @@ def test_several_tasks_may_send_and_no_piece_is_torn(server: Server, way: str) -
 # Slow clients
 
 
-def stands_still(board: Board, note: str) -> int:
-    """How many of these notes there are once no more have come for a second."""
-    counts: list[int] = []
-
-    def unchanged() -> bool:
-        counts.append(len(board.lines(note)))
-        return len(counts) > 100 and counts[-100] == counts[-1]
-
-    board.wait(note)
-    wait_for(unchanged, "the app to pause", 20)
-    return counts[-1]
-
-
 @pytest.mark.smoke
 @pytest.mark.conformance("E24")
 @pytest.mark.parametrize("way", HTTP1)
 def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str) -> None:
     before = proc.rss(server.pid)
-    with http1_connection(server, way, receive_buffer=65536) as connection:
+    with connect1(server, way, receive_buffer=65536) as connection:
         connection.request("GET", "/flood", board.headers)
         # What was handed over sits in the kernel's socket buffers and in a bounded one of ours.
-        assert stands_still(board, "sent") * 65536 < 16 * MIB
+        assert board.wait_until_still("sent") * 65536 < 16 * MIB
         assert proc.rss(server.pid) - before < 30 * MIB
         assert board.lines("over") == []
         # Neither the app's other requests nor other connections have to wait.
@@ -213,9 +187,9 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str)
 @pytest.mark.parametrize("way", HTTP2)
 def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) -> None:
     """Nothing is acknowledged while nobody takes frames in."""
-    with http2_connection(server, way) as connection:
+    with connect2(server, way) as connection:
         number = connection.start("GET", "/flood", [("x-board", str(board.folder))])
-        assert stands_still(board, "sent") * 65536 < 4 * MIB
+        assert board.wait_until_still("sent") * 65536 < 4 * MIB
         assert board.lines("over") == []
         assert ask(server, way, "GET", "/one_at_a_time").text == "turning"
         connection.wait(number, lambda stream: len(stream.body) > 4 * MIB)
@@ -227,7 +201,7 @@ def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) 
 def test_a_send_whose_wait_is_cut_short_loses_and_doubles_nothing(
     server: Server, board: Board
 ) -> None:
-    with http1_connection(server, "HTTP/1.1", receive_buffer=4096) as connection:
+    with connect1(server, "HTTP/1.1", receive_buffer=4096) as connection:
         connection.request("GET", "/flood_under_a_timeout", board.headers)
         board.wait("timed out", 3)
         board.post("read")
@@ -238,35 +212,11 @@ def test_a_send_whose_wait_is_cut_short_loses_and_doubles_nothing(
 
 @pytest.mark.conformance("E24")
 def test_the_app_is_never_far_ahead_of_a_slow_reader(server: Server, board: Board) -> None:
-    with http1_connection(server, "HTTP/1.1", receive_buffer=4096) as connection:
-        connection.request("GET", "/sized?64", board.headers)
-        connection.head()
-        received = 0
-        for piece in connection.chunks():
-            received += len(piece)
-            # What the sockets hold, some MiB, is all that the app may be ahead.
-            assert len(board.lines("sent")) * MIB <= received + 24 * MIB
-    assert received == 64 * MIB
+    slow_reader.check_lead(server, board, "sent")
 
 
 @pytest.mark.conformance("E24")
 def test_a_gigabyte_goes_down_to_a_slow_reader_through_flat_memory(
     server: Server, board: Board
 ) -> None:
-    sizes = []
-    options = {"receive_buffer": 256 << 10, "timeout": 30}
-    with http1_connection(server, "HTTP/1.1", **options) as connection:
-        connection.request("GET", f"/sized?{GIB // MIB}", board.headers)
-        connection.head()
-        received, wrong = 0, 0
-        for piece in connection.chunks():
-            number = received // MIB
-            wrong += piece[0] != number % 256
-            received += len(piece)
-            if received // MIB != number and received // MIB % 16 == 0:
-                sizes.append(proc.rss(server.pid))
-                ahead = len(board.lines("sent")) * MIB - received
-                assert ahead <= 24 * MIB
-                time.sleep(0.05)  # The reader is slow; nothing is waited for.
-    assert (received, wrong) == (GIB, 0)
-    assert max(sizes) - sizes[0] < 30 * MIB
+    slow_reader.check_gigabyte(server, board, "sent")

@@ -14,6 +14,7 @@ from harness.plugin import Serve
 from harness.ports import HOST
 from harness.server import Server
 from harness.waiting import wait_for
+from harness.websocket import HANDSHAKE
 
 pytestmark = pytest.mark.smoke
 # They keep threads for what blocks.
@@ -87,14 +88,5 @@ def test_channels_has_rooms(channels: Server) -> None:
 
 def test_channels_refuses_unknown_paths(channels: Server) -> None:
     channels.expect_failure("No route found")
-    response = channels.get(
-        "/nowhere",
-        [
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "AAECAwQFBgcICQoLDA0ODw=="),
-        ],
-    )
-    assert response.status == 500
+    assert channels.get("/nowhere", HANDSHAKE).status == 500
     wait_for(lambda: channels.get("/hello").text == '"hello"', "the site to go on")

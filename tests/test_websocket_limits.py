@@ -11,7 +11,6 @@ from harness.board import Board
 from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.waiting import wait_for
 from harness.websocket import BINARY, PING, PONG, WebSocket
 
 MIB = 1 << 20
@@ -28,20 +27,13 @@ def quick(serve: Serve) -> Server:
     return serve(asgi("websocket_cases:app", "lifespan off", pings), probe="/hello")
 
 
-def is_still(count: list[int], look: int) -> bool:
-    """Whether a number has stopped growing: it was the same in the last ten looks."""
-    count.append(look)
-    return len(count) > 10 and len(set(count[-10:])) == 1
-
-
 @pytest.mark.conformance("K18")
 def test_a_slow_reader_pauses_the_app(server: Server, board: Board) -> None:
     before = proc.rss(server.pid)
     with WebSocket(server, "/floods", board.headers, receive_buffer=65536) as socket:
         board.wait("sent", 2)
-        seen: list[int] = []
-        wait_for(lambda: is_still(seen, len(board.lines("sent"))), "the app to be paused")
-        assert len(board.lines("sent")) * 65536 < 10 * MIB
+        sent = board.wait_until_still("sent")
+        assert sent * 65536 < 10 * MIB
         assert proc.rss(server.pid) - before < 30 * MIB
         for _ in range(2000):
             assert len(socket.receive().payload) == 65536

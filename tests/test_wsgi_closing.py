@@ -13,7 +13,7 @@ from harness.http1 import Connection
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import HTTP1, WAYS, ask
+from harness.ways import HTTP1, WAYS, ask, connect1
 
 pytestmark = pytest.mark.conformance("S11")
 
@@ -174,8 +174,7 @@ def test_after_the_client_left(
     target: str,
 ) -> None:
     server.allow_log("planted: after the client left")
-    tls = way.endswith("TLS")
-    connection = Connection(server.ports[0 if tls else 1], tls=tls)
+    connection = connect1(server, way)
     connection.request("GET", target, board.headers)
     board.wait("running")
     leave(connection)

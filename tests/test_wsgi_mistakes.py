@@ -9,7 +9,7 @@ from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, WAYS, ask, ask2
+from harness.ways import HTTP1, WAYS, ask, ask2, connect1
 
 IN_WSGI = "^exception in WSGI application"
 
@@ -210,8 +210,7 @@ def test_a_mistake_mid_stream_closes_an_http_1_connection(
     server: Server, board: Board, way: str
 ) -> None:
     server.expect_app_log("planted: mid stream")
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/raises_mid_stream", board.headers)
         assert connection.response().broken is not None
         assert connection.is_closed()

@@ -14,7 +14,7 @@ from harness.caddyfile import wsgi
 from harness.http1 import Header, Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, HTTP2, WAYS, ask, ask2
+from harness.ways import HTTP1, HTTP2, WAYS, ask, ask2, connect1
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +251,7 @@ def test_hop_by_hop_headers_of_the_app_do_not_reach_the_client(
 @pytest.mark.conformance("S24")
 @pytest.mark.parametrize("way", HTTP1)
 def test_the_app_cannot_close_or_keep_the_connection(server: Server, way: str) -> None:
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", "/wants_to_close")
         assert connection.response().text == "body"
         connection.request("GET", "/hello", [("Connection", "close")])

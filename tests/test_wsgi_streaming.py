@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from harness import http1, proc
+from harness import http1, slow_reader
 from harness.board import Board
 from harness.caddyfile import wsgi
-from harness.http2 import Connection2
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, HTTP2, WAYS, ask
+from harness.ways import HTTP1, HTTP2, WAYS, ask, connect1, connect2
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -39,8 +36,7 @@ def plain(server: Server, **options: int) -> http1.Connection:
 def test_each_block_is_sent_before_the_next_is_asked_for(
     server: Server, board: Board, way: str, target: str
 ) -> None:
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         connection.request("GET", target, board.headers)
         connection.head()
         pieces = connection.chunks()
@@ -57,8 +53,7 @@ def test_each_block_is_sent_before_the_next_is_asked_for(
 def test_each_block_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str, target: str
 ) -> None:
-    tls = way.endswith("TLS")
-    with Connection2(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect2(server, way) as connection:
         stream = connection.start("GET", target, [("x-board", str(board.folder))])
         for number in range(len(BLOCKS)):
             sent = b"".join(BLOCKS[: number + 1])
@@ -154,8 +149,7 @@ def test_nothing_is_made_for_a_client_that_has_left(
     server: Server, board: Board, way: str, how: str, target: str, noted: str
 ) -> None:
     """And the end of the generator runs where Python code runs, on a thread of the pool."""
-    tls = way.endswith("TLS")
-    connection = http1.Connection(server.ports[0 if tls else 1], tls=tls)
+    connection = connect1(server, way)
     connection.request("GET", target, board.headers)
     connection.head()
     assert next(connection.chunks()) == b"first"
@@ -191,34 +185,11 @@ def test_nothing_is_made_for_a_stream_that_was_cancelled(
 
 @pytest.mark.conformance("S10", "S12")
 def test_the_app_waits_for_a_client_that_does_not_read(server: Server, board: Board) -> None:
-    with plain(server, receive_buffer=4096) as connection:
-        connection.request("GET", "/sized?64", board.headers)
-        connection.head()
-        received = 0
-        for piece in connection.chunks():
-            received += len(piece)
-            # What the sockets hold, some MiB, is all that the app may be ahead.
-            assert len(board.lines("asked")) * MIB <= received + 24 * MIB
-    assert received == 64 * MIB
+    slow_reader.check_lead(server, board, "asked")
 
 
 @pytest.mark.conformance("S10", "I08")
 def test_a_gigabyte_goes_down_to_a_slow_reader_through_flat_memory(
     server: Server, board: Board
 ) -> None:
-    sizes = []
-    with plain(server, receive_buffer=256 << 10, timeout=30) as connection:
-        connection.request("GET", f"/sized?{GIB // MIB}", board.headers)
-        connection.head()
-        received, wrong = 0, 0
-        for piece in connection.chunks():
-            number = received // MIB
-            wrong += piece[0] != number % 256
-            received += len(piece)
-            if received // MIB != number and received // MIB % 16 == 0:
-                sizes.append(proc.rss(server.pid))
-                ahead = len(board.lines("asked")) * MIB - received
-                assert ahead <= 24 * MIB
-                time.sleep(0.05)  # The reader is slow; nothing is waited for.
-    assert (received, wrong) == (GIB, 0)
-    assert max(sizes) - sizes[0] < 30 * MIB
+    slow_reader.check_gigabyte(server, board, "asked")

@@ -17,7 +17,7 @@ from harness.http1 import Header
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import HTTP1, HTTP2, WAYS, ask
+from harness.ways import HTTP1, HTTP2, WAYS, ask, connect1
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -130,8 +130,7 @@ def test_an_unread_body_is_never_taken_for_a_request(
 ) -> None:
     whole = SMUGGLED * (size // len(SMUGGLED) + 1)
     body: bytes | list[bytes] = whole if framing == "sized" else [whole]
-    tls = way.endswith("TLS")
-    with http1.Connection(server.ports[0 if tls else 1], tls=tls) as connection:
+    with connect1(server, way) as connection:
         with suppress(OSError):  # Answered and closed while we still send.
             connection.request("POST", "/ignore", (), body)
         first = connection.response()

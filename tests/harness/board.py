@@ -41,6 +41,18 @@ class Board:
         )
         return self.lines(name)
 
+    def wait_until_still(self, name: str) -> int:
+        """How many of these notes there are once no more have come for a second."""
+        counts: list[int] = []
+
+        def unchanged() -> bool:
+            counts.append(len(self.lines(name)))
+            return len(counts) > 100 and counts[-100] == counts[-1]
+
+        self.wait(name)
+        wait_for(unchanged, f"the notes {name!r} to stop", 20)
+        return counts[-1]
+
     def wait_for_file(self, name: str) -> None:
         """The same for a note without lines."""
         wait_for((self.folder / name).exists, f"the note {name!r}")

@@ -6,6 +6,7 @@ A server for them has two sites: the first speaks TLS (`tls=True`), the second d
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from harness import http1
 from harness.http1 import Header, Response
@@ -17,6 +18,22 @@ HTTP2 = ["HTTP/2", "HTTP/2 over TLS"]
 WAYS = [*HTTP1, *HTTP2]
 
 
+def is_tls(way: str) -> bool:
+    return way.endswith("TLS")
+
+
+def port_of(server: Server, way: str) -> int:
+    return server.ports[0 if is_tls(way) else 1]
+
+
+def connect1(server: Server, way: str, **options: Any) -> http1.Connection:
+    return http1.Connection(port_of(server, way), tls=is_tls(way), **options)
+
+
+def connect2(server: Server, way: str) -> Connection2:
+    return Connection2(port_of(server, way), tls=is_tls(way))
+
+
 def ask(
     server: Server,
     way: str,
@@ -26,11 +43,10 @@ def ask(
     body: bytes | list[bytes] | None = None,
 ) -> Response:
     """One request on a connection of its own. Over HTTP/2 a list as a body has no length."""
-    tls = way.endswith("TLS")
-    port = server.ports[0 if tls else 1]
     if way in HTTP1:
-        return http1.request(port, method, target, headers, body, tls=tls)
-    with Connection2(port, tls=tls) as connection:
+        port = port_of(server, way)
+        return http1.request(port, method, target, headers, body, tls=is_tls(way))
+    with connect2(server, way) as connection:
         return ask2(connection, method, target, headers, body)
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextvars
-import json
+
+from sending import answer_json
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -18,8 +19,7 @@ async def app(scope, receive, send):
     seen = [variable.get()]
     variable.set(scope["path"])
     seen += [variable.get(), await asyncio.create_task(get())]
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
+    await answer_json(send, seen)
 
 
 async def get():

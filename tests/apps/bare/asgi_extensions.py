@@ -1,34 +1,22 @@
 """ASGI apps that use the extensions of HTTP; the path names the case."""
 
 import json
-import time
 
 from board import Board
 from cases import Cases
+from sending import answer, body, start
 
 case = Cases()
-
-
-async def app(scope, receive, send):
-    await case[scope["path"]](scope, receive, send)
+app = case.asgi
 
 
 def argument(scope):
     return scope["query_string"].decode()
 
 
-async def start(send, headers=(), **more):
-    await send({"type": "http.response.start", "status": 200, "headers": list(headers), **more})
-
-
-async def body(send, data=b"", more=False):
-    await send({"type": "http.response.body", "body": data, "more_body": more})
-
-
 @case
 async def hello(scope, receive, send):
-    await start(send)
-    await body(send, b'"hello"')
+    await answer(send, b'"hello"')
 
 
 @case
@@ -36,13 +24,12 @@ async def extensions(scope, receive, send):
     """What is offered; what one request does to it, the next must not see."""
     text = json.dumps(scope["extensions"], default=repr)
     scope["extensions"]["mine"] = {}
-    await start(send)
-    await body(send, text.encode())
+    await answer(send, text.encode())
 
 
 @case
 async def path(scope, receive, send):
-    await start(send, [(b"x-a", b"1")])
+    await start(send, headers=[(b"x-a", b"1")])
     await send({"type": "http.response.pathsend", "path": argument(scope)})
 
 
@@ -76,8 +63,7 @@ async def path_after_body(scope, receive, send):
 async def hints(scope, receive, send):
     await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b>"]})
     await send({"type": "http.response.early_hint", "links": (b"</c>" for _ in range(1))})
-    await start(send, [(b"link", b"</final>")])
-    await body(send, b"done")
+    await answer(send, b"done", headers=[(b"link", b"</final>")])
 
 
 @case
@@ -113,15 +99,12 @@ async def bad_trailer(scope, receive, send):
 @case
 async def own_date_and_server(scope, receive, send):
     date = b"Mon, 01 Jan 2024 00:00:00 GMT"
-    await start(send, [(b"date", date), (b"server", b"mine")])
-    await body(send)
+    await answer(send, headers=[(b"date", date), (b"server", b"mine")])
 
 
 @case
 async def blocks(scope, receive, send):
     board = Board.of(scope)
     board.note("blocking")
-    while not board.has("reported"):
-        time.sleep(0.01)
-    await start(send)
-    await body(send, b"late")
+    board.wait("reported")
+    await answer(send, b"late")

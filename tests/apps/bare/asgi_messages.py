@@ -12,9 +12,7 @@ case = Cases()
 background_tasks = set()
 
 
-async def app(scope, receive, send):
-    assert scope["type"] == "http"
-    await case[scope["path"]](scope, receive, send)
+app = case.asgi
 
 
 async def start(send, status=200, headers=()):

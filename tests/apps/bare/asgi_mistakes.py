@@ -8,11 +8,7 @@ from cases import Cases
 from sending import answer, answer_json, body, start
 
 case = Cases()
-
-
-async def app(scope, receive, send):
-    assert scope["type"] == "http"
-    await case[scope["path"]](scope, receive, send)
+app = case.asgi
 
 
 @case

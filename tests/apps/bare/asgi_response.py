@@ -9,9 +9,7 @@ case = Cases()
 PLAIN = [(b"content-type", b"text/plain")]
 
 
-async def app(scope, receive, send):
-    assert scope["type"] == "http"
-    await case[scope["path"]](scope, receive, send)
+app = case.asgi
 
 
 @case

@@ -11,9 +11,7 @@ case = Cases()
 PIECE = bytes(65536)
 
 
-async def app(scope, receive, send):
-    assert scope["type"] == "http"
-    await case[scope["path"]](scope, receive, send)
+app = case.asgi
 
 
 @case

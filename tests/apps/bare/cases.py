@@ -7,3 +7,8 @@ class Cases(dict):
     def __call__(self, app):
         self[f"/{app.__name__}"] = app
         return app
+
+    async def asgi(self, scope, receive, send):
+        """The ASGI app that is all of them."""
+        assert scope["type"] == "http"
+        await self[scope["path"]](scope, receive, send)

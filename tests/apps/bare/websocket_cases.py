@@ -5,15 +5,14 @@ import json
 
 from board import Board
 from cases import Cases
+from sending import answer
 
 case = Cases()
 
 
 async def app(scope, receive, send):
     if scope["type"] == "http":
-        body = b'"hello"' if scope["path"] == "/hello" else scope["type"].encode()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": body})
+        await answer(send, b'"hello"' if scope["path"] == "/hello" else b"http")
         return
     await case[scope["path"]](scope, receive, send)
 
