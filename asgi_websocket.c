@@ -90,6 +90,24 @@ static bool is_close_code(long code) {
            (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006));
 }
 
+/* HTTP 403 in place of a websocket. Code and reason are for a frame that will not be sent, and
+ * frameworks put things there that could not be. */
+static PyObject *send_refusal(asgi_exchange *self) {
+    self->phase = WS_CLOSED;
+    self->app_code = ABNORMAL;
+    self->complete = true;
+    if (self->slot) {
+        slot_out_reset(self->slot);
+        response_head head = {403, -1};
+        self->slot->out_status = head.status;
+        if (head_add_content_length(self->slot, &head, 0) < 0)
+            return NULL;
+        self->slot->out_head_len = self->slot->out_len;
+        output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
+    }
+    return output_sent(self);
+}
+
 static PyObject *send_closing(asgi_exchange *self, PyObject *message) {
     PyObject *code_object = item(message, self->st->s_code);
     PyObject *reason_object = PyErr_Occurred() ? NULL : item(message, self->st->s_reason);
@@ -112,24 +130,8 @@ static PyObject *send_closing(asgi_exchange *self, PyObject *message) {
     }
     if (reason.len > REASON_AT_MOST)
         return PyErr_Format(PyExc_ValueError, "'reason' is longer than 123 bytes");
-    if (self->phase == WS_OPEN) {
-        if (self->slot && send_close(self, (uint16_t)code, reason) < 0)
-            return NULL;
-        return output_sent(self);
-    }
-    /* Not accepted: HTTP 403 instead of a websocket. */
-    self->phase = WS_CLOSED;
-    self->app_code = ABNORMAL;
-    self->complete = true;
-    if (self->slot) {
-        slot_out_reset(self->slot);
-        response_head head = {403, -1};
-        self->slot->out_status = head.status;
-        if (head_add_content_length(self->slot, &head, 0) < 0)
-            return NULL;
-        self->slot->out_head_len = self->slot->out_len;
-        output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
-    }
+    if (self->slot && send_close(self, (uint16_t)code, reason) < 0)
+        return NULL;
     return output_sent(self);
 }
 
@@ -140,7 +142,7 @@ static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *mes
         if (text_is(type, st->s_ws_accept))
             return send_accept(self, message);
         if (text_is(type, st->s_ws_close))
-            return send_closing(self, message);
+            return send_refusal(self);
         if (text_is(type, st->s_ws_denial_start)) {
             PyObject *result = http_send_start(self, message);
             if (result)
@@ -247,7 +249,7 @@ static PyObject *receive_now(asgi_exchange *self) {
     }
     if (self->phase == WS_OPEN && refill(self))
         return next_record(self);
-    if (self->phase == WS_CLOSED || self->client_left || !self->slot)
+    if (self->phase == WS_CLOSED || !self->slot || (self->client_left && self->phase != WS_OPEN))
         return disconnect(self);
     return NULL;
 }
@@ -285,11 +287,9 @@ static void on_chunk(asgi_exchange *self) {
 }
 
 static void on_gone(asgi_exchange *self) {
-    bool had_chunks = self->phase == WS_OPEN;
     self->client_left = !self->complete;
     self->pending_len = 0;
-    /* Of an open one, the close is in a chunk that is or will be there. */
-    if (!had_chunks || slot_gone(self->slot) == SNAKE_TIMED_OUT)
+    if (slot_gone(self->slot) != SNAKE_CLOSED)
         slot_release(exchange_detach(self));
     await_wake(self->waiting, AWAIT_DRAIN);
     await_wake(self->waiting, AWAIT_RECEIVE);

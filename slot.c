@@ -85,7 +85,7 @@ void slot_out_reset(snake_slot *slot) {
 
 unsigned char *slot_out_room(snake_slot *slot, size_t n) {
     size_t needed = slot->out_len + n;
-    if (needed > slot->out_cap) {
+    if (!slot->out || needed > slot->out_cap) {
         size_t cap = slot->out_cap ? (size_t)slot->out_cap * 2 : 512;
         while (cap < needed)
             cap *= 2;

@@ -169,7 +169,7 @@ func (w *webSocket) end(code ws.StatusCode, reason string) {
 	w.deliver()
 	w.room.Broadcast()
 	w.mu.Unlock()
-	C.snake_gone(w.slot.c, C.SNAKE_GONE)
+	C.snake_gone(w.slot.c, C.SNAKE_CLOSED)
 }
 
 // writePiece sends what the app has sent.
@@ -237,8 +237,8 @@ func (w *webSocket) checkAlive() {
 		return
 	}
 	next := interval
-	if silent >= interval || blocked {
-		next = timeout
+	if !blocked {
+		next = min(interval, interval+timeout-silent)
 	}
 	w.ping.Reset(max(next, 10*time.Millisecond))
 	if w.writing.TryLock() { // a message on its way serves as well

@@ -70,7 +70,6 @@ func (w *webSocket) read() error {
 		Source:         w.in,
 		State:          ws.StateServerSide,
 		MaxMessageSize: w.config().MaxSize,
-		CheckUTF8:      !w.flate,
 	}
 	reader.OnIntermediate = w.control
 	if w.flate {
@@ -119,7 +118,7 @@ func (w *webSocket) readMessage(r io.Reader, header ws.Header, compressed bool) 
 	} else if err := w.inflate(&buffer, r); err != nil {
 		return nil, err
 	}
-	if w.flate && header.OpCode == ws.OpText && !utf8.Valid(buffer.Bytes()) {
+	if header.OpCode == ws.OpText && !utf8.Valid(buffer.Bytes()) {
 		return nil, errBadUTF8
 	}
 	return buffer.Bytes(), nil

@@ -223,7 +223,7 @@ def app_exception(
         where = f"{kind} application"
     what = ""
     if request is not None:
-        method = request.get("REQUEST_METHOD") or request.get("method") or ""
+        method = request.get("REQUEST_METHOD") or request.get("method") or request.get("type", "")
         path = request.get("REQUEST_URI") or request.get("path") or ""
         what = f" ({method} {path})"
     message = f"exception in {where}{what}\n{format_exception(exception)}"

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from harness import proc
 from harness.board import Board
 from harness.caddyfile import asgi
 from harness.health import Slack
 from harness.plugin import Serve
+from harness.ports import HOST
 from harness.server import Server
 
 MIB = 1 << 20
@@ -117,3 +120,44 @@ def test_an_upload_of_100_mib_arrives_whole_through_flat_memory(server: Server) 
     assert f'"size":{100 * MIB}' in answer.text
     assert digest in answer.text
     assert max(peaks) - before < 40 * MIB
+
+
+# Websockets
+
+
+def websocket(server: Server, path: str) -> ClientConnection:
+    return connect(f"ws://{HOST}:{server.port}{path}")
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("K06", "A09")
+def test_those_in_a_chat_hear_each_other_come_talk_and_leave(server: Server) -> None:
+    with websocket(server, "/chat?name=Ada") as ada:
+        assert [ada.recv(), ada.recv()] == ["hello", "Ada came"]
+        with websocket(server, "/chat?name=Bob") as bob:
+            assert [bob.recv(), bob.recv(), ada.recv()] == ["hello", "Bob came", "Bob came"]
+            for speaker, name in ((ada, "Ada"), (bob, "Bob")):
+                speaker.send("gr\u00fc\u00df")
+                assert ada.recv() == bob.recv() == f"{name}: gr\u00fc\u00df"
+        assert ada.recv() == "Bob left"
+
+
+@pytest.mark.conformance("K02")
+@pytest.mark.parametrize("query", ["", "?name=" + "x" * 21])
+def test_a_dependency_may_refuse_a_websocket(server: Server, query: str) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        websocket(server, f"/chat{query}")
+    assert caught.value.response.status_code == 403
+
+
+@pytest.mark.conformance("K04")
+def test_an_error_in_a_websocket_closes_it_with_1011(server: Server) -> None:
+    server.expect_app_log("invalid literal")
+    with websocket(server, "/sums") as client:
+        for number, total in ((1, 1), (-3, -2)):
+            client.send(str(number))
+            assert client.recv() == f'{{"total":{total}}}'
+        client.send("seven")
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert client.close_code == 1011

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import socketio
@@ -16,9 +19,10 @@ from harness.waiting import wait_for
 CROWD = 256
 
 
-@pytest.fixture(scope="module")
-def server(serve_module: Serve) -> Server:
-    return serve_module(asgi("socketio_main:app", folder="socketio_site"), probe="/hello")
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def server(serve_module: Serve, request: pytest.FixtureRequest) -> Server:
+    site = asgi("socketio_main:app", f"loop {request.param}", folder="socketio_site")
+    return serve_module(site, probe="/hello")
 
 
 def counts(server: Server) -> tuple[int, int]:
@@ -26,15 +30,21 @@ def counts(server: Server) -> tuple[int, int]:
     return int(connected), int(disconnected)
 
 
-def talk(server: Server, transports: list[str]) -> str:
-    client = socketio.Client()
-    client.connect(f"http://{HOST}:{server.port}", transports=transports, wait_timeout=30)
+@contextmanager
+def client(server: Server, transports: list[str]) -> Iterator[socketio.Client]:
+    found = socketio.Client(reconnection=False)
+    found.connect(f"http://{HOST}:{server.port}", transports=transports, wait_timeout=30)
     try:
-        assert client.call("echo", "hi", timeout=30) == {"you said": "hi"}
-        return str(client.transport())
+        yield found
     finally:
-        client.disconnect()
-        client.wait()
+        found.disconnect()
+        found.eio.wait()
+
+
+def talk(server: Server, transports: list[str]) -> str:
+    with client(server, transports) as one:
+        assert one.call("echo", "hi", timeout=30) == {"you said": "hi"}
+        return str(one.transport())
 
 
 @pytest.mark.parametrize(
@@ -46,6 +56,43 @@ def test_a_client_is_answered(server: Server, transports: list[str], transport: 
     before = counts(server)
     assert talk(server, transports) == (transport or "websocket")
     wait_for(lambda: counts(server)[1] == before[1] + 1, "the disconnect")
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]], ids=["polling", "websocket"])
+def test_text_bytes_and_large_data_come_back(server: Server, transports: list[str]) -> None:
+    with client(server, transports) as one:
+        for data in ("gr\u00fc\u00df", b"\x00\xff", {"list": [1, None], "bytes": b"x" * 500_000}):
+            assert one.call("back", data, timeout=30) == data
+
+
+def test_what_is_said_in_a_room_is_heard_by_all_in_it(server: Server) -> None:
+    """Whatever transport each of them uses."""
+    with ExitStack() as stack:
+        ways = [["polling"], ["websocket"], ["polling", "websocket"], ["websocket"]]
+        clients = [stack.enter_context(client(server, transports)) for transports in ways]
+        heard: list[list[str]] = [[] for _ in clients]
+        for one, texts in zip(clients, heard, strict=True):
+            one.on("said", texts.append)
+        for one in clients[:3]:
+            one.emit("join", "library")
+            one.call("echo", "joined", timeout=30)
+        for text in ("first", "second"):
+            clients[0].emit("say", ("library", text))
+        wait_for(lambda: [len(texts) for texts in heard] == [2, 2, 2, 0], "the messages")
+        assert heard[:3] == [["first", "second"]] * 3
+
+
+def test_connections_that_break_are_disconnects_too(server: Server) -> None:
+    before = counts(server)
+    clients = [socketio.Client(reconnection=False) for _ in range(32)]
+    for one in clients:
+        one.connect(f"http://{HOST}:{server.port}", transports=["websocket"], wait_timeout=30)
+    assert counts(server)[0] == before[0] + 32
+    for one in clients:
+        one.eio.ws.sock.shutdown(socket.SHUT_RDWR)
+    wait_for(lambda: counts(server)[1] == before[1] + 32, "every disconnect", 30)
+    for one in clients:
+        one.eio.wait()
 
 
 def test_a_crowd_comes_and_every_disconnect_is_seen(server: Server) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from harness.board import Board
 from harness.caddyfile import asgi
 from harness.health import Slack
 from harness.http1 import Connection
 from harness.plugin import Serve
+from harness.ports import HOST
 from harness.server import Server
 from harness.settings import APPS
 from harness.waiting import wait_for
@@ -113,3 +117,60 @@ def test_mounts_see_their_root_path(server: Server) -> None:
         "path": "/mounted/where",
         "root": "/mounted",
     }
+
+
+# Websockets
+
+
+def websocket(server: Server, path: str, **options: Any) -> ClientConnection:
+    return connect(f"ws://{HOST}:{server.port}{path}", **options)
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("K05", "K06", "K09")
+def test_a_websocket_talks_and_its_end_is_told(server: Server, board: Board) -> None:
+    path = target("/talk", folder=board.folder)
+    with websocket(server, path, subprotocols=["other", "talk"]) as client:
+        assert client.subprotocol == "talk"
+        assert client.response is not None
+        assert client.response.headers["x-talk"] == "yes"
+        for message in ("gr\u00fc\u00df", {"n": [1, None]}, "x" * 200_000):
+            client.send(json.dumps(message))
+            assert json.loads(client.recv()) == {"you said": message}
+        client.close(4002, "bye")
+    assert board.wait("gone") == ["4002 bye"]
+
+
+@pytest.mark.conformance("K06", "K09")
+def test_a_websocket_endpoint_takes_bytes_only(server: Server) -> None:
+    with websocket(server, "/reversed") as client:
+        client.send(b"abc")
+        assert client.recv() == b"cba"
+        server.allow_log("Expected bytes websocket messages")
+        client.send("text")
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert client.close_code == 1003
+
+
+@pytest.mark.conformance("K02")
+def test_a_websocket_is_refused_with_a_response(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        websocket(server, "/refuse")
+    response = caught.value.response
+    assert (response.status_code, response.headers["x-why"]) == (418, "teapot")
+    assert response.body == b"no tea here"
+    with pytest.raises(InvalidStatus) as caught:
+        websocket(server, "/nowhere")
+    assert caught.value.response.status_code in (403, 404)
+
+
+@pytest.mark.conformance("A07", "K09")
+def test_a_mounted_websocket_knows_where_it_is(server: Server) -> None:
+    with websocket(server, "/mounted/socket") as client:
+        found = json.loads(client.recv())
+        assert found["path"] == "/mounted/socket"
+        assert found["url"].startswith(f"ws://{HOST}:{server.port}/")
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert (client.close_code, client.close_reason) == (4000, "that is all")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from harness.caddyfile import asgi
@@ -21,8 +23,8 @@ pytestmark = pytest.mark.smoke
 EXECUTOR = Slack(python_threads=4)
 
 
-def socket(server: Server, target: str) -> ClientConnection:
-    return connect(f"ws://{HOST}:{server.port}{target}")
+def socket(server: Server, target: str, **options: Any) -> ClientConnection:
+    return connect(f"ws://{HOST}:{server.port}{target}", **options)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +69,49 @@ def test_quart_answers_http(quart: Server) -> None:
     assert quart.get("/stream").text == "0\n1\n2\n"
 
 
+def test_a_litestar_listener_has_guards_and_converts(litestar: Server) -> None:
+    litestar.allow_log("not you")
+    with socket(litestar, "/listener/3?member") as client:
+        client.send('{"a": 1, "b": 7}')
+        assert json.loads(client.recv()) == {"a": 3, "b": 21}
+    # It accepts no websocket of a stranger, by a response or by a close.
+    with (
+        pytest.raises((InvalidStatus, ConnectionClosed)),
+        socket(litestar, "/listener/3") as client,
+    ):
+        client.recv()
+
+
 def test_quart_talks_to_a_websocket(quart: Server) -> None:
     with socket(quart, "/echo") as client:
         for word in ("one", "two"):
             client.send(word)
             assert client.recv() == f"quart {word}"
+
+
+def test_quart_answers_with_a_response_or_accepts(quart: Server) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        socket(quart, "/members")
+    response = caught.value.response
+    assert (response.status_code, response.body) == (401, b"speak, friend")
+    assert response.headers["x-door"] == "shut"
+    with socket(quart, "/members?secret=mellon", subprotocols=["dwarvish", "elvish"]) as client:
+        assert client.subprotocol == "elvish"
+        assert client.response is not None
+        assert client.response.headers["x-door"] == "open"
+        assert json.loads(client.recv()) == {"asked": ["dwarvish", "elvish"]}
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert (client.close_code, client.close_reason) == (4003, "enter")
+
+
+def test_an_error_in_quart_is_logged_and_ends_the_websocket(quart: Server) -> None:
+    quart.expect_app_log("planted: in quart", times=None)
+    with socket(quart, "/boom") as client:
+        client.send("now")
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert client.close_code == 1000  # Quart catches the error, and closes so itself.
 
 
 def test_channels_has_rooms(channels: Server) -> None:
@@ -84,6 +124,32 @@ def test_channels_has_rooms(channels: Server) -> None:
             assert json.loads(two.recv()) == "hello"
             two.close(4002)
         assert json.loads(one.recv()) == "left: 4002"
+
+
+def test_a_channels_consumer_may_run_on_a_thread(channels: Server) -> None:
+    with socket(channels, "/sync", subprotocols=["one", "two"]) as client:
+        assert client.subprotocol == "one"
+        client.send("hello")
+        assert client.recv() == "sync hello"
+        client.send(b"\x00\x01")
+        assert client.recv() == b"\x01\x00"
+        client.send("go")
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert (client.close_code, client.close_reason) == (4004, "gone")
+    with pytest.raises(InvalidStatus) as caught:
+        socket(channels, "/sync?stranger")
+    assert caught.value.response.status_code == 403
+
+
+def test_64_clients_in_a_channels_room_hear_each_other(channels: Server) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket(channels, "/room")) for _ in range(64)]
+        for client in clients:
+            assert json.loads(client.recv()) == "joined"
+        for number in range(5):
+            clients[number].send(f"message {number}")
+            assert {client.recv() for client in clients} == {json.dumps(f"message {number}")}
 
 
 def test_channels_refuses_unknown_paths(channels: Server) -> None:

@@ -41,10 +41,21 @@ class Room(AsyncWebsocketConsumer):
 
 
 class Sync(WebsocketConsumer):
-    """A consumer on a thread."""
+    """A consumer on a thread, which chooses a subprotocol and refuses strangers."""
+
+    def connect(self):
+        if b"stranger" in self.scope["query_string"]:
+            self.close()
+        else:
+            self.accept(self.scope["subprotocols"][0] if self.scope["subprotocols"] else None)
 
     def receive(self, text_data=None, bytes_data=None):
-        self.send(f"sync {text_data}")
+        if text_data is None:
+            self.send(bytes_data=bytes_data[::-1])
+        elif text_data == "go":
+            self.close(4004, "gone")
+        else:
+            self.send(f"sync {text_data}")
 
 
 urlpatterns = [path("hello", lambda request: JsonResponse("hello", safe=False))]

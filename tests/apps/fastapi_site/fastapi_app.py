@@ -4,7 +4,18 @@ import hashlib
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, UploadFile
+from fastapi import (
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    HTTPException,
+    Query,
+    Request,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+)
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -89,3 +100,46 @@ async def background(note: str, tasks: BackgroundTasks):
 def leave(note):
     with open(note, "w") as file:
         file.write("done\n")
+
+
+# Websockets
+
+chatters: set[WebSocket] = set()
+
+
+async def named(name: Annotated[str | None, Query(max_length=20)] = None) -> str:
+    if name is None:
+        raise WebSocketException(1008, "who are you?")
+    return name
+
+
+async def tell_all(text):
+    for chatter in list(chatters):
+        await chatter.send_text(text)
+
+
+@app.websocket("/chat")
+async def chat(websocket: WebSocket, name: Annotated[str, Depends(named)]):
+    await websocket.accept()
+    await websocket.send_text(websocket.state.greeting)
+    chatters.add(websocket)
+    await tell_all(f"{name} came")
+    try:
+        async for text in websocket.iter_text():
+            await tell_all(f"{name}: {text}")
+    finally:
+        chatters.remove(websocket)
+        await tell_all(f"{name} left")
+
+
+@app.websocket("/sums")
+async def sums(websocket: WebSocket):
+    """Ends by an exception where a message is no number."""
+    await websocket.accept()
+    total = 0
+    try:
+        while True:
+            total += int(await websocket.receive_text())
+            await websocket.send_json({"total": total})
+    except WebSocketDisconnect:
+        pass

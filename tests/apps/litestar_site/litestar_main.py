@@ -1,7 +1,10 @@
 """A Litestar site: JSON, a dependency, server-sent events, a websocket."""
 
-from litestar import Litestar, WebSocket, get, post, websocket
+from litestar import Litestar, WebSocket, get, post, websocket, websocket_listener
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
+from litestar.exceptions import NotAuthorizedException
+from litestar.handlers.base import BaseRouteHandler
 from litestar.response import ServerSentEvent
 
 
@@ -40,4 +43,14 @@ async def echo(socket: WebSocket) -> None:
     await socket.close(4001, "done")
 
 
-app = Litestar([hello, item, total, events, echo], openapi_config=None)
+async def only_members(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
+    if "member" not in connection.query_params:
+        raise NotAuthorizedException("not you")
+
+
+@websocket_listener("/listener/{number:int}", guards=[only_members])
+async def listener(data: dict[str, int], number: int) -> dict[str, int]:
+    return {name: value * number for name, value in data.items()}
+
+
+app = Litestar([hello, item, total, events, echo, listener], openapi_config=None)

@@ -37,3 +37,19 @@ async def stream():
 async def echo():
     while True:
         await websocket.send("quart " + await websocket.receive())
+
+
+@app.websocket("/members")
+async def members():
+    """Answers without accepting where the secret is wrong."""
+    if websocket.args.get("secret") != "mellon":
+        return "speak, friend", 401, {"X-Door": "shut"}
+    await websocket.accept(headers={"X-Door": "open"}, subprotocol="elvish")
+    await websocket.send_json({"asked": websocket.requested_subprotocols})
+    await websocket.close(4003, "enter")
+
+
+@app.websocket("/boom")
+async def boom():
+    await websocket.receive()
+    raise ValueError("planted: in quart")

@@ -2,7 +2,10 @@
 
 import socketio
 
-server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins=[])
+# A client that polls leaves when its last poll ends, which takes as long as both of these.
+server = socketio.AsyncServer(
+    async_mode="asgi", cors_allowed_origins=[], ping_interval=1, ping_timeout=5
+)
 counts = {"connected": 0, "disconnected": 0}
 
 
@@ -19,6 +22,21 @@ async def disconnect(sid, reason):
 @server.event
 async def echo(sid, data):
     return {"you said": data}
+
+
+@server.event
+async def back(sid, data):
+    return data
+
+
+@server.event
+async def join(sid, room):
+    await server.enter_room(sid, room)
+
+
+@server.event
+async def say(sid, room, text):
+    await server.emit("said", text, room=room)
 
 
 async def other(scope, receive, send):

@@ -5,10 +5,13 @@ import gc
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.endpoints import WebSocketEndpoint
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 
 async def until(path):
@@ -68,6 +71,38 @@ async def where(request):
     return JSONResponse({"path": request.url.path, "root": request.scope["root_path"]})
 
 
+async def talk(websocket):
+    """Answers in kind, and leaves a note when the client has gone."""
+    await websocket.accept(subprotocol="talk", headers=[(b"x-talk", b"yes")])
+    try:
+        while True:
+            message = await websocket.receive_json()
+            await websocket.send_json({"you said": message})
+    except WebSocketDisconnect as gone:
+        folder = Path(websocket.query_params["folder"])
+        (folder / "gone").write_text(f"{gone.code} {gone.reason}\n")
+
+
+class Bytes(WebSocketEndpoint):
+    """Sends bytes back in reverse; a text is a mistake of the client, and closes with 1003."""
+
+    encoding = "bytes"
+
+    async def on_receive(self, websocket, data):
+        await websocket.send_bytes(data[::-1])
+
+
+async def refuse(websocket):
+    raise HTTPException(418, "no tea here", headers={"X-Why": "teapot"})
+
+
+async def where_websocket(websocket):
+    await websocket.accept()
+    url = str(websocket.url_for("bytes"))
+    await websocket.send_json({"path": websocket.url.path, "url": url})
+    await websocket.close(4000, "that is all")
+
+
 class Marking(BaseHTTPMiddleware):
     """The middleware that wraps receive and send most intricately."""
 
@@ -96,7 +131,13 @@ routes = [
     Route("/watches", watches),
     Route("/file", file),
     Route("/body", body, methods=["POST"]),
-    Mount("/mounted", routes=[Route("/where", where, name="where")]),
+    WebSocketRoute("/talk", talk),
+    WebSocketRoute("/reversed", Bytes, name="bytes"),
+    WebSocketRoute("/refuse", refuse),
+    Mount(
+        "/mounted",
+        routes=[Route("/where", where, name="where"), WebSocketRoute("/socket", where_websocket)],
+    ),
 ]
 
 app = Starlette(routes=routes)
