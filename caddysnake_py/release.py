@@ -1,0 +1,146 @@
+"""Frees what is left of an app that was unloaded, or that failed to load.
+
+Its modules go with its view, unless something that outlives it refers to them. That is found and
+let go here: caches of shared packages, handlers of shared loggers, filters of warnings.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import linecache
+import logging
+import os
+import sys
+import warnings
+import weakref
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from caddysnake_py import logs
+from caddysnake_py.view import App
+
+_Cache = type(functools.lru_cache(lambda: None))
+# Enough for function -> globals behind a dataclass in a tuple in a cache; a limit, so that a cache
+# with half the heap behind it does not hold everything up.
+_DEPTH = 8
+_OBJECTS = 20_000
+
+
+class _Searcher:
+    """Tells whether objects refer to modules that should be gone.
+
+    What belongs to a module is told by its functions, which refer to its globals. The globals of
+    other modules are not searched: everything is behind them.
+    """
+
+    def __init__(self, modules: Iterable[ModuleType]) -> None:
+        self._targets = {id(module) for module in modules}
+        self._targets |= {id(module.__dict__) for module in modules}
+        self._innocent: set[int] = set()
+
+    def refers(self, start: Iterable[object]) -> bool:
+        seen: set[int] = set()
+        level = list(start)
+        for _ in range(_DEPTH):
+            following: list[object] = []
+            for item in level:
+                if id(item) in self._targets:
+                    return True
+                if id(item) in seen or id(item) in self._innocent or self._is_wall(item):
+                    continue
+                seen.add(id(item))
+                following += gc.get_referents(item)
+            if not following or len(seen) > _OBJECTS:
+                break
+            level = following
+        self._innocent |= seen
+        return False
+
+    @staticmethod
+    def _is_wall(item: object) -> bool:
+        if isinstance(item, ModuleType):
+            return True
+        return type(item) is dict and "__spec__" in item and "__name__" in item
+
+
+def _clear_caches(search: _Searcher) -> None:
+    for cache in [item for item in gc.get_objects() if type(item) is _Cache]:
+        if cache.cache_info().currsize:
+            held = [item for item in gc.get_referents(cache) if item is not cache.__wrapped__]
+            if search.refers(held):
+                cache.cache_clear()
+
+
+def _loggers() -> list[logging.Logger]:
+    named = logging.Logger.manager.loggerDict.values()
+    return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
+
+
+def _clear_logging(search: _Searcher) -> None:
+    for logger in _loggers():
+        for handler in list(logger.handlers):
+            if search.refers([handler]):
+                logger.removeHandler(handler)
+        for entry in list(logger.filters):
+            if search.refers([entry]):
+                logger.removeFilter(entry)
+
+
+def _clear_warnings(search: _Searcher) -> None:
+    kept = [entry for entry in warnings.filters if not search.refers([entry])]
+    if len(kept) != len(warnings.filters):
+        warnings.filters[:] = kept  # type: ignore[index]
+        warnings._filters_mutated()  # type: ignore[attr-defined]
+
+
+def forget_files(directory: str) -> None:
+    """Drops what is cached about files, so that the next load looks at them again."""
+    below = (os.path.join(directory, ""), os.path.join(os.path.realpath(directory), ""))
+    for path in list(sys.path_importer_cache):
+        if isinstance(path, str) and os.path.join(path, "").startswith(below):
+            sys.path_importer_cache.pop(path, None)
+    for path in list(linecache.cache):
+        if path.startswith(below):
+            linecache.cache.pop(path, None)
+
+
+def alive(modules: list[weakref.ref[ModuleType]]) -> list[ModuleType]:
+    """Returns those that are still there, without an app that would own them."""
+    return [module for module in (ref() for ref in modules) if module is not None]
+
+
+def modules_of(view: App) -> list[weakref.ref[ModuleType]]:
+    """Returns the modules that go with a view."""
+    layers = list(view.layer.chain())
+    return [
+        weakref.ref(module)
+        for name, module in view.modules.items()
+        if type(module) is ModuleType
+        and not any(layer.modules.get(name) is module for layer in layers)
+        and sys.modules.get(name) is not module  # one of the standard library
+    ]
+
+
+def free(directory: str, modules: list[weakref.ref[ModuleType]], app: int) -> None:
+    """Sees to it that modules go whose view is gone. Called without a view."""
+    forget_files(directory)
+    gc.collect()
+    left: list[Any] = alive(modules)
+    if not left:
+        return
+    search = _Searcher(left)
+    _clear_caches(search)
+    _clear_logging(search)
+    _clear_warnings(search)
+    del left, search
+    gc.collect()
+    names = sorted(module.__name__ for module in alive(modules))
+    if names:
+        logs.emit(
+            logging.DEBUG,
+            "caddysnake",
+            f"modules of an unloaded application are still in use: {', '.join(names)}",
+            app,
+        )
