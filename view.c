@@ -13,9 +13,9 @@
 /* Python subclasses add what concerns only them. */
 struct snake_view {
     PyObject_HEAD
-    PyObject *modules;    /* dict: name -> module; the type Modules stands for "deleted here" */
+    PyObject *modules;        /* dict: name -> module; the type Modules stands for "deleted here" */
     struct snake_view *outer; /* where to look next; NULL: the base */
-    PyObject *claims;     /* set of top-level names that are never looked up further out */
+    PyObject *claims;         /* set of top-level names that are never looked up further out */
     PyObject *path;       /* sys.path under this view; a list, as long as nobody assigns nonsense */
     Py_ssize_t path_size; /* of path when the claims were made */
     uint32_t app;         /* id of the app, 0 for a layer */
@@ -273,8 +273,7 @@ static int store_all(PyObject *self, PyObject *news) {
     while (PyDict_Next(news, &position, &name, &module)) {
         PyObject *before = lookup(self, name);
         Py_XDECREF(before);
-        if (PyErr_Occurred() ||
-            (before != module && modules_ass_subscript(self, name, module) < 0))
+        if (PyErr_Occurred() || (before != module && modules_ass_subscript(self, name, module) < 0))
             return -1;
     }
     return 0;

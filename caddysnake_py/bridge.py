@@ -24,6 +24,7 @@ from caddysnake_py import (
     exits,
     files,
     imports,
+    installations,
     interface,
     loader,
     logs,
@@ -32,12 +33,13 @@ from caddysnake_py import (
     sysmodule,
     threads,
     variables,
-    view,
     watchdog,
     wsgi,
 )
 from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
+from caddysnake_py.layers import App
 from caddysnake_py.lifespan import Mode
+from caddysnake_py.view import use
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
@@ -67,20 +69,20 @@ class LoadedApp:
     core: _caddysnake.App
     interface: interface.Interface
     stop: Callable[[float], bool]
-    view: view.App
+    view: App
 
 
 _apps: dict[int, LoadedApp] = {}
 
 
-def _load_wsgi(request: LoadRequest, own: view.App, app: Callable[..., Any]) -> LoadedApp:
+def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
     core = _caddysnake.App(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
     server = wsgi.WSGIServer(core, app, request.threads)
     return LoadedApp(core, "wsgi", server.stop, own)
 
 
-def _load_on_loop(request: LoadRequest, own: view.App) -> LoadedApp:
+def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     """Loads an app that is or may be ASGI on a new loop's thread."""
     thread = AppThread(request.id, request.app, request.loop)
     loop = thread.start()
@@ -122,13 +124,13 @@ def _load_on_loop(request: LoadRequest, own: view.App) -> LoadedApp:
     return loaded
 
 
-def _make_view(request: LoadRequest) -> view.App:
+def _make_view(request: LoadRequest) -> App:
     if not os.path.isdir(request.working_dir):
         raise loader.LoadError(f"working_dir {request.working_dir}: no such directory")
     values = environment.variables(request.env_files, request.env)
-    layer = view.layer_for(request.venv or None)
+    layer = installations.layer_for(request.venv or None)
     module = request.app.partition(":")[0]
-    own = view.App(request.id, request.working_dir, layer, module, request.isolate)
+    own = App(request.id, request.working_dir, layer, module, request.isolate)
     variables.set_variables(own, values)
     release.forget_files(request.working_dir)
     return own
@@ -163,7 +165,7 @@ def unload(app_id: int, drain: float) -> dict[str, Any]:
 def leave() -> dict[str, Any]:
     """Runs what Python would run at its end; the process ends without it."""
     for loaded in list(_apps.values()):  # those that were left behind
-        with view.use(loaded.view):
+        with use(loaded.view):
             exits.run(loaded.view)
     atexit._run_exitfuncs()
     return {}
@@ -194,10 +196,10 @@ def _answer(command: _caddysnake.Command) -> None:
     except BaseException as error:
         answer = {"error": _error_text(error)}
     command.reply(json.dumps(answer).encode())
-    # The app is gone if it was to be unloaded, or failed to load with an exception that is gone now.
+    # What was unloaded or failed to load is no app any more, and its exception is gone, too.
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
-    if isinstance(own, view.App) and own.app not in _apps:
+    if isinstance(own, App) and own.app not in _apps:
         directory, app, modules = own.working_dir, own.app, release.modules_of(own)
         del own
         release.free(directory, modules, app)
@@ -218,7 +220,7 @@ def start() -> None:
     _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker, files.plain_file)
     logs.install()
     threads.install()
-    view.set_up()
+    installations.set_up()
     variables.install()
     exits.install()
     sysmodule.install()

@@ -10,7 +10,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import logs
-from caddysnake_py.view import App
+from caddysnake_py.layers import App
 
 _register = atexit.register
 _unregister = atexit.unregister

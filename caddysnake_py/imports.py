@@ -6,8 +6,6 @@ of them by name, too. `install` fails if one is missing.
 
 from __future__ import annotations
 
-import importlib._bootstrap as _bootstrap  # type: ignore[import-not-found]
-import importlib._bootstrap_external as _external  # type: ignore[import-not-found]
 import os
 import sys
 from collections.abc import Callable
@@ -17,25 +15,28 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import packages, view
+from caddysnake_py.layers import App, Layer
+from caddysnake_py.view import as_importlib, bootstrap, top, use
 
-_load_unlocked: Callable[[ModuleSpec], ModuleType] = _bootstrap._load_unlocked
-_exec: Callable[[ModuleSpec, ModuleType], ModuleType] = _bootstrap._exec
-_get_module_lock: Callable[[Any], Any] = _bootstrap._get_module_lock
+_external: Any = sys.modules["_frozen_importlib_external"]
+
+_load_unlocked: Callable[[ModuleSpec], ModuleType] = bootstrap._load_unlocked
+_exec: Callable[[ModuleSpec, ModuleType], ModuleType] = bootstrap._exec
+_get_module_lock: Callable[[Any], Any] = bootstrap._get_module_lock
 _get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
 
 
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
     """Loads a module for the view that owns it."""
     current = _caddysnake.current_view()
-    if isinstance(current, (view.App, view.Layer)):
+    if isinstance(current, (App, Layer)):
         return current.load(spec, _load_unlocked)
     return _load_unlocked(spec)
 
 
 def exec_again(spec: ModuleSpec, module: ModuleType) -> ModuleType:
     """``importlib.reload``: a module stays with its owner, though an app may ask for it."""
-    with view.use(_caddysnake.owner(spec.name)):
+    with use(_caddysnake.owner(spec.name)):
         return _exec(spec, module)
 
 
@@ -54,7 +55,7 @@ _codes: dict[str, tuple[int, int, CodeType]] = {}
 def get_code(loader: Any, fullname: str) -> CodeType:
     """Code of private packages is loaded once for all apps: code objects never change."""
     current = _caddysnake.current_view()
-    if not isinstance(current, view.App) or packages.top(fullname) not in current.private:
+    if not isinstance(current, App) or top(fullname) not in current.private:
         return _get_code(loader, fullname)
     path = loader.get_filename(fullname)
     status = os.stat(path)
@@ -69,9 +70,8 @@ def get_code(loader: Any, fullname: str) -> CodeType:
 def install() -> None:
     """From now on importlib asks the view."""
     for replacement in (load_unlocked, exec_again, get_module_lock, get_code):
-        view.as_importlib(replacement)
-    _bootstrap._load_unlocked = load_unlocked
-    _bootstrap._exec = exec_again
-    _bootstrap._get_module_lock = get_module_lock
+        as_importlib(replacement)
+    bootstrap._load_unlocked = load_unlocked
+    bootstrap._exec = exec_again
+    bootstrap._get_module_lock = get_module_lock
     _external.SourceLoader.get_code = get_code
-    assert sys.modules["_frozen_importlib"] is _bootstrap

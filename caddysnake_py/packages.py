@@ -23,11 +23,6 @@ _FOLLOW_EXTRAS = frozenset({"django"})
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
-def top(module: str) -> str:
-    """The top-level name of a module."""
-    return module.partition(".")[0]
-
-
 def normalized(name: str) -> str:
     """The name of a distribution as it is compared (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -81,7 +76,8 @@ class Distribution:
 
 def _read(directory: str) -> Distribution | None:
     name = version = ""
-    requires, extras = set(), set()
+    requires: set[str] = set()
+    extras: set[str] = set()
     file_name = "METADATA" if directory.endswith(".dist-info") else "PKG-INFO"
     try:
         with open(os.path.join(directory, file_name), encoding="utf-8") as file:

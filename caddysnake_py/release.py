@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from caddysnake_py import logs
-from caddysnake_py.view import App
+from caddysnake_py.layers import App
 
 _Cache = type(functools.lru_cache(lambda: None))
 # Enough for function -> globals behind a dataclass in a tuple in a cache; a limit, so that a cache

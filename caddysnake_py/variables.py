@@ -15,7 +15,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py.view import App
+from caddysnake_py.layers import App
 
 
 def _own() -> dict[bytes, bytes | None] | None:
@@ -141,7 +141,7 @@ def _with_environment(start: Callable[..., Any]) -> Callable[..., Any]:
 def install() -> None:
     """From now on each app has an environment of its own."""
     # The classes stay: they look up `putenv` in `os`, and their data in `_data`.
-    os.environ._data = os.environb._data = _Variables(os.environ._data)  # type: ignore[attr-defined, assignment]
+    os.environ._data = os.environb._data = _Variables(os.environ._data)  # type: ignore[attr-defined]
     _for_app("putenv", _putenv)
     _for_app("unsetenv", _unsetenv)
     _for_app("system", _system)

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, TypeVar
+
+_View = TypeVar("_View", bound=View)
 
 class App:
     handle: int
@@ -35,7 +37,7 @@ class View:
     modules: dict[str, ModuleType]
     path: list[str]
     claims: set[str] | frozenset[str]
-    def __new__(cls, app: int, outer: View | None) -> Self: ...
+    def __new__(cls: type[_View], app: int, outer: View | None) -> _View: ...
     def path_changed(self) -> None: ...
 
 class Command:
