@@ -30,6 +30,7 @@ from caddysnake_py import (
     logs,
     process,
     release,
+    subprocesses,
     sysmodule,
     threads,
     variables,
@@ -222,6 +223,7 @@ def start() -> None:
     threads.install()
     installations.set_up()
     variables.install()
+    subprocesses.install()
     exits.install()
     sysmodule.install()
     imports.install()

@@ -1,11 +1,12 @@
 """Makes importlib ask the view: who loads a module, and which lock guards that.
 
-Replaces four functions by name, which exist in CPython 3.10 to 3.14; C code of Python calls some
-of them by name, too. `install` fails if one is missing.
+Replaces four functions and a dict by name; they exist in CPython 3.10 to 3.14, and importlib, also
+where it is written in C, looks them up by name.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -49,6 +50,26 @@ def get_module_lock(name: str) -> Any:
     return _get_module_lock(name if owner is None else (id(owner), name))
 
 
+class _Reloading(dict[Any, ModuleType]):
+    """What `importlib.reload` is about to do, in which it looks a module up by its name."""
+
+    @staticmethod
+    def _key(name: str) -> tuple[int, str]:
+        return id(_caddysnake.owner(name)), name
+
+    def __contains__(self, name: Any) -> bool:
+        return super().__contains__(self._key(name))
+
+    def __getitem__(self, name: str) -> ModuleType:
+        return super().__getitem__(self._key(name))
+
+    def __setitem__(self, name: str, module: ModuleType) -> None:
+        super().__setitem__(self._key(name), module)
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(self._key(name))
+
+
 _codes: dict[str, tuple[int, int, CodeType]] = {}
 
 
@@ -71,6 +92,7 @@ def install() -> None:
     """From now on importlib asks the view."""
     for replacement in (load_unlocked, exec_again, get_module_lock, get_code):
         as_importlib(replacement)
+    importlib._RELOADING = _Reloading()  # type: ignore[attr-defined]
     bootstrap._load_unlocked = load_unlocked
     bootstrap._exec = exec_again
     bootstrap._get_module_lock = get_module_lock

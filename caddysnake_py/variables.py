@@ -1,4 +1,4 @@
-"""``os.environ`` of each app, and what the programs that it starts inherit.
+"""``os.environ`` of each app.
 
 The environment of the process is that of Caddy and stays as it is. What an app sets or deletes is
 kept by its view, on top of that. Shared packages, while they are imported, see the process's.
@@ -6,10 +6,7 @@ kept by its view, on top of that. Shared packages, while they are imported, see 
 
 from __future__ import annotations
 
-import _posixsubprocess
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -74,79 +71,36 @@ def set_variables(app: App, values: Mapping[str, str]) -> None:
         app.variables[os.fsencode(name)] = os.fsencode(value)
 
 
-def _for_app(name: str, instead: Callable[..., Any]) -> None:
+def for_apps(name: str, instead: Callable[..., Any]) -> None:
     """Has a function of ``os`` replaced where an app calls it."""
     of_process = getattr(os, name)
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        own = _own()
-        return of_process(*args, **kwargs) if own is None else instead(own, *args, **kwargs)
+        view = _caddysnake.current_view()
+        return (instead if isinstance(view, App) else of_process)(*args, **kwargs)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = of_process.__doc__
     setattr(os, name, function)
 
 
-def _putenv(own: dict[bytes, bytes | None], name: str | bytes, value: str | bytes) -> None:
-    # os.environ calls it first, whatever it is given, and relies on its checks.
+def _putenv(name: str | bytes, value: str | bytes) -> None:
+    """Only checks: ``os.environ`` calls it before it stores a value, and alone it has no effect on
+    that."""
     name, value = os.fsencode(name), os.fsencode(value)
     if b"=" in name or not name:
         raise ValueError("illegal environment variable name")
     if b"\0" in name + value:
         raise ValueError("embedded null byte")
-    own[name] = value
 
 
-def _unsetenv(own: dict[bytes, bytes | None], name: str | bytes) -> None:
-    """Nothing: ``os.environ`` deletes the value itself, and alone it has no effect on that."""
-
-
-def _system(own: dict[bytes, bytes | None], command: str | bytes) -> int:
-    code = subprocess.call(command, shell=True)
-    return code << 8 if code >= 0 else -code
-
-
-def _execv(own: dict[bytes, bytes | None], path: Any, argv: Any) -> None:
-    os.execve(path, argv, os.environ)
-
-
-def _fork_exec(fork_exec: Callable[..., int]) -> Callable[..., int]:
-    """Gives programs the app's environment where they would inherit the process's: under
-    ``subprocess``, ``asyncio`` and ``multiprocessing``."""
-
-    def fork_exec_in_app(*args: Any) -> int:
-        if args[5] is None and _own():
-            pairs = [b"%b=%b" % pair for pair in os.environb.items()]
-            args = (*args[:5], pairs, *args[6:])
-        return fork_exec(*args)
-
-    return fork_exec_in_app
-
-
-def for_subprocesses(loop: Any) -> None:
-    """The same for uvloop, which starts programs on its own."""
-    for name in ("subprocess_exec", "subprocess_shell"):
-        setattr(loop, name, _with_environment(getattr(loop, name)))
-
-
-def _with_environment(start: Callable[..., Any]) -> Callable[..., Any]:
-    def start_in_app(*args: Any, env: Any = None, **kwargs: Any) -> Any:
-        if env is None:
-            env = os.environ.copy()
-        return start(*args, env=env, **kwargs)
-
-    return start_in_app
+def _unsetenv(name: str | bytes) -> None:
+    """Nothing, likewise."""
 
 
 def install() -> None:
     """From now on each app has an environment of its own."""
     # The classes stay: they look up `putenv` in `os`, and their data in `_data`.
     os.environ._data = os.environb._data = _Variables(os.environ._data)  # type: ignore[attr-defined]
-    _for_app("putenv", _putenv)
-    _for_app("unsetenv", _unsetenv)
-    _for_app("system", _system)
-    _for_app("execv", _execv)
-    replacement = _fork_exec(_posixsubprocess.fork_exec)
-    _posixsubprocess.fork_exec = replacement
-    if sys.version_info >= (3, 11):
-        subprocess._fork_exec = replacement  # type: ignore[attr-defined]
+    for_apps("putenv", _putenv)
+    for_apps("unsetenv", _unsetenv)
