@@ -88,20 +88,18 @@ def _is_namespace(module: ModuleType) -> bool:
     return spec is not None and spec.origin is None and hasattr(module, "__path__")
 
 
-def _same_source(one: ModuleSpec | None, other: ModuleSpec) -> bool:
-    if one is None:
-        return False
-    if one.origin is None and other.origin is None:
-        places = one.submodule_search_locations or ()
-        return list(places) == list(other.submodule_search_locations or ())
-    return one.origin == other.origin
+def _source(spec: ModuleSpec) -> object:
+    """What a module is made of. The directories of a namespace package depend on the view that
+    looks at them."""
+    return list(spec.submodule_search_locations or ()) if spec.origin is None else spec.origin
 
 
-def _found_by(view: View | None, name: str) -> ModuleSpec | None:
-    """What ``view`` would import under that name."""
+def _source_found_by(view: View | None, name: str) -> object:
+    """What ``view`` would make a module of that name of; None if it finds none."""
     with use(view):
         try:
-            return importlib.util.find_spec(name)
+            spec = importlib.util.find_spec(name)
+            return None if spec is None else _source(spec)
         except (ImportError, AttributeError, ValueError, PrivateNeeded):
             return None
 
@@ -121,8 +119,9 @@ def owner_of(view: View, spec: ModuleSpec) -> View | None:
     parent = spec.name.rpartition(".")[0]
     if parent and not _is_namespace(sys.modules[parent]):
         return _caddysnake.owner(parent)
+    source = _source(spec)
     for outer in _outer(view):
-        if _same_source(_found_by(outer, spec.name), spec):
+        if _source_found_by(outer, spec.name) == source:
             return outer
     return view
 
