@@ -201,9 +201,9 @@ def _answer(command: _caddysnake.Command) -> None:
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
     if isinstance(own, App) and own.app not in _apps:
-        directory, app, modules = own.working_dir, own.app, release.modules_of(own)
+        directory, app, remnants = own.working_dir, own.app, release.remnants_of(own)
         del own
-        release.free(directory, modules, app)
+        release.free(directory, remnants, app)
 
 
 def _serve() -> None:

@@ -6,6 +6,7 @@ let go here: caches of shared packages, handlers of shared loggers, filters of w
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import linecache
@@ -16,7 +17,6 @@ import warnings
 import weakref
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
 
 from caddysnake_py import logs
 from caddysnake_py.layers import App
@@ -28,6 +28,26 @@ _DEPTH = 8
 _OBJECTS = 20_000
 
 
+class _Mark:
+    """Put among the globals of a module, so that a weak reference can tell whether these still
+    exist: functions keep them alive without the module."""
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Remnant:
+    """What should go with an app: the globals of a module, or a class that is defined there.
+
+    Attributes:
+        module: the module's name.
+        witness: lives as long as it does.
+        addresses: of the objects.
+    """
+
+    module: str
+    witness: weakref.ref[object]
+    addresses: tuple[int, ...]
+
+
 class _Searcher:
     """Tells whether objects refer to modules that should be gone.
 
@@ -35,9 +55,8 @@ class _Searcher:
     other modules are not searched: everything is behind them.
     """
 
-    def __init__(self, modules: Iterable[ModuleType]) -> None:
-        self._targets = {id(module) for module in modules}
-        self._targets |= {id(module.__dict__) for module in modules}
+    def __init__(self, remnants: Iterable[Remnant]) -> None:
+        self._targets = {address for each in remnants for address in each.addresses}
         self._innocent: set[int] = set()
 
     def refers(self, start: Iterable[object]) -> bool:
@@ -106,41 +125,43 @@ def forget_files(directory: str) -> None:
             linecache.cache.pop(path, None)
 
 
-def alive(modules: list[weakref.ref[ModuleType]]) -> list[ModuleType]:
-    """Returns those that are still there, without an app that would own them."""
-    return [module for module in (ref() for ref in modules) if module is not None]
-
-
-def modules_of(view: App) -> list[weakref.ref[ModuleType]]:
-    """Returns the modules that go with a view."""
+def remnants_of(view: App) -> list[Remnant]:
+    """Returns what should go with a view."""
     layers = list(view.layer.chain())
-    return [
-        weakref.ref(module)
-        for name, module in view.modules.items()
-        if type(module) is ModuleType
-        and not any(layer.modules.get(name) is module for layer in layers)
-        and sys.modules.get(name) is not module  # one of the standard library
-    ]
+    found = []
+    for name, module in view.modules.items():
+        is_shared = sys.modules.get(name) is module or any(
+            layer.modules.get(name) is module for layer in layers
+        )
+        if type(module) is not ModuleType or is_shared:
+            continue
+        mark = _Mark()
+        content = module.__dict__
+        found.append(Remnant(name, weakref.ref(mark), (id(module), id(content))))
+        for value in content.values():
+            if isinstance(value, type) and value.__module__ == name:
+                found.append(Remnant(name, weakref.ref(value), (id(value),)))
+        content["__caddysnake_mark__"] = mark
+    return found
 
 
-def free(directory: str, modules: list[weakref.ref[ModuleType]], app: int) -> None:
-    """Sees to it that modules go whose view is gone. Called without a view."""
+def free(directory: str, remnants: list[Remnant], app: int) -> None:
+    """Sees to it that what belongs to a view goes after it. Called without a view."""
     forget_files(directory)
     gc.collect()
-    left: list[Any] = alive(modules)
+    left = [each for each in remnants if each.witness() is not None]
     if not left:
         return
     search = _Searcher(left)
     _clear_caches(search)
     _clear_logging(search)
     _clear_warnings(search)
-    del left, search
     gc.collect()
-    names = sorted(module.__name__ for module in alive(modules))
+    names = {each.module for each in left if each.witness() is not None}
     if names:
         logs.emit(
             logging.DEBUG,
             "caddysnake",
-            f"modules of an unloaded application are still in use: {', '.join(names)}",
+            f"modules of an unloaded application are still in use: {', '.join(sorted(names))}",
             app,
         )
