@@ -16,6 +16,7 @@ struct snake_view {
     PyObject *modules;        /* dict: name -> module; the type Modules stands for "deleted here" */
     struct snake_view *outer; /* where to look next; NULL: the base */
     PyObject *claims;         /* set of top-level names that are never looked up further out */
+    PyObject *loading;        /* set of names whose modules are not complete yet */
     PyObject *path;       /* sys.path under this view; a list, as long as nobody assigns nonsense */
     Py_ssize_t path_size; /* of path when the claims were made */
     uint32_t app;         /* id of the app, 0 for a layer */
@@ -56,8 +57,15 @@ static int claims_name(snake_view *self, PyObject *name) {
     return claimed;
 }
 
-/* 1: what holder (NULL: the base) has under that name can be seen from self. */
+/* 1: what holder (NULL: the base) has under that name can be seen from self. What it is still
+ * loading can't: code that looks into sys.modules by itself would take half a module, where that
+ * which imports waits for it. */
 static int is_visible(snake_view *self, snake_view *holder, PyObject *name) {
+    if (holder && holder != self && PySet_Size(holder->loading) > 0) {
+        int is_loading = PySet_Contains(holder->loading, name);
+        if (is_loading)
+            return is_loading < 0 ? -1 : 0;
+    }
     for (snake_view *v = self; v != holder; v = v->outer) {
         int claimed = claims_name(v, name);
         if (claimed)
@@ -380,7 +388,8 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     self->app = app;
     self->outer = outer == Py_None ? NULL : (snake_view *)Py_NewRef(outer);
     self->modules = PyDict_New();
-    if (!self->modules)
+    self->loading = PySet_New(NULL);
+    if (!self->modules || !self->loading)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -391,11 +400,12 @@ static int view_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->modules);
     Py_VISIT(self->outer);
     Py_VISIT(self->claims);
+    Py_VISIT(self->loading);
     Py_VISIT(self->path);
     return 0;
 }
 
-/* modules and outer stay: find() relies on them as long as the view is some thread's. */
+/* The others stay: find() relies on them as long as the view is some thread's. */
 static int view_clear(PyObject *object) {
     snake_view *self = (snake_view *)object;
     if (self->modules)
@@ -411,6 +421,7 @@ static void view_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     Py_CLEAR(self->modules);
     Py_CLEAR(self->outer);
+    Py_CLEAR(self->loading);
     Py_CLEAR(self->claims);
     Py_CLEAR(self->path);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
@@ -473,6 +484,11 @@ static int view_set_claims(PyObject *object, PyObject *claims, void *unused) {
     return 0;
 }
 
+static PyObject *view_get_loading(PyObject *object, void *unused) {
+    (void)unused;
+    return Py_NewRef(((snake_view *)object)->loading);
+}
+
 static PyObject *view_path_changed(PyObject *object, PyObject *ignored) {
     (void)object;
     (void)ignored;
@@ -489,6 +505,7 @@ static PyGetSetDef view_getset[] = {
     {"outer", view_get_outer, NULL, "The view behind this one, or None: the base.", NULL},
     {"app", view_get_app, NULL, "Id of the app, or 0.", NULL},
     {"path", view_get_path, view_set_path, "sys.path under this view.", NULL},
+    {"loading", view_get_loading, NULL, "Names of modules that are not complete yet.", NULL},
     {"claims", view_get_claims, view_set_claims,
      "Top-level names that are never looked up further out.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

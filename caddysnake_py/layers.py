@@ -137,7 +137,11 @@ class Layer(View):
         if owner is self:
             if isinstance(spec.loader, ExtensionFileLoader):
                 extensions.check(spec, self.installed)
-            return load(spec)
+            self.loading.add(spec.name)
+            try:
+                return load(spec)
+            finally:
+                self.loading.discard(spec.name)
         return import_from(owner, self, spec.name)
 
     def make_private(self, names: Iterable[str], reason: str) -> None:

@@ -79,7 +79,7 @@ class _Searcher:
 
     @staticmethod
     def _is_wall(item: object) -> bool:
-        if isinstance(item, ModuleType):
+        if issubclass(type(item), ModuleType):
             return True
         return type(item) is dict and "__spec__" in item and "__name__" in item
 
@@ -139,7 +139,8 @@ def remnants_of(view: App) -> list[Remnant]:
         content = module.__dict__
         found.append(Remnant(name, weakref.ref(mark), (id(module), id(content))))
         for value in content.values():
-            if isinstance(value, type) and value.__module__ == name:
+            # Not isinstance(), which wakes lazy objects up by asking for their __class__.
+            if issubclass(type(value), type) and value.__module__ == name:
                 found.append(Remnant(name, weakref.ref(value), (id(value),)))
         content["__caddysnake_mark__"] = mark
     return found

@@ -37,6 +37,7 @@ class View:
     modules: dict[str, ModuleType]
     path: list[str]
     claims: set[str] | frozenset[str]
+    loading: set[str]
     def __new__(cls: type[_View], app: int, outer: View | None) -> _View: ...
     def path_changed(self) -> None: ...
 
