@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _posixsubprocess
+import functools
 import os
 import subprocess
 import sys
@@ -37,6 +38,11 @@ def _system(command: str | bytes) -> int:
 
 def _execv(path: Any, argv: Any) -> NoReturn:
     os.execve(path, argv, os.environ)
+
+
+def _spawn(spawn: Callable[..., int], path: Any, argv: Any, env: Any, /, **options: Any) -> int:
+    """``os.posix_spawn``; since Python 3.13, and under ``subprocess``, env may be None."""
+    return spawn(path, argv, os.environ if env is None else env, **options)
 
 
 _uvloop_starts = threading.Lock()
@@ -80,6 +86,8 @@ def install() -> None:
     """From now on programs get the environment of the app that starts them."""
     for_apps("system", _system)
     for_apps("execv", _execv)
+    for name in ("posix_spawn", "posix_spawnp"):
+        for_apps(name, functools.partial(_spawn, getattr(os, name)))
     replacement = _fork_exec(_posixsubprocess.fork_exec)
     _posixsubprocess.fork_exec = replacement
     if sys.version_info >= (3, 11):
