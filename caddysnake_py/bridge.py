@@ -201,9 +201,7 @@ def _answer(command: _caddysnake.Command) -> None:
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
     if isinstance(own, App) and own.app not in _apps:
-        directory, app, remnants = own.working_dir, own.app, release.remnants_of(own)
-        del own
-        release.free(directory, remnants, app)
+        release.free_later(own)
 
 
 def _serve() -> None:
@@ -228,4 +226,5 @@ def start() -> None:
     sysmodule.install()
     imports.install()
     _caddysnake.adopt_modules()
+    release.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

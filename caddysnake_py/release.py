@@ -12,7 +12,10 @@ import gc
 import linecache
 import logging
 import os
+import queue
 import sys
+import threading
+import time
 import warnings
 import weakref
 from collections.abc import Iterable
@@ -26,6 +29,7 @@ _Cache = type(functools.lru_cache(lambda: None))
 # with half the heap behind it does not hold everything up.
 _DEPTH = 8
 _OBJECTS = 20_000
+_GATHER = 0.2  # seconds
 
 
 class _Mark:
@@ -146,23 +150,61 @@ def remnants_of(view: App) -> list[Remnant]:
     return found
 
 
-def free(directory: str, remnants: list[Remnant], app: int) -> None:
-    """Sees to it that what belongs to a view goes after it. Called without a view."""
-    forget_files(directory)
+@dataclasses.dataclass(slots=True, frozen=True)
+class Leftovers:
+    """What an app has left behind."""
+
+    app: int
+    working_dir: str
+    remnants: list[Remnant]
+
+
+_waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
+
+
+def free_later(view: App) -> None:
+    """Has everything freed that goes with a view. The caller must let go of it."""
+    _waiting.put(Leftovers(view.app, view.working_dir, remnants_of(view)))
+
+
+def _take_all() -> list[Leftovers]:
+    """Waits for leftovers, and a little longer for those of others: a collection takes as long
+    for many apps as for one."""
+    found = [_waiting.get()]
+    time.sleep(_GATHER)
+    while not _waiting.empty():
+        found.append(_waiting.get())
+    return found
+
+
+def _free(leftovers: list[Leftovers]) -> None:
+    for each in leftovers:
+        forget_files(each.working_dir)
     gc.collect()
-    left = [each for each in remnants if each.witness() is not None]
-    if not left:
-        return
-    search = _Searcher(left)
-    _clear_caches(search)
-    _clear_logging(search)
-    _clear_warnings(search)
-    gc.collect()
-    names = {each.module for each in left if each.witness() is not None}
-    if names:
-        logs.emit(
-            logging.DEBUG,
-            "caddysnake",
-            f"modules of an unloaded application are still in use: {', '.join(sorted(names))}",
-            app,
-        )
+    left = [each for left in leftovers for each in left.remnants if each.witness() is not None]
+    if left:
+        search = _Searcher(left)
+        _clear_caches(search)
+        _clear_logging(search)
+        _clear_warnings(search)
+        gc.collect()
+    for each in leftovers:
+        modules = {item.module for item in each.remnants if item.witness() is not None}
+        if modules:
+            names = ", ".join(sorted(modules))
+            text = f"modules of an unloaded application are still in use: {names}"
+            logs.emit(logging.DEBUG, "caddysnake", text, each.app)
+
+
+def _work() -> None:
+    while True:
+        try:
+            _free(_take_all())
+        except Exception as error:
+            text = f"freeing unloaded applications: {logs.format_exception(error)}"
+            logs.emit(logging.ERROR, "caddysnake", text)
+
+
+def start() -> None:
+    """Starts the thread that frees what `free_later` is given."""
+    threading.Thread(target=_work, name="release", daemon=True).start()
