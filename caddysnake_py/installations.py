@@ -39,6 +39,7 @@ def layer_for(venv: str | None) -> Layer:
             outer = _HostLayer.layer if found.sees_host else None
             layer = Layer(found.site_packages, outer, venv)
             layer.add_site_dirs()
+            layer.find_private()
             _venvs[key] = layer
         return layer
 
@@ -72,6 +73,7 @@ def set_up() -> None:
     layer.executable = sys.executable
     layer.path += host
     layer.meta_path += finders
+    layer.find_private()
     # What .pth files and sitecustomize have imported before us.
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)

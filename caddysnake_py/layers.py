@@ -26,6 +26,7 @@ from caddysnake_py.view import (
     owner_of,
     top,
     use,
+    was_deleted,
 )
 
 
@@ -103,11 +104,10 @@ class Layer(View):
         self.path = list(Base.path)
         self.meta_path = list(Base.meta_path)
         self.installed = packages.Installed(site_dirs)
-        self.private = self.installed.private_packages(packages.PRIVATE)
+        self.private: set[str] = set()
         self.apps: weakref.WeakSet[App] = weakref.WeakSet()
         if outer is not None:
             self.meta_path += [*outer.meta_path[len(Base.meta_path) :], _LateFinders(outer)]
-            self.private |= outer.private
         _layers.append(self)
 
     def chain(self) -> Iterator[Layer]:
@@ -128,12 +128,18 @@ class Layer(View):
             self.path += behind
             self.claims = offered - Base.names - sys.stdlib_module_names
 
+    def find_private(self) -> None:
+        """Makes it so that apps have private packages. Not before ``.pth`` files have been read:
+        what they import is nobody's."""
+        for layer in self.chain():
+            self.private |= layer.installed.private_packages(packages.PRIVATE)
+
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this layer, or has the one behind it load what it owns."""
         if top(spec.name) in self.private:
             _needed.error = PrivateNeeded(spec.name, _importing_packages())
             raise _needed.error
-        owner = owner_of(self, spec)
+        owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
         if owner is self:
             if isinstance(spec.loader, ExtensionFileLoader):
                 extensions.check(spec, self.installed)
@@ -270,7 +276,7 @@ class App(View):
         name = spec.name
         if top(name) in self.private or (spec.origin and self._is_below(spec.origin)):
             return load(spec)
-        owner = owner_of(self, spec)
+        owner = self if was_deleted(self, name) else owner_of(self, spec)
         if owner is self:
             return load(spec)
         _needed.error = None

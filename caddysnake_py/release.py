@@ -112,10 +112,9 @@ def _clear_logging(search: _Searcher) -> None:
 
 
 def _clear_warnings(search: _Searcher) -> None:
-    kept = [entry for entry in warnings.filters if not search.refers([entry])]
-    if len(kept) != len(warnings.filters):
-        warnings.filters[:] = kept  # type: ignore[index]
-        warnings._filters_mutated()  # type: ignore[attr-defined]
+    warnings.filters[:] = [  # type: ignore[index]
+        entry for entry in warnings.filters if not search.refers([entry])
+    ]
 
 
 def forget_files(directory: str) -> None:

@@ -113,6 +113,12 @@ def _outer(view: View) -> Iterator[View | None]:
         yield None
 
 
+def was_deleted(view: View, name: str) -> bool:
+    """Whether ``view`` has deleted a shared module from its ``sys.modules``. When it imports the
+    module again, it wants a fresh one."""
+    return view.modules.get(name) is type(sys.modules)  # type: ignore[comparison-overlap]
+
+
 def owner_of(view: View, spec: ModuleSpec) -> View | None:
     """Returns the view that a module found by ``view`` belongs to: the outermost that finds the
     same file, and for a submodule that of its package."""
@@ -138,10 +144,13 @@ def importable_names(directory: str) -> set[str]:
                 if dot:
                     if entry.name[len(name) :] in _SUFFIXES:
                         names.add(name)
-                # A directory without __init__ never wins over the standard library.
-                elif name not in sys.stdlib_module_names or any(
-                    os.path.exists(os.path.join(entry.path, "__init__" + suffix))
-                    for suffix in _SUFFIXES
+                elif entry.is_dir() and (
+                    # One without __init__ never wins over the standard library.
+                    name not in sys.stdlib_module_names
+                    or any(
+                        os.path.exists(os.path.join(entry.path, "__init__" + suffix))
+                        for suffix in _SUFFIXES
+                    )
                 ):
                     names.add(name)
     except OSError:

@@ -165,6 +165,23 @@ def hidden_shared_module() -> str:
         sys.modules["colorsys"] = colorsys
 
 
+def fresh_copy_of_a_shared_module() -> str:
+    """As `test.support.import_fresh_module` does it: without the accelerator in C."""
+    before = sys.modules.pop("heapq"), sys.modules.pop("_heapq")
+    sys.modules["_heapq"] = None
+    try:
+        import heapq as fresh
+
+        assert fresh is not before[0]
+        assert inspect.isfunction(fresh.heappush)
+    finally:
+        sys.modules["heapq"], sys.modules["_heapq"] = before
+    import heapq
+
+    assert inspect.isbuiltin(heapq.heappush)
+    return identity.NAME
+
+
 def module_put_there() -> str:
     sys.modules["made_up"] = type(sys)("made_up")
     sys.modules["made_up"].NAME = identity.NAME
