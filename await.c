@@ -111,8 +111,10 @@ static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **resul
     for (;;) {
         if (!self->iterator) {
             int rc = try_now(self, result);
-            if (rc)
+            if (rc) {
+                self->kind = AWAIT_VALUE; /* done: another await gets None, not another message */
                 return rc > 0 ? PYGEN_RETURN : PYGEN_ERROR;
+            }
             if (start_waiting(self) < 0)
                 return PYGEN_ERROR;
             arg = Py_None;

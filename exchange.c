@@ -75,11 +75,8 @@ PyObject *asgi_receive_now(asgi_exchange *self) { return self->protocol->receive
 
 static PyObject *exchange_receive(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    asgi_exchange *self = (asgi_exchange *)object;
-    PyObject *message = asgi_receive_now(self);
-    if (message)
-        return await_value(self->st, message);
-    return PyErr_Occurred() ? NULL : await_on(self, AWAIT_RECEIVE);
+    /* A message is taken when it is awaited: a call that is cancelled before must not lose one. */
+    return await_on((asgi_exchange *)object, AWAIT_RECEIVE);
 }
 
 await_object **asgi_waiting(asgi_exchange *self) { return &self->waiting; }
@@ -96,7 +93,9 @@ PyObject *asgi_create_future(asgi_exchange *self) {
 static PyObject *awaitable_iterator(core *st, PyObject *awaitable) {
     if (PyType_GetSlot(Py_TYPE(awaitable), Py_am_send))
         return Py_NewRef(awaitable);
-    return PyObject_CallMethodObjArgs(awaitable, st->s___await__, NULL);
+    if (PyObject_HasAttr(awaitable, st->s___await__))
+        return PyObject_CallMethodObjArgs(awaitable, st->s___await__, NULL);
+    return PyErr_Format(PyExc_TypeError, "the app returned %R, which cannot be awaited", awaitable);
 }
 
 static int first_step(asgi_exchange *self) {

@@ -45,7 +45,15 @@ func isWebSocket(r *http.Request) bool {
 		httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade")
 }
 
+// isExtendedConnect tells whether the client wants another protocol on a stream
+// of HTTP/2 or 3 (RFC 8441), which is not advertised by us.
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect &&
+		(len(r.Header[":protocol"]) > 0 || r.ProtoMajor == 3 && r.Proto != "HTTP/3.0")
+}
+
 var (
+	errExtendedConnect  = errors.New("extended CONNECT is not supported")
 	errWebSocketVersion = errors.New("websocket: only version 13 is supported")
 	errWebSocketKey     = errors.New("websocket: Sec-WebSocket-Key is not 16 bytes in base64")
 )

@@ -18,6 +18,8 @@ void output_close(asgi_exchange *self, uint32_t flags) {
 void output_abandon(asgi_exchange *self, bool failed) {
     if (!self->slot || self->close_flags)
         return;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback); /* why it is abandoned, maybe */
     self->complete = true;
     self->pending_len = 0;
     self->pending_last = false;
@@ -27,6 +29,7 @@ void output_abandon(asgi_exchange *self, bool failed) {
         output_close(self, SNAKE_OUT_ABORT);
     else
         self->close_flags = SNAKE_OUT_ABORT; /* when Go gives out back */
+    PyErr_Restore(type, value, traceback);
 }
 
 /* out is filled: give it to Go. */

@@ -15,6 +15,9 @@ import (
 
 // serve hands r to the app and writes its response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
+	if isExtendedConnect(r) {
+		return caddyhttp.Error(http.StatusNotImplemented, errExtendedConnect)
+	}
 	timeout := a.config.RequestTimeout
 	gen, err := a.acquire()
 	if err != nil {

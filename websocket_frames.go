@@ -1,20 +1,17 @@
 package caddysnake
 
-// Frames of a websocket: reading messages, control frames, closing, compression.
+// Frames of a websocket: reading messages, control frames, closing.
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
 	"github.com/gobwas/ws/wsutil"
@@ -24,7 +21,6 @@ import (
 const (
 	// compressFrom is the size from which messages are worth compressing.
 	compressFrom = 256
-	readBuffer   = 1 << 10
 	readStep     = 64 << 10
 	// maxCloseReason is what is left of a control frame beside the code.
 	maxCloseReason = 123
@@ -36,49 +32,6 @@ var (
 	errBadFlate = errors.New("message can't be inflated")
 	errClosed   = errors.New("the websocket is closed")
 )
-
-// upgrade answers the handshake, with the headers that the app wants.
-func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, header http.Header) error {
-	chosen := header.Get("Sec-Websocket-Protocol")
-	for _, name := range []string{"Accept", "Extensions", "Key", "Protocol", "Version"} {
-		header.Del("Sec-Websocket-" + name)
-	}
-	deflate := wsflate.Extension{Parameters: wsflate.Parameters{
-		ServerNoContextTakeover: true, // a window for each connection costs more than it saves
-		ClientNoContextTakeover: true,
-	}}
-	upgrader := ws.HTTPUpgrader{Header: header, Timeout: closeTimeout}
-	if chosen != "" {
-		upgrader.Protocol = func(offered string) bool { return offered == chosen }
-	}
-	if w.config.Compression {
-		upgrader.Negotiate = func(offer httphead.Option) (httphead.Option, error) {
-			if _, accepted := deflate.Accepted(); accepted {
-				return httphead.Option{}, nil
-			}
-			answer, err := deflate.Negotiate(offer)
-			if err != nil { // an offer that we don't understand is declined (RFC 7692 section 7)
-				deflate.Reset()
-				return httphead.Option{}, nil
-			}
-			return answer, nil
-		}
-	}
-	conn, buffers, _, err := upgrader.Upgrade(r, rw)
-	w.conn = conn
-	if err != nil {
-		if conn != nil {
-			_ = conn.Close()
-		}
-		return err
-	}
-	_, w.flate = deflate.Accepted()
-	w.in = buffers.Reader
-	if w.in.Buffered() == 0 {
-		w.in = bufio.NewReaderSize(conn, readBuffer)
-	}
-	return nil
-}
 
 // run reads from the client until the websocket has ended.
 func (w *webSocket) run() {
@@ -177,8 +130,17 @@ func (w *webSocket) readMessage(r io.Reader, header ws.Header, compressed bool) 
 }
 
 var inflaters = sync.Pool{New: func() any {
-	return wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) })
+	return wsflate.NewReader(nil, func(r io.Reader) wsflate.Decompressor {
+		return resettable{flate.NewReader(r)}
+	})
 }}
+
+// resettable has the Reset that wsflate looks for.
+type resettable struct{ io.ReadCloser }
+
+func (f resettable) Reset(r io.Reader) {
+	_ = f.ReadCloser.(flate.Resetter).Reset(r, nil) // always nil
+}
 
 func (w *webSocket) inflate(buffer *bytes.Buffer, r io.Reader) error {
 	inflater := inflaters.Get().(*wsflate.Reader)

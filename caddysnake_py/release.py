@@ -30,6 +30,7 @@ _Cache = type(functools.lru_cache(lambda: None))
 _DEPTH = 8
 _OBJECTS = 20_000
 _GATHER = 0.2  # seconds
+_RETRY = 3.0
 
 
 class _Mark:
@@ -149,13 +150,22 @@ def remnants_of(view: App) -> list[Remnant]:
     return found
 
 
-@dataclasses.dataclass(slots=True, frozen=True)
+@dataclasses.dataclass(slots=True)
 class Leftovers:
-    """What an app has left behind."""
+    """What an app has left behind.
+
+    Attributes:
+        attempts: how often it may still be looked at; threads of the app may be about to end.
+    """
 
     app: int
     working_dir: str
     remnants: list[Remnant]
+    attempts: int = 3
+
+    @property
+    def alive(self) -> list[Remnant]:
+        return [each for each in self.remnants if each.witness() is not None]
 
 
 _waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
@@ -166,40 +176,51 @@ def free_later(view: App) -> None:
     _waiting.put(Leftovers(view.app, view.working_dir, remnants_of(view)))
 
 
-def _take_all() -> list[Leftovers]:
+def _take(again: list[Leftovers]) -> list[Leftovers]:
     """Waits for leftovers, and a little longer for those of others: a collection takes as long
     for many apps as for one."""
-    found = [_waiting.get()]
-    time.sleep(_GATHER)
-    while not _waiting.empty():
-        found.append(_waiting.get())
-    return found
+    found = list(again)
+    try:
+        found.append(_waiting.get(timeout=_RETRY if again else None))
+        time.sleep(_GATHER)
+        while True:
+            found.append(_waiting.get_nowait())
+    except queue.Empty:
+        return found
 
 
-def _free(leftovers: list[Leftovers]) -> None:
+def _free(leftovers: list[Leftovers]) -> list[Leftovers]:
+    """Frees what it can and returns what is to be looked at again."""
     for each in leftovers:
         forget_files(each.working_dir)
     gc.collect()
-    left = [each for left in leftovers for each in left.remnants if each.witness() is not None]
+    left = [remnant for each in leftovers for remnant in each.alive]
     if left:
         search = _Searcher(left)
         _clear_caches(search)
         _clear_logging(search)
         _clear_warnings(search)
         gc.collect()
+    again = []
     for each in leftovers:
-        modules = {item.module for item in each.remnants if item.witness() is not None}
-        if modules:
+        modules = {remnant.module for remnant in each.alive}
+        each.attempts -= 1
+        if modules and each.attempts:
+            again.append(each)
+        elif modules:
             names = ", ".join(sorted(modules))
             text = f"modules of an unloaded application are still in use: {names}"
             logs.emit(logging.DEBUG, "caddysnake", text, each.app)
+    return again
 
 
 def _work() -> None:
+    again: list[Leftovers] = []
     while True:
         try:
-            _free(_take_all())
+            again = _free(_take(again))
         except Exception as error:
+            again = []
             text = f"freeing unloaded applications: {logs.format_exception(error)}"
             logs.emit(logging.ERROR, "caddysnake", text)
 

@@ -104,7 +104,7 @@ def test_an_empty_body_is_a_complete_answer(server: Server, way: str, target: st
 
 @pytest.mark.conformance("E21", "E24")
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("size", [65536, 65536 + 256, 1 << 20, 64 << 20])
+@pytest.mark.parametrize("size", [65536, 65536 + 256, 1 << 20, 8 << 20])
 def test_a_body_of_any_size_arrives_whole(server: Server, way: str, size: int) -> None:
     response = ask(server, way, "GET", f"/of_a_size?{size}")
     assert response.get("content-length") == str(size)
@@ -155,15 +155,6 @@ def test_204_and_304_have_no_body_over_http_2(server: Server, status: int, targe
             response = ask2(connection, "GET", f"{target}?{status}")
             assert (response.status, response.body, response.broken) == (status, b"", None)
         assert ask2(connection, "GET", "/hello").text == "hello"
-
-
-@pytest.mark.conformance("E23")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("target", ["/own_status_with_length", "/own_status_alone"])
-def test_304_may_keep_the_length_of_what_it_stands_for(
-    server: Server, way: str, target: str
-) -> None:
-    assert ask(server, way, "GET", f"{target}?304").get("content-length") == "8"
 
 
 # HEAD

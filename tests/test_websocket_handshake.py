@@ -12,6 +12,7 @@ from harness.board import Board
 from harness.caddyfile import asgi, wsgi
 from harness.plugin import Serve
 from harness.server import Server
+from harness.waiting import wait_for
 from harness.websocket import HANDSHAKE, KEY, WebSocket
 
 pytestmark = pytest.mark.smoke
@@ -169,6 +170,17 @@ def test_a_stripped_prefix_becomes_root_path(serve: Serve) -> None:
     with WebSocket(server, "/ws/describes_its_scope") as socket:
         scope = json.loads(socket.receive().payload)
     assert (scope["root_path"], scope["path"]) == ("/ws", "/ws/describes_its_scope")
+
+
+@pytest.mark.conformance("M08")
+def test_caddys_headers_and_access_log_know_of_the_upgrade(serve: Serve) -> None:
+    block = asgi("websocket_cases:app", "lifespan off")
+    server = serve(f"header X-Site yes\nlog\n{block}", probe="/hello")
+    with WebSocket(server, "/echo") as socket:
+        assert socket.all("x-site") == ["yes"]
+        wait_for(lambda: server.log.find("handled request", status=101), "the access log")
+        socket.text("hi")
+        assert socket.receive().payload == b"hi"
 
 
 @pytest.mark.conformance("K21")

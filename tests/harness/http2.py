@@ -40,6 +40,7 @@ class Connection2:
     """One HTTP/2 connection. `timeout` bounds each wait for bytes."""
 
     def __init__(self, port: int, *, tls: bool = False, timeout: float = 10.0) -> None:
+        self._timeout = timeout
         raw = socket.create_connection((HOST, port), timeout=timeout)
         if tls:
             raw = client_tls(["h2"]).wrap_socket(raw, server_hostname="localhost")
@@ -106,6 +107,38 @@ class Connection2:
             data = data[size:]
         self._h2.send_data(number, data, end_stream=end)
         self._flush()
+
+    def window(self, number: int) -> int:
+        """How many bytes of a body the server takes now."""
+        size: int = self._h2.local_flow_control_window(number)
+        return size
+
+    def send_all(self, number: int, data: bytes) -> None:
+        """Sends data of any size, as fast as the server opens its window."""
+        while data:
+            size = self.window(number)
+            if size == 0:
+                self._take_in()
+                continue
+            self.send_data(number, data[:size])
+            data = data[size:]
+
+    def sends_until_it_blocks(self, number: int, limit: int, quiet: float = 1.0) -> int:
+        """Sends zeros until the window stays closed for `quiet` seconds; how many bytes went."""
+        sent = 0
+        self.socket.settimeout(quiet)
+        try:
+            while sent < limit:
+                size = self.window(number)
+                if size == 0:
+                    self._take_in()
+                self.send_data(number, bytes(size))
+                sent += size
+        except TimeoutError:
+            pass
+        finally:
+            self.socket.settimeout(self._timeout)
+        return sent
 
     def cancel(self, number: int) -> None:
         """Sends RST_STREAM with CANCEL, as a browser does when its user leaves."""

@@ -48,7 +48,7 @@ def ask2(
     if isinstance(body, list):
         number = connection.start(method, target, fields, end=False)
         for part in body:
-            connection.send_data(number, part)
+            connection.send_all(number, part)
         connection.send_data(number, b"", end=True)
     else:
         number = connection.start(method, target, fields, body)

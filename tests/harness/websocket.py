@@ -51,7 +51,7 @@ class WebSocket:
         self.connection: Connection = server.connect(**options)
         self.socket = self.connection.socket
         self.connection.request_head("GET", target, [*HANDSHAKE, *headers])
-        self._buffer = b""
+        self._buffer = bytearray()
         self.headers: list[Header] = []
         self.refusal: Response | None = None
         head = self._read_until(b"\r\n\r\n")
@@ -59,7 +59,7 @@ class WebSocket:
         if " 101 " in status:
             self.headers = [(n.lower(), v.strip()) for n, _, v in (x.partition(":") for x in lines)]
         else:
-            self.connection._buffer = head + self._buffer
+            self.connection._buffer = head + bytes(self._buffer)
             self.refusal = self.connection.response()
 
     def __enter__(self) -> WebSocket:
@@ -130,7 +130,8 @@ class WebSocket:
     def _read(self, n: int) -> bytes:
         while len(self._buffer) < n:
             self._fill()
-        data, self._buffer = self._buffer[:n], self._buffer[n:]
+        data = bytes(self._buffer[:n])
+        del self._buffer[:n]
         return data
 
     def _read_until(self, mark: bytes) -> bytes:
