@@ -62,6 +62,8 @@ static PyMethodDef module_methods[] = {
      "switch(view) -> the view before: this thread looks through another view for a while."},
     {"owner", view_module_owner, METH_O,
      "owner(name) -> the view that a visible module belongs to; else the current one."},
+    {"forget_answers", view_forget_answers, METH_NOARGS,
+     "forget_answers(): lets go of modules that C code was told of."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
      "adopt_modules(): from now on sys.modules is what the current view sees."},
     {NULL, NULL, 0, NULL},

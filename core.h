@@ -64,7 +64,9 @@ typedef struct core {
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
     PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
-    PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type;
+    PyObject *planted;            /* set of names, see view.c */
+    PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
+        *name_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
     uint32_t header_count;
 } core;
@@ -124,6 +126,7 @@ PyObject *view_module_enter(PyObject *module, PyObject *view);
 PyObject *view_module_switch(PyObject *module, PyObject *view);
 PyObject *view_module_current(PyObject *module, PyObject *ignored);
 PyObject *view_module_owner(PyObject *module, PyObject *name);
+PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 
 /* ---- app.c: an app as Go and the bridge see it */
 enum app_kind { APP_NONE, APP_WSGI, APP_ASGI };

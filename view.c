@@ -74,6 +74,15 @@ static int is_visible(snake_view *self, snake_view *holder, PyObject *name) {
     return 1;
 }
 
+/* What the base itself has. Borrowed; NULL perhaps with an exception. */
+static __thread bool in_base; /* planted names don't answer */
+static PyObject *base_get(PyObject *base, PyObject *name) {
+    in_base = true;
+    PyObject *found = PyDict_GetItemWithError(base, name);
+    in_base = false;
+    return found;
+}
+
 /* The module that self (NULL: the base) sees. New reference; NULL without an exception when there
  * is none. The view that has it goes to *holder. */
 static PyObject *find(snake_view *self, PyObject *base, PyObject *name, snake_view **holder) {
@@ -85,7 +94,7 @@ static PyObject *find(snake_view *self, PyObject *base, PyObject *name, snake_vi
             break;
     }
     if (!v)
-        found = PyDict_GetItemWithError(base, name);
+        found = base_get(base, name);
     if (!found || found == (PyObject *)Py_TYPE(base))
         return NULL;
     Py_INCREF(found);
@@ -99,6 +108,84 @@ static PyObject *find(snake_view *self, PyObject *base, PyObject *name, snake_vi
 static PyObject *lookup(PyObject *base, PyObject *name) {
     snake_view *holder;
     return find(current_view, base, name, &holder);
+}
+
+/* ---- names for C code that reads the dict itself
+ *
+ * Some extension modules use PyDict_GetItem on sys.modules, which knows no subclass and would find
+ * what the base has. For each name of a module that some view owns, a key of type Name is planted
+ * in the base. It has the hash of the name, so the dict asks it whether it equals the name that is
+ * looked for; it makes itself equal if the current view has such a module, which it puts where the
+ * dict is about to read the value. */
+
+static PyObject *name_compare(PyObject *self, PyObject *other, int op) {
+    if (in_base || op != Py_EQ || !current_view || !PyUnicode_CheckExact(other))
+        return PyBool_FromLong(op == Py_NE);
+    int order = PyUnicode_Compare(self, other);
+    if (order)
+        return order == -1 && PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
+    PyObject *base = PyImport_GetModuleDict(); /* borrowed */
+    PyObject *module = lookup(base, other);
+    if (!module)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
+    in_base = true;
+    int rc = PyDict_SetItem(base, self, module);
+    in_base = false;
+    Py_DECREF(module);
+    return rc < 0 ? NULL : Py_NewRef(Py_True);
+}
+
+static Py_hash_t name_hash(PyObject *self) {
+    hashfunc hash = (hashfunc)PyType_GetSlot(&PyUnicode_Type, Py_tp_hash);
+    return hash(self);
+}
+
+static PyType_Slot name_slots[] = {
+    {Py_tp_doc, "A key of sys.modules that answers for the current view."},
+    {Py_tp_richcompare, name_compare},
+    {Py_tp_hash, name_hash},
+    {0, NULL},
+};
+static PyType_Spec name_spec = {
+    .name = "_caddysnake.Name",
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = name_slots,
+};
+
+/* Plants a name once. -1 with an exception. */
+static int plant_name(PyObject *base, PyObject *name) {
+    core *st = PyType_GetModuleState(Py_TYPE(base));
+    if (!PyUnicode_CheckExact(name))
+        return 0;
+    int planted = PySet_Contains(st->planted, name);
+    if (planted)
+        return planted < 0 ? -1 : 0;
+    PyObject *key = PyObject_CallFunctionObjArgs((PyObject *)st->name_type, name, NULL);
+    in_base = true;
+    int rc = key ? PyDict_SetItem(base, key, Py_None) : -1;
+    in_base = false;
+    Py_XDECREF(key);
+    return rc < 0 ? -1 : PySet_Add(st->planted, name);
+}
+
+PyObject *view_forget_answers(PyObject *module, PyObject *ignored) {
+    (void)module;
+    (void)ignored;
+    PyObject *base = PyImport_GetModuleDict(), *keys = PyList_New(0), *key, *value; /* borrowed */
+    Py_ssize_t position = 0;
+    int rc = keys ? 0 : -1;
+    while (rc == 0 && PyDict_Next(base, &position, &key, &value))
+        if (!PyUnicode_CheckExact(key) && value != Py_None)
+            rc = PyList_Append(keys, key);
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_Size(keys); i++) {
+        in_base = true;
+        rc = PyDict_SetItem(base, PyList_GetItem(keys, i), Py_None);
+        in_base = false;
+    }
+    Py_XDECREF(keys);
+    if (rc < 0)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 /* ---- sys.modules, a dict subclass; self is the base */
@@ -125,7 +212,7 @@ static int modules_delete(PyObject *self, PyObject *name) {
     bool elsewhere = holder != view;
     for (snake_view *v = view->outer; v && !elsewhere; v = v->outer)
         elsewhere = PyDict_Contains(v->modules, name) > 0;
-    if (elsewhere || PyDict_Contains(self, name) > 0)
+    if (elsewhere || base_get(self, name))
         return PyDict_SetItem(view->modules, name, (PyObject *)Py_TYPE(self));
     return PyDict_DelItem(view->modules, name);
 }
@@ -133,7 +220,9 @@ static int modules_delete(PyObject *self, PyObject *name) {
 static int modules_ass_subscript(PyObject *self, PyObject *name, PyObject *module) {
     if (!module)
         return modules_delete(self, name);
-    return PyDict_SetItem(current_view ? current_view->modules : self, name, module);
+    if (!current_view)
+        return PyDict_SetItem(self, name, module);
+    return plant_name(self, name) < 0 ? -1 : PyDict_SetItem(current_view->modules, name, module);
 }
 
 static int modules_contains(PyObject *self, PyObject *name) {
@@ -150,11 +239,12 @@ static int add_visible(PyObject *seen, PyObject *base, snake_view *self, snake_v
     Py_ssize_t position = 0;
     int rc = names ? 0 : -1;
     while (rc == 0 && PyDict_Next(modules, &position, &name, &module))
-        rc = PyList_Append(names, name);
+        if (PyUnicode_CheckExact(name)) /* no planted one */
+            rc = PyList_Append(names, name);
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_Size(names); i++) {
         name = PyList_GetItem(names, i);
         int visible = PyDict_Contains(seen, name) ? 0 : is_visible(self, holder, name);
-        module = visible > 0 ? PyDict_GetItemWithError(modules, name) : NULL;
+        module = visible > 0 ? base_get(modules, name) : NULL;
         rc = visible < 0 || PyErr_Occurred() ? -1 : 0;
         if (module) {
             Py_INCREF(module);
@@ -229,8 +319,6 @@ static PyObject *modules_iter(PyObject *self) { return call_on_visible(self, "__
 static PyObject *modules_repr(PyObject *self) { return call_on_visible(self, "__repr__"); }
 
 static Py_ssize_t modules_length(PyObject *self) {
-    if (!current_view)
-        return PyDict_Size(self);
     PyObject *seen = visible_modules(self);
     Py_ssize_t size = seen ? PyDict_Size(seen) : -1;
     Py_XDECREF(seen);
@@ -348,6 +436,13 @@ static PyType_Spec modules_spec = {
     .slots = modules_slots,
 };
 
+static PyTypeObject *subclass_of(PyObject *module, PyType_Spec *spec, PyTypeObject *base) {
+    PyObject *bases = PyTuple_Pack(1, base);
+    PyObject *type = bases ? PyType_FromModuleAndSpec(module, spec, bases) : NULL;
+    Py_XDECREF(bases);
+    return (PyTypeObject *)type;
+}
+
 PyObject *view_adopt_modules(PyObject *module, PyObject *ignored) {
     (void)ignored;
     PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
@@ -355,12 +450,15 @@ PyObject *view_adopt_modules(PyObject *module, PyObject *ignored) {
         PyErr_SetString(PyExc_RuntimeError, "sys.modules is not the dict that Python made");
         return NULL;
     }
-    PyObject *bases = PyTuple_Pack(1, &PyDict_Type);
-    PyObject *type = bases ? PyType_FromModuleAndSpec(module, &modules_spec, bases) : NULL;
-    Py_XDECREF(bases);
-    if (!type)
+    core *st = PyModule_GetState(module);
+    PyTypeObject *type = subclass_of(module, &modules_spec, &PyDict_Type);
+    st->name_type = subclass_of(module, &name_spec, &PyUnicode_Type);
+    st->planted = PySet_New(NULL);
+    if (!type || !st->name_type || !st->planted) {
+        Py_XDECREF(type);
         return NULL;
-    Py_SET_TYPE(modules, (PyTypeObject *)type); /* its reference to the type is ours */
+    }
+    Py_SET_TYPE(modules, type); /* its reference to the type is ours */
     Py_RETURN_NONE;
 }
 
@@ -574,7 +672,7 @@ PyObject *view_module_owner(PyObject *module, PyObject *name) {
         return NULL;
     if (found) {
         /* An inner view may have an alias: the outermost that has it owns it. */
-        owner = PyDict_GetItemWithError(base, name) == found ? NULL : holder;
+        owner = base_get(base, name) == found ? NULL : holder;
         for (snake_view *v = owner ? owner->outer : NULL; v; v = v->outer)
             if (PyDict_GetItemWithError(v->modules, name) == found)
                 owner = v;

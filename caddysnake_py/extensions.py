@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 from caddysnake_py.packages import Installed
+from caddysnake_py.view import Load, use
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +38,16 @@ def _is_same(one: Loaded, other: Loaded) -> bool:
     if found[0] and found[1]:
         return (found[0].name, found[0].version) == (found[1].name, found[1].version)
     return _digest(one.file) == _digest(other.file)
+
+
+def load(spec: ModuleSpec, load: Load) -> ModuleType:
+    """Loads an extension module for the current view. Some, such as Cython's, put themselves into
+    the dict behind ``sys.modules``, where all would see them."""
+    module = load(spec)
+    with use(None):
+        if sys.modules.get(spec.name) is module:
+            del sys.modules[spec.name]
+    return module
 
 
 def check(spec: ModuleSpec, installed: Installed) -> None:

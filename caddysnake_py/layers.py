@@ -141,11 +141,12 @@ class Layer(View):
             raise _needed.error
         owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
         if owner is self:
-            if isinstance(spec.loader, ExtensionFileLoader):
-                extensions.check(spec, self.installed)
             self.loading.add(spec.name)
             try:
-                return load(spec)
+                if not isinstance(spec.loader, ExtensionFileLoader):
+                    return load(spec)
+                extensions.check(spec, self.installed)
+                return extensions.load(spec, load)
             finally:
                 self.loading.discard(spec.name)
         return import_from(owner, self, spec.name)
@@ -274,6 +275,8 @@ class App(View):
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this app, or has the layer load what it owns."""
         name = spec.name
+        if isinstance(spec.loader, ExtensionFileLoader) and self._is_below(spec.origin or ""):
+            return extensions.load(spec, load)
         if top(name) in self.private or (spec.origin and self._is_below(spec.origin)):
             return load(spec)
         owner = self if was_deleted(self, name) else owner_of(self, spec)

@@ -21,6 +21,8 @@ import weakref
 from collections.abc import Iterable
 from types import ModuleType
 
+import _caddysnake
+
 from caddysnake_py import logs
 from caddysnake_py.layers import App
 
@@ -193,6 +195,7 @@ def _free(leftovers: list[Leftovers]) -> list[Leftovers]:
     """Frees what it can and returns what is to be looked at again."""
     for each in leftovers:
         forget_files(each.working_dir)
+    _caddysnake.forget_answers()
     gc.collect()
     left = [remnant for each in leftovers for remnant in each.alive]
     if left:

@@ -401,3 +401,17 @@ def test_a_module_that_is_new_is_found_by_the_next_load(serve: Serve, tmp_path: 
     write(tmp_path / "one", {"brand_new.py": "WHO = 'new'"})
     assert server.load(site(tmp_path / "one", "import brand_new", "env_var X y")).status == 200
     assert ask(server, "brand_new.WHO") == ["new"]
+
+
+def test_modules_that_register_themselves_in_c_stay_in_their_environment(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """Cython's put themselves into the dict behind sys.modules."""
+    server = serve(
+        site(tmp_path / "one", "import sys, uvloop", venv=VENV),
+        site(tmp_path / "two", "import sys", venv=make_venv(tmp_path / "venv")),
+    )
+    assert ask(server, "[name in sys.modules for name in ('uvloop', 'uvloop.loop')]") == [
+        [True, True],
+        [False, False],
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import ctypes
 import dataclasses
 import importlib
 import importlib.resources
@@ -83,6 +84,19 @@ def listed_modules() -> str:
     assert copied["identity"] is items["identity"] is dict(sys.modules)["identity"]
     assert "identity" in list(sys.modules) and len(sys.modules) == len(copied)
     return items["identity"].NAME
+
+
+def module_dict_read_in_c() -> str:
+    """Extension modules may read the dict without regard to its type: msgspec does."""
+    get = ctypes.pythonapi.PyDict_GetItem
+    get.argtypes, get.restype = [ctypes.py_object, ctypes.py_object], ctypes.c_void_p
+    assert get(sys.modules, "absent") is None
+    assert get(sys.modules, "json") == id(sys.modules["json"])
+    assert get(sys.modules, "identity") == id(identity)
+    import shared_base
+
+    assert get(sys.modules, "shared_base") == id(shared_base)
+    return ctypes.cast(get(sys.modules, "identity"), ctypes.py_object).value.NAME
 
 
 def find_spec() -> str:
