@@ -6,8 +6,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-__thread uint32_t current_app;
-
 void app_finished_one(snake_app *app) {
     if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_SEQ_CST) == 0 &&
         __atomic_load_n(&app->watched, __ATOMIC_SEQ_CST))
@@ -15,16 +13,18 @@ void app_finished_one(snake_app *app) {
 }
 
 static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    unsigned int id;
-    static char *names[] = {"id", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "I:App", names, &id))
+    core *st = PyType_GetModuleState(type);
+    PyObject *view;
+    static char *names[] = {"view", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!:App", names, st->view_type, &view))
         return NULL;
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     snake_app *self = (snake_app *)alloc(type, 0);
     if (!self)
         return NULL;
-    self->st = PyType_GetModuleState(type);
-    self->id = id;
+    self->st = st;
+    self->view = (snake_view *)Py_NewRef(view);
+    self->id = view_app(self->view);
     self->efd = -1;
     return (PyObject *)self;
 }
@@ -32,6 +32,7 @@ static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
 static int app_traverse(PyObject *object, visitproc visit, void *arg) {
     snake_app *self = (snake_app *)object;
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->view);
     Py_VISIT(self->callable);
     Py_VISIT(self->template);
     Py_VISIT(self->websocket_template);
@@ -47,6 +48,7 @@ static int app_traverse(PyObject *object, visitproc visit, void *arg) {
 
 static int app_clear(PyObject *object) {
     snake_app *self = (snake_app *)object;
+    Py_CLEAR(self->view);
     Py_CLEAR(self->callable);
     Py_CLEAR(self->template);
     Py_CLEAR(self->websocket_template);
@@ -209,7 +211,7 @@ static PyGetSetDef app_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot app_slots[] = {
-    {Py_tp_doc, "App(id): one loaded generation of an app."},
+    {Py_tp_doc, "App(view): one loaded generation of an app."},
     {Py_tp_new, app_new},
     {Py_tp_traverse, app_traverse},
     {Py_tp_clear, app_clear},

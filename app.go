@@ -42,6 +42,7 @@ type appConfig struct {
 	Venv       string
 	Env        map[string]string
 	EnvFiles   []string
+	Isolate    []string // sorted
 	Threads    int
 	Lifespan   string
 	Loop       string
@@ -128,6 +129,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		Venv:       config.Venv,
 		Env:        config.Env,
 		EnvFiles:   config.EnvFiles,
+		Isolate:    config.Isolate,
 		Threads:    config.Threads,
 		Lifespan:   config.Lifespan,
 		Loop:       config.Loop,

@@ -36,6 +36,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    loop          auto|asyncio|uvloop
 //	    env_var       <name> <value>
 //	    env_file      <path>
+//	    isolate       <package>...
 //	    start_timeout   <duration>
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
@@ -108,6 +109,12 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 		h.EnvFiles = append(h.EnvFiles, path)
+	case "isolate":
+		packages := d.RemainingArgs()
+		if len(packages) == 0 {
+			return d.ArgErr()
+		}
+		h.Isolate = append(h.Isolate, packages...)
 	case "start_timeout":
 		return onlyDuration(d, &h.StartTimeout)
 	case "request_timeout":

@@ -45,15 +45,6 @@ static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
     return PyLong_FromUnsignedLong(current_app);
 }
 
-static PyObject *module_enter_app(PyObject *module, PyObject *id) {
-    (void)module;
-    unsigned long app = PyLong_AsUnsignedLong(id);
-    if (PyErr_Occurred())
-        return NULL;
-    current_app = (uint32_t)app;
-    Py_RETURN_NONE;
-}
-
 static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
     {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, worker, file)"},
@@ -64,7 +55,17 @@ static PyMethodDef module_methods[] = {
     {"wsgi_interrupt", pool_interrupt, METH_VARARGS,
      "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
     {"current_app", module_current_app, METH_NOARGS, "Id of the app this thread works for, or 0."},
-    {"enter_app", module_enter_app, METH_O, "enter_app(id): this thread works for that app."},
+    {"current_view", view_module_current, METH_NOARGS, "The view of this thread, or None."},
+    {"enter", view_module_enter, METH_O,
+     "enter(view): this thread works for the view's app, or for none."},
+    {"switch", view_module_switch, METH_O,
+     "switch(view) -> the view before: this thread looks through another view for a while."},
+    {"owner", view_module_owner, METH_O,
+     "owner(name) -> the view that a visible module belongs to; else the current one."},
+    {"forget_answers", view_forget_answers, METH_NOARGS,
+     "forget_answers(): lets go of modules that C code was told of."},
+    {"adopt_modules", view_adopt_modules, METH_NOARGS,
+     "adopt_modules(): from now on sys.modules is what the current view sees."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -140,7 +141,8 @@ static int module_exec(PyObject *module) {
         !(st->command_type = add_type(module, &command_spec)) ||
         !(st->wsgi_type = add_type(module, &wsgi_spec)) ||
         !(st->asgi_type = add_type(module, &asgi_spec)) ||
-        !(st->await_type = add_type(module, &await_spec)))
+        !(st->await_type = add_type(module, &await_spec)) ||
+        !(st->view_type = add_type(module, &view_spec)))
         return -1;
     st->bytes_io = imported("io", "BytesIO");
     st->file_wrapper = imported("wsgiref.util", "FileWrapper");

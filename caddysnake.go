@@ -75,6 +75,11 @@ type Handler struct {
 	// EnvFiles are files with NAME=value lines, read in order before env.
 	EnvFiles []string `json:"env_files,omitempty"`
 
+	// Isolate are further packages that the application imports for itself instead
+	// of sharing them with others, by the names of their distributions or their
+	// own: those that keep one configuration for the whole process.
+	Isolate []string `json:"isolate,omitempty"`
+
 	// StartTimeout is how long the application may take to load, its startup
 	// included. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
@@ -154,10 +159,13 @@ func (h *Handler) resolve() (appConfig, error) {
 	config := appConfig{
 		Env:      map[string]string{},
 		EnvFiles: []string{},
+		Isolate:  append([]string{}, h.Isolate...), // not nil, which JSON would show
 		Threads:  h.Threads,
 		Lifespan: h.Lifespan,
 		Loop:     h.Loop,
 	}
+	slices.Sort(config.Isolate)
+	config.Isolate = slices.Compact(config.Isolate)
 	maps.Copy(config.Env, h.Env)
 	named := 0
 	for _, candidate := range []struct{ module, iface string }{

@@ -64,7 +64,9 @@ typedef struct core {
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
     PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
-    PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type;
+    PyObject *planted;            /* set of names, see view.c */
+    PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
+        *name_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
     uint32_t header_count;
 } core;
@@ -100,6 +102,32 @@ uint64_t now_us(void);
 void futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us); /* 0: no timeout */
 void futex_wake(uint32_t *word, int count);
 
+/* ---- view.c: what a thread sees when it imports */
+typedef struct snake_view snake_view;
+extern PyType_Spec view_spec;
+/* Whose code the current thread runs: the app's id, 0 for none, and its view, a strong reference or
+ * NULL. While the module of a layer is executed for an app, the view is the layer's. */
+extern __thread uint32_t current_app;
+extern __thread snake_view *current_view;
+uint32_t view_app(const snake_view *view);
+static inline void view_enter(snake_view *view, uint32_t app) {
+    current_view = (snake_view *)Py_NewRef((PyObject *)view);
+    current_app = app;
+}
+static inline void view_leave(void) {
+    PyObject *view = (PyObject *)current_view;
+    current_view = NULL;
+    current_app = 0;
+    Py_XDECREF(view);
+}
+/* Functions of the module; see module_methods. */
+PyObject *view_adopt_modules(PyObject *module, PyObject *ignored);
+PyObject *view_module_enter(PyObject *module, PyObject *view);
+PyObject *view_module_switch(PyObject *module, PyObject *view);
+PyObject *view_module_current(PyObject *module, PyObject *ignored);
+PyObject *view_module_owner(PyObject *module, PyObject *name);
+PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
+
 /* ---- app.c: an app as Go and the bridge see it */
 enum app_kind { APP_NONE, APP_WSGI, APP_ASGI };
 struct snake_app {
@@ -107,6 +135,7 @@ struct snake_app {
     core *st;
     uint32_t id;
     enum app_kind kind;
+    snake_view *view;
     uint32_t inflight; /* [atomic] pushed and not yet finished in Python; futex */
     uint32_t watched;  /* [atomic] threads that wait for inflight to fall to 0 */
     PyObject *callable;
@@ -128,8 +157,6 @@ struct snake_app {
 };
 void app_finished_one(snake_app *app);
 extern PyType_Spec app_spec;
-/* The app whose code the current thread runs, 0 when none. */
-extern __thread uint32_t current_app;
 
 /* ---- command.c: what Go asks of the bridge */
 void command_push(snake_slot *slot);

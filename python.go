@@ -134,6 +134,7 @@ type loadRequest struct {
 	Venv       string            `json:"venv"`
 	Env        map[string]string `json:"env"`
 	EnvFiles   []string          `json:"env_files"`
+	Isolate    []string          `json:"isolate"`
 	Threads    int               `json:"threads"`
 	Lifespan   string            `json:"lifespan"`
 	Loop       string            `json:"loop"`

@@ -485,7 +485,7 @@ void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
         slot_close(slot, SNAKE_OUT_ABORT);
         return;
     }
-    current_app = app->id;
+    view_enter(app->view, app->id);
     wsgi_exchange *self = PyObject_New(wsgi_exchange, st->wsgi_type);
     PyObject *context = NULL, *body = NULL, *done = NULL;
     if (!self) {
@@ -517,7 +517,7 @@ void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     Py_CLEAR(self->environ); /* its input refers back to the exchange */
     Py_DECREF(self);
 out:
-    current_app = 0;
+    view_leave();
 }
 
 static void exchange_dealloc(PyObject *object) {

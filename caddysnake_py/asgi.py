@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import _caddysnake
 
-from caddysnake_py import logs
+from caddysnake_py import logs, subprocesses
 from caddysnake_py.lifespan import Lifespan, Mode
 from caddysnake_py.loader import LoadError
 
@@ -32,6 +32,7 @@ def new_loop(kind: LoopKind) -> asyncio.AbstractEventLoop:
             import uvloop  # type: ignore[import-not-found,unused-ignore]
 
             loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            subprocesses.set_up_uvloop(loop)
             return loop
         except ImportError as error:
             if kind == "uvloop":
@@ -99,7 +100,6 @@ class AppThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        _caddysnake.enter_app(self._app_id)
         try:
             loop = new_loop(self._kind)
         except BaseException as error:

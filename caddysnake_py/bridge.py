@@ -11,7 +11,7 @@ import atexit
 import dataclasses
 import json
 import logging
-import sys
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,17 +21,26 @@ import _caddysnake
 from caddysnake_py import (
     body,
     environment,
+    exits,
     files,
+    imports,
+    installations,
     interface,
     loader,
     logs,
     process,
+    release,
+    subprocesses,
+    sysmodule,
     threads,
+    variables,
     watchdog,
     wsgi,
 )
 from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
+from caddysnake_py.layers import App
 from caddysnake_py.lifespan import Mode
+from caddysnake_py.view import use
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
@@ -51,6 +60,7 @@ class LoadRequest:
     slow_request: float  # seconds; 0: never
     request_timeout: float
     blocked_loop: float
+    isolate: list[str]
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,29 +70,29 @@ class LoadedApp:
     core: _caddysnake.App
     interface: interface.Interface
     stop: Callable[[float], bool]
+    view: App
 
 
 _apps: dict[int, LoadedApp] = {}
-_preparing = threading.Lock()  # apps still share sys.path
 
 
-def _load_wsgi(request: LoadRequest, app: Callable[..., Any]) -> LoadedApp:
-    core = _caddysnake.App(request.id)
+def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
+    core = _caddysnake.App(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
     server = wsgi.WSGIServer(core, app, request.threads)
-    return LoadedApp(core, "wsgi", server.stop)
+    return LoadedApp(core, "wsgi", server.stop, own)
 
 
-def _load_on_loop(request: LoadRequest) -> LoadedApp:
+def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     """Loads an app that is or may be ASGI on a new loop's thread."""
     thread = AppThread(request.id, request.app, request.loop)
     loop = thread.start()
 
     async def load() -> LoadedApp:
-        app = loader.load(request.app, request.working_dir)
+        app = loader.load(request.app)
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
-            return _load_wsgi(request, app)
-        core = _caddysnake.App(request.id)
+            return _load_wsgi(request, own, app)
+        core = _caddysnake.App(own)
         server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
         await server.start()
         if request.blocked_loop:
@@ -93,7 +103,7 @@ def _load_on_loop(request: LoadRequest) -> LoadedApp:
             loop.call_soon_threadsafe(loop.stop)
             return thread.join() and idle
 
-        return LoadedApp(core, "asgi", stop)
+        return LoadedApp(core, "asgi", stop, own)
 
     def end_thread() -> None:
         loop.call_soon_threadsafe(loop.stop)
@@ -108,25 +118,33 @@ def _load_on_loop(request: LoadRequest) -> LoadedApp:
     loaded = asyncio.run_coroutine_threadsafe(guarded(), loop).result()
     if isinstance(loaded, BaseException):
         end_thread()
+        thread.join()
         raise loaded
     if loaded.interface == "wsgi":
         end_thread()
     return loaded
 
 
+def _make_view(request: LoadRequest) -> App:
+    if not os.path.isdir(request.working_dir):
+        raise loader.LoadError(f"working_dir {request.working_dir}: no such directory")
+    values = environment.variables(request.env_files, request.env)
+    layer = installations.layer_for(request.venv or None)
+    module = request.app.partition(":")[0]
+    own = App(request.id, request.working_dir, layer, module, request.isolate)
+    variables.set_variables(own, values)
+    release.forget_files(request.working_dir)
+    return own
+
+
 def load(request: LoadRequest) -> dict[str, Any]:
     """Loads an app; returns the core's handle and the interface."""
-    with _preparing:
-        environment.apply(request.working_dir, request.venv or None, request.env_files, request.env)
-    before = set(sys.modules)
-    try:
-        if request.interface == "wsgi":
-            loaded = _load_wsgi(request, loader.load(request.app, request.working_dir))
-        else:
-            loaded = _load_on_loop(request)
-    except BaseException:
-        loader.forget(request.working_dir, before)
-        raise
+    own = _make_view(request)
+    _caddysnake.enter(own)
+    if request.interface == "wsgi":
+        loaded = _load_wsgi(request, own, loader.load(request.app))
+    else:
+        loaded = _load_on_loop(request, own)
     _apps[request.id] = loaded
     return {"handle": loaded.core.handle, "interface": loaded.interface}
 
@@ -134,7 +152,9 @@ def load(request: LoadRequest) -> dict[str, Any]:
 def unload(app_id: int, drain: float) -> dict[str, Any]:
     """Drains an app for up to ``drain`` seconds and shuts it down."""
     loaded = _apps[app_id]
+    _caddysnake.enter(loaded.view)
     idle = loaded.stop(drain)
+    exits.run(loaded.view)
     logs.close_partial(app_id)
     if idle:
         watchdog.forget(app_id)
@@ -144,6 +164,9 @@ def unload(app_id: int, drain: float) -> dict[str, Any]:
 
 def leave() -> dict[str, Any]:
     """Runs what Python would run at its end; the process ends without it."""
+    for loaded in list(_apps.values()):  # those that were left behind
+        with use(loaded.view):
+            exits.run(loaded.view)
     atexit._run_exitfuncs()
     return {}
 
@@ -169,12 +192,15 @@ def _error_text(error: BaseException) -> str:
 
 def _answer(command: _caddysnake.Command) -> None:
     try:
-        question = json.loads(command.payload)
-        _caddysnake.enter_app(question.get("id") or question.get("load", {}).get("id", 0))
-        answer = _execute(question)
+        answer = _execute(json.loads(command.payload))
     except BaseException as error:
         answer = {"error": _error_text(error)}
     command.reply(json.dumps(answer).encode())
+    # What was unloaded or failed to load is no app any more, and its exception is gone, too.
+    own = _caddysnake.current_view()
+    _caddysnake.enter(None)
+    if isinstance(own, App) and own.app not in _apps:
+        release.free_later(own)
 
 
 def _serve() -> None:
@@ -192,4 +218,12 @@ def start() -> None:
     _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker, files.plain_file)
     logs.install()
     threads.install()
+    installations.set_up()
+    variables.install()
+    subprocesses.install()
+    exits.install()
+    sysmodule.install()
+    imports.install()
+    _caddysnake.adopt_modules()
+    release.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

@@ -1,10 +1,10 @@
-"""What an app finds around it: ``sys.path``, its virtual environment, ``os.environ``."""
+"""What the configuration says about an app's surroundings: virtual environments, env files."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-import site
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +13,21 @@ from caddysnake_py.loader import LoadError
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 
 
-def site_packages(venv: str) -> list[str]:
-    """Returns the directories of a virtual environment that belong on ``sys.path``.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Venv:
+    """A virtual environment.
+
+    Attributes:
+        site_packages: its directories that belong on ``sys.path``.
+        sees_host: whether it was made with ``--system-site-packages``.
+    """
+
+    site_packages: tuple[str, ...]
+    sees_host: bool
+
+
+def read_venv(venv: str) -> Venv:
+    """Returns what is to be known about a virtual environment.
 
     Args:
         venv: directory with a ``pyvenv.cfg`` (PEP 405).
@@ -39,7 +52,7 @@ def site_packages(venv: str) -> list[str]:
     lib = os.path.join(venv, "lib", f"python{running}", "site-packages")
     if not os.path.isdir(lib):
         raise LoadError(f"venv {venv}: there is no {lib}")
-    return [lib]
+    return Venv((lib,), config.get("include-system-site-packages", "").lower() == "true")
 
 
 def read_env_file(path: str) -> dict[str, str]:
@@ -69,31 +82,14 @@ def read_env_file(path: str) -> dict[str, str]:
     return values
 
 
-def apply(
-    working_dir: str, venv: str | None, env_files: Sequence[str], env: Mapping[str, str]
-) -> None:
-    """Prepares the process for an app: ``working_dir`` first on ``sys.path``, then the
-    virtual environment with its ``.pth`` files; the variables into ``os.environ``.
+def variables(env_files: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables of an app: later files win over earlier ones, ``env`` over all.
 
     Raises:
-        LoadError: a directory or file of the configuration is not what it should be.
+        LoadError: a file is not what it should be.
     """
-    if not os.path.isdir(working_dir):
-        raise LoadError(f"working_dir {working_dir}: no such directory")
-    variables: dict[str, str] = {}
+    found: dict[str, str] = {}
     for path in env_files:
-        variables.update(read_env_file(path))
-    variables.update(env)
-    os.environ.update(variables)
-
-    first = [working_dir]
-    if venv:
-        for directory in site_packages(venv):
-            before = len(sys.path)
-            site.addsitedir(directory)
-            first += sys.path[before:]
-            del sys.path[before:]
-    for entry in reversed(first):
-        if entry in sys.path:
-            sys.path.remove(entry)
-        sys.path.insert(0, entry)
+        found.update(read_env_file(path))
+    found.update(env)
+    return found

@@ -1,4 +1,5 @@
-"""Threads belong to the app that starts them, so that the log can name it."""
+"""Threads belong to the app that starts them, and what an executor runs to the app that submits
+it: they see its modules, and the log can name it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import _thread
 import functools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import _caddysnake
@@ -21,17 +23,55 @@ _NAMES = (
 def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(start)
     def start_in_app(function: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
-        app = _caddysnake.current_app()
-        if not app:
+        view = _caddysnake.current_view()
+        if view is None:
             return start(function, *args, **kwargs)
 
         def run(*run_args: Any, **run_kwargs: Any) -> object:
-            _caddysnake.enter_app(app)
-            return function(*run_args, **run_kwargs)
+            _caddysnake.enter(view)
+            try:
+                return function(*run_args, **run_kwargs)
+            finally:
+                _caddysnake.enter(None)
 
         return start(run, *args, **kwargs)
 
     return start_in_app
+
+
+def _run_for(view: _caddysnake.View, function: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+    """Runs a function on a thread that another app may have started: an executor of a shared
+    package, for one."""
+    before = _caddysnake.current_view()
+    if before is view:
+        return function(*args, **kw)
+    _caddysnake.enter(view)
+    try:
+        return function(*args, **kw)
+    finally:
+        _caddysnake.enter(before)
+
+
+def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(submit)
+    def submit_for_app(
+        executor: Any, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        view = _caddysnake.current_view()
+        if view is None:
+            return submit(executor, function, *args, **kwargs)
+        return submit(executor, _run_for, view, function, *args, **kwargs)
+
+    return submit_for_app
+
+
+def start_outside(function: Callable[[], object], name: str) -> None:
+    """Starts a thread of the server, whosever the current one is."""
+    before = _caddysnake.switch(None)
+    try:
+        threading.Thread(target=function, name=name, daemon=True).start()
+    finally:
+        _caddysnake.switch(before)
 
 
 def install() -> None:
@@ -42,3 +82,4 @@ def install() -> None:
             start = getattr(module, name, None)
             if start is not None:
                 setattr(module, name, wrapped.setdefault(start, _inheriting(start)))
+    ThreadPoolExecutor.submit = _submitting(ThreadPoolExecutor.submit)  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import traceback
 
 import _caddysnake
 
-from caddysnake_py import logs
+from caddysnake_py import logs, threads
 
 _INTERVAL = 0.5  # seconds
 
@@ -119,4 +119,4 @@ def _watch() -> None:
 
 def start() -> None:
     """Starts the watching thread."""
-    threading.Thread(target=_watch, name="watchdog", daemon=True).start()
+    threads.start_outside(_watch, "watchdog")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import watchdog
+from caddysnake_py import threads, watchdog
 from caddysnake_py.files import FileWrapper
 
 _numbers = itertools.count(1)
@@ -19,12 +18,10 @@ _numbers = itertools.count(1)
 
 def start_worker() -> None:
     """Starts one more thread of the pool that serves all WSGI apps: the core's worker hook."""
-    threading.Thread(
-        target=_caddysnake.wsgi_worker, name=f"wsgi-{next(_numbers)}", daemon=True
-    ).start()
+    threads.start_outside(_caddysnake.wsgi_worker, f"wsgi-{next(_numbers)}")
 
 
-def environ_template(threads: int) -> dict[str, Any]:
+def environ_template(limit: int) -> dict[str, Any]:
     """Returns what is the same for every request of an app (PEP 3333, "environ Variables").
 
     The core adds the rest; what is absent here is absent unless the request has it.
@@ -36,7 +33,7 @@ def environ_template(threads: int) -> dict[str, Any]:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": threads > 1,
+        "wsgi.multithread": limit > 1,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,

@@ -25,6 +25,10 @@ class Core:
     app: int = 0
 
 
+class View:
+    """As much of `_caddysnake.View` as its subclasses need to be defined."""
+
+
 core = Core()
 
 
@@ -36,6 +40,7 @@ _module = ModuleType("_caddysnake")
 _module.__dict__.update(
     log=_log,
     current_app=lambda: core.app,
-    enter_app=lambda app: setattr(core, "app", app),
+    current_view=lambda: None,
+    View=View,
 )
 sys.modules.setdefault("_caddysnake", _module)

@@ -1,0 +1,99 @@
+"""Makes importlib ask the view: who loads a module, and which lock guards that.
+
+Replaces four functions and a dict by name; they exist in CPython 3.10 to 3.14, and importlib, also
+where it is written in C, looks them up by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import CodeType, ModuleType
+from typing import Any
+
+import _caddysnake
+
+from caddysnake_py.layers import App, Layer
+from caddysnake_py.view import as_importlib, bootstrap, top, use
+
+_external: Any = sys.modules["_frozen_importlib_external"]
+
+_load_unlocked: Callable[[ModuleSpec], ModuleType] = bootstrap._load_unlocked
+_exec: Callable[[ModuleSpec, ModuleType], ModuleType] = bootstrap._exec
+_get_module_lock: Callable[[Any], Any] = bootstrap._get_module_lock
+_get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
+
+
+def load_unlocked(spec: ModuleSpec) -> ModuleType:
+    """Loads a module for the view that owns it."""
+    current = _caddysnake.current_view()
+    if isinstance(current, (App, Layer)):
+        return current.load(spec, _load_unlocked)
+    return _load_unlocked(spec)
+
+
+def exec_again(spec: ModuleSpec, module: ModuleType) -> ModuleType:
+    """``importlib.reload``: a module stays with its owner, though an app may ask for it."""
+    with use(_caddysnake.owner(spec.name)):
+        return _exec(spec, module)
+
+
+def get_module_lock(name: str) -> Any:
+    """The lock under which a module is imported: one for each view that has a module of the name.
+
+    One that a layer is still initializing has the layer's lock, for whoever waits for it.
+    """
+    owner = _caddysnake.owner(name)
+    return _get_module_lock(name if owner is None else (id(owner), name))
+
+
+class _Reloading(dict[Any, ModuleType]):
+    """What `importlib.reload` is about to do, in which it looks a module up by its name."""
+
+    @staticmethod
+    def _key(name: str) -> tuple[int, str]:
+        return id(_caddysnake.owner(name)), name
+
+    def __contains__(self, name: Any) -> bool:
+        return super().__contains__(self._key(name))
+
+    def __getitem__(self, name: str) -> ModuleType:
+        return super().__getitem__(self._key(name))
+
+    def __setitem__(self, name: str, module: ModuleType) -> None:
+        super().__setitem__(self._key(name), module)
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(self._key(name))
+
+
+_codes: dict[str, tuple[int, int, CodeType]] = {}
+
+
+def get_code(loader: Any, fullname: str) -> CodeType:
+    """Code of private packages is loaded once for all apps: code objects never change."""
+    current = _caddysnake.current_view()
+    if not isinstance(current, App) or top(fullname) not in current.private:
+        return _get_code(loader, fullname)
+    path = loader.get_filename(fullname)
+    status = os.stat(path)
+    known = _codes.get(path)
+    if known is not None and known[:2] == (status.st_mtime_ns, status.st_size):
+        return known[2]
+    code = _get_code(loader, fullname)
+    _codes[path] = (status.st_mtime_ns, status.st_size, code)
+    return code
+
+
+def install() -> None:
+    """From now on importlib asks the view."""
+    for replacement in (load_unlocked, exec_again, get_module_lock, get_code):
+        as_importlib(replacement)
+    importlib._RELOADING = _Reloading()  # type: ignore[attr-defined]
+    bootstrap._load_unlocked = load_unlocked
+    bootstrap._exec = exec_again
+    bootstrap._get_module_lock = get_module_lock
+    _external.SourceLoader.get_code = get_code

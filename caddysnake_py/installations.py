@@ -1,0 +1,84 @@
+"""The Python installations that apps can be on: virtual environments, and that of the host."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterable
+
+from caddysnake_py import environment
+from caddysnake_py.layers import Layer
+from caddysnake_py.view import Base, top
+
+
+class _HostLayer:
+    """The packages of the Python that Caddy was built with."""
+
+    layer: Layer
+
+
+_venvs: dict[str, Layer] = {}
+_making = threading.Lock()
+
+
+def layer_for(venv: str | None) -> Layer:
+    """Returns the layer of a virtual environment, or that of the host; one for each.
+
+    Raises:
+        LoadError: it is no virtual environment, or one of another Python version.
+    """
+    if venv is None:
+        return _HostLayer.layer
+    key = os.path.realpath(venv)
+    with _making:
+        layer = _venvs.get(key)
+        if layer is None:
+            found = environment.read_venv(venv)
+            outer = _HostLayer.layer if found.sees_host else None
+            layer = Layer(found.site_packages, outer, venv)
+            layer.add_site_dirs()
+            layer.find_private()
+            _venvs[key] = layer
+        return layer
+
+
+def _is_below(path: str, directories: Iterable[str]) -> bool:
+    return path.startswith(tuple(os.path.join(directory, "") for directory in directories))
+
+
+def set_up() -> None:
+    """Divides what the interpreter has found at its start into the base and the host's layer."""
+    stdlib = [os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+    stdlib += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
+
+    def is_stdlib(entry: str) -> bool:
+        if entry.endswith(".zip") or entry in stdlib:
+            return True
+        return _is_below(entry, stdlib) and "-packages" not in entry
+
+    Base.path = tuple(entry for entry in sys.path if is_stdlib(entry))
+    host = [entry for entry in sys.path if entry not in Base.path]
+    Base.meta_path = tuple(
+        finder
+        for finder in sys.meta_path
+        if getattr(finder, "__module__", "").partition(".")[0]
+        in ("_frozen_importlib", "_frozen_importlib_external", "__main__", "builtins")
+    )
+    finders = [finder for finder in sys.meta_path if finder not in Base.meta_path]
+    sys.path[:] = Base.path
+    sys.meta_path[:] = Base.meta_path
+    layer = Layer([entry for entry in host if "-packages" in entry], None, sys.prefix)
+    layer.executable = sys.executable
+    layer.path += host
+    layer.meta_path += finders
+    layer.find_private()
+    # What .pth files and sitecustomize have imported before us.
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        is_hosts = spec is not None and spec.origin and _is_below(spec.origin, host)
+        if is_hosts and name not in ("__main__", "_caddy"):
+            layer.modules[name] = sys.modules.pop(name)
+    Base.names = frozenset(top(name) for name in sys.modules)
+    _HostLayer.layer = layer

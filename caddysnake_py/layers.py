@@ -1,0 +1,301 @@
+"""The two kinds of view: an app's own, and a layer of packages that apps share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import site
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
+from types import FrameType, ModuleType
+from typing import Any
+
+from caddysnake_py import extensions, logs, packages
+from caddysnake_py.view import (
+    Base,
+    Load,
+    PrivateNeeded,
+    View,
+    as_importlib,
+    bootstrap,
+    import_from,
+    importable_names,
+    owner_of,
+    top,
+    use,
+    was_deleted,
+)
+
+
+class _Needed(threading.local):
+    """The last `PrivateNeeded` of a thread: some packages swallow even such an exception."""
+
+    error: PrivateNeeded | None = None
+
+
+_needed = _Needed()
+_layers: list[Layer] = []
+
+
+def _importing_packages() -> frozenset[str]:
+    """Top-level names of the shared modules whose bodies are being run on this thread."""
+    found = set()
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            name = frame.f_globals.get("__name__", "")
+            if any(name in layer.modules for layer in _layers):
+                found.add(top(name))
+        frame = frame.f_back
+    return frozenset(found)
+
+
+class _LateFinders:
+    """Finds what the layer behind has learnt to find since a view was made: finders and
+    directories that its packages have added to ``sys`` when they were imported."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+        self._known_finders = len(layer.meta_path)
+        self._known_path = len(layer.path)
+
+    def _finders(self) -> list[Any]:
+        known = self._layer.meta_path[: self._known_finders]
+        return [finder for finder in self._layer.meta_path if finder not in known]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        for finder in self._finders():
+            spec: ModuleSpec | None = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                return spec
+        directories = self._layer.path[self._known_path :]
+        if path is None and directories:
+            return PathFinder.find_spec(fullname, directories, target)
+        return None
+
+    def find_distributions(self, *args: Any) -> Iterator[Any]:
+        for finder in self._finders():
+            if hasattr(finder, "find_distributions"):
+                yield from finder.find_distributions(*args)
+
+
+class Layer(View):
+    """The packages of one Python installation, shared by the apps on it and kept for good.
+
+    Attributes:
+        private: top-level names of packages that each app imports for itself.
+        installed: the distributions in ``site_dirs``.
+        apps: those on this layer.
+    """
+
+    def __new__(cls, site_dirs: Sequence[str], outer: Layer | None, prefix: str) -> Layer:
+        return super().__new__(cls, 0, outer)
+
+    def __init__(self, site_dirs: Sequence[str], outer: Layer | None, prefix: str) -> None:
+        self.site_dirs = tuple(site_dirs)
+        self.prefix = self.exec_prefix = prefix
+        executable = os.path.join(prefix, "bin", "python")
+        self.executable = executable if os.path.exists(executable) else sys.executable
+        self.path = list(Base.path)
+        self.meta_path = list(Base.meta_path)
+        self.installed = packages.Installed(site_dirs)
+        self.private: set[str] = set()
+        self.apps: weakref.WeakSet[App] = weakref.WeakSet()
+        if outer is not None:
+            self.meta_path += [*outer.meta_path[len(Base.meta_path) :], _LateFinders(outer)]
+        _layers.append(self)
+
+    def chain(self) -> Iterator[Layer]:
+        """This layer and those behind it."""
+        layer: View | None = self
+        while isinstance(layer, Layer):
+            yield layer
+            layer = layer.outer
+
+    def add_site_dirs(self) -> None:
+        """Puts the directories on the path and does what their ``.pth`` files say."""
+        with use(self):
+            for directory in self.site_dirs:
+                site.addsitedir(directory)
+        if self.outer is not None:
+            behind = [entry for entry in self.outer.path if entry not in self.path]
+            offered = {name for entry in self.path for name in importable_names(entry)}
+            self.path += behind
+            self.claims = offered - Base.names - sys.stdlib_module_names
+
+    def find_private(self) -> None:
+        """Makes it so that apps have private packages. Not before ``.pth`` files have been read:
+        what they import is nobody's."""
+        for layer in self.chain():
+            self.private |= layer.installed.private_packages(packages.PRIVATE)
+
+    def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
+        """Loads a module for this layer, or has the one behind it load what it owns."""
+        if top(spec.name) in self.private:
+            _needed.error = PrivateNeeded(spec.name, _importing_packages())
+            raise _needed.error
+        owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
+        if owner is self:
+            self.loading.add(spec.name)
+            try:
+                if not isinstance(spec.loader, ExtensionFileLoader):
+                    return load(spec)
+                extensions.check(spec, self.installed)
+                return extensions.load(spec, load)
+            finally:
+                self.loading.discard(spec.name)
+        return import_from(owner, self, spec.name)
+
+    def make_private(self, names: Iterable[str], reason: str) -> None:
+        """From now on each app imports these packages for itself.
+
+        Raises:
+            ImportError: one of them has extension modules, of which there can be only one.
+        """
+        for name in names:
+            if any(layer.installed.has_extensions(name) for layer in self.chain()):
+                raise ImportError(
+                    f"{name} has extension modules, so all applications share it; but it needs a "
+                    f"package that each application has for itself: {reason}",
+                    name=name,
+                )
+        for layer in self.chain():
+            layer.private |= set(names)
+            for name in [name for name in layer.modules if top(name) in names]:
+                del layer.modules[name]
+            for app in list(layer.apps):
+                app.private |= set(names)
+                app.claims = app.claims | set(names)
+        logs.emit(
+            logging.DEBUG,
+            "caddysnake",
+            f"each application imports {', '.join(sorted(names))} for itself, because {reason}",
+        )
+
+
+as_importlib(Layer.load)
+
+
+class _AppFinder:
+    """Finds the module that the configuration names in ``working_dir``, even if it is called like
+    one that is frozen or built into Python."""
+
+    def __init__(self, name: str, working_dir: str) -> None:
+        self._name = name
+        self._path = [working_dir]
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name or path is not None:
+            return None
+        return PathFinder.find_spec(fullname, self._path, target)
+
+
+class App(View):
+    """What one loaded app sees: everything under its ``working_dir``, private packages, and the
+    layers behind.
+
+    Attributes:
+        layer: what it shares with other apps.
+        private: top-level names of packages that it imports for itself.
+        variables: what it has set (None: deleted) of the environment.
+        at_exit: what it has registered with ``atexit``.
+    """
+
+    def __new__(
+        cls, app: int, working_dir: str, layer: Layer, module: str, isolate: Sequence[str] = ()
+    ) -> App:
+        return super().__new__(cls, app, layer)
+
+    def __init__(
+        self, app: int, working_dir: str, layer: Layer, module: str, isolate: Sequence[str] = ()
+    ) -> None:
+        self.layer = layer
+        self.working_dir = working_dir
+        self.prefix, self.exec_prefix = layer.prefix, layer.exec_prefix
+        self.executable = layer.executable
+        self.variables: dict[bytes, bytes | None] = {}
+        self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        self.private = layer.private | self._isolated(isolate)
+        self.path = [working_dir, *layer.path]
+        self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]
+        self._root = os.path.join(os.path.realpath(working_dir), "")
+        elsewhere = [*Base.path, *(entry for each in layer.chain() for entry in each.site_dirs)]
+        self._elsewhere = tuple(os.path.join(entry, "") for entry in elsewhere)
+        self._named: set[str] = set()
+        named = top(module)
+        if named in importable_names(working_dir):
+            self._named.add(named)
+            self.meta_path.insert(0, _AppFinder(named, working_dir))
+        self.claims = frozenset()  # made when they are first needed
+        layer.apps.add(self)
+
+    def _isolated(self, names: Sequence[str]) -> set[str]:
+        """Top-level names of packages to isolate and of all that need them."""
+        layers = list(self.layer.chain())
+        roots: set[str] = set()
+        for name in names:
+            found = {package for each in layers for package in each.installed.packages_of(name)}
+            problem = ""
+            if not found:
+                problem = "is not installed"
+            elif any(
+                each.installed.has_extensions(package) for each in layers for package in found
+            ):
+                problem = "has extension modules, which all applications of a process share"
+            if problem:
+                text = f"isolate {name} has no effect: the package {problem}"
+                logs.emit(logging.WARNING, "caddysnake", text, self.app)
+            else:
+                roots |= found
+        if not roots:
+            return roots
+        closures = [each.installed.private_packages(frozenset(roots)) for each in layers]
+        return set().union(*closures)
+
+    def path_changed(self) -> None:
+        """Claims every name that the app's own directories offer, so that what other apps have
+        imported under such a name from elsewhere is not found first."""
+        shared = self.layer.path
+        own = [entry for entry in self.path if entry not in shared or self._is_below(entry)]
+        offered = {name for entry in own for name in importable_names(entry)}
+        self.claims = frozenset(offered - Base.names | self._named | self.private)
+
+    def _is_below(self, path: str) -> bool:
+        """Whether a path is in ``working_dir`` and in no installation that is there, too."""
+        below = (os.path.join(self.working_dir, ""), self._root)
+        return (path + "/").startswith(below) and not (path + "/").startswith(self._elsewhere)
+
+    def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
+        """Loads a module for this app, or has the layer load what it owns."""
+        name = spec.name
+        if isinstance(spec.loader, ExtensionFileLoader) and self._is_below(spec.origin or ""):
+            return extensions.load(spec, load)
+        if top(name) in self.private or (spec.origin and self._is_below(spec.origin)):
+            return load(spec)
+        owner = self if was_deleted(self, name) else owner_of(self, spec)
+        if owner is self:
+            return load(spec)
+        _needed.error = None
+        try:
+            module = import_from(owner, self, name)
+        except PrivateNeeded as error:
+            _needed.error = error
+        needed, _needed.error = _needed.error, None
+        if needed is None:
+            return module
+        # The packages that need it, and this one at least, are not for sharing.
+        self.layer.make_private(needed.packages | {top(name)}, str(needed))
+        parent = name.rpartition(".")[0]
+        path = bootstrap._gcd_import(parent).__path__ if parent else None
+        found = self.modules.get(name)  # its package may have imported it
+        return load(bootstrap._find_spec(name, path)) if found is None else found
+
+
+as_importlib(App.load)

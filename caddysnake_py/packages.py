@@ -1,0 +1,174 @@
+"""What is installed in a layer: which packages depend on one another, and which can't be shared.
+
+Reads ``*.dist-info`` and ``*.egg-info`` itself, a few lines of each: `importlib.metadata` parses
+every file whole, which takes longer than loading an app.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
+
+# Imported anew by each app, with all that depends on them: they keep one configuration for the
+# process.
+PRIVATE = frozenset({"django", "asgiref"})
+# What merely can work with one of these, as an "extra", imports it once it is asked to. By then
+# the package is shared.
+_FOLLOW_EXTRAS = frozenset({"django"})
+
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+def normalized(name: str) -> str:
+    """The name of a distribution as it is compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """One installed distribution.
+
+    Attributes:
+        name: normalized.
+        requires: what it needs, normalized.
+        extras: what it can make use of.
+        directory: its metadata.
+    """
+
+    name: str
+    version: str
+    requires: frozenset[str]
+    extras: frozenset[str]
+    directory: str
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """Its files, relative to the site directory."""
+        try:
+            with open(os.path.join(self.directory, "RECORD"), encoding="utf-8") as file:
+                return tuple(line.rsplit(",", 2)[0].strip('"') for line in file)
+        except (OSError, UnicodeDecodeError):
+            return ()
+
+    @functools.cached_property
+    def packages(self) -> frozenset[str]:
+        """Top-level names of its modules."""
+        found = set()
+        for file in self.files:
+            first, slash, _ = file.partition("/")
+            if file.endswith(".py") and first not in ("..", "__pycache__"):
+                found.add(first if slash else first.removesuffix(".py"))
+        try:
+            with open(os.path.join(self.directory, "top_level.txt"), encoding="utf-8") as file_:
+                found.update(file_.read().split())
+        except (OSError, UnicodeDecodeError):
+            pass
+        return frozenset(found or {self.name.replace("-", "_")})
+
+    @functools.cached_property
+    def has_extensions(self) -> bool:
+        return any(file.endswith(tuple(EXTENSION_SUFFIXES)) for file in self.files)
+
+
+def _read(directory: str) -> Distribution | None:
+    name = version = ""
+    requires: set[str] = set()
+    extras: set[str] = set()
+    file_name = "METADATA" if directory.endswith(".dist-info") else "PKG-INFO"
+    try:
+        with open(os.path.join(directory, file_name), encoding="utf-8") as file:
+            for line in file:
+                if not line.strip():
+                    break  # the description follows
+                key, _, value = line.partition(":")
+                if key == "Name":
+                    name = normalized(value.strip())
+                elif key == "Version":
+                    version = value.strip()
+                elif key == "Requires-Dist":
+                    requirement, _, marker = value.partition(";")
+                    match = _NAME.match(requirement)
+                    if match:
+                        (extras if "extra" in marker else requires).add(normalized(match[1]))
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not name:
+        return None
+    return Distribution(name, version, frozenset(requires), frozenset(extras), directory)
+
+
+class Installed:
+    """The distributions in some site directories."""
+
+    def __init__(self, directories: Sequence[str]) -> None:
+        self._directories = directories
+
+    @functools.cached_property
+    def distributions(self) -> dict[str, Distribution]:
+        """By normalized name; as on ``sys.path``, the first one counts."""
+        found: dict[str, Distribution] = {}
+        for directory in self._metadata():
+            distribution = _read(directory)
+            if distribution is not None:
+                found.setdefault(distribution.name, distribution)
+        return found
+
+    def _metadata(self) -> Iterator[str]:
+        for directory in self._directories:
+            try:
+                names = os.listdir(directory)
+            except OSError:
+                continue
+            for name in sorted(names):
+                if name.endswith((".dist-info", ".egg-info")):
+                    yield os.path.join(directory, name)
+
+    def packages_of(self, name: str) -> frozenset[str]:
+        """Top-level names of a distribution, or of the one that has such a package."""
+        distribution = self.distributions.get(normalized(name))
+        if distribution is None:
+            distribution = self._with_package(name)
+        return distribution.packages if distribution else frozenset()
+
+    def _with_package(self, package: str) -> Distribution | None:
+        owners = (each for each in self.distributions.values() if package in each.packages)
+        return next(owners, None)
+
+    def has_extensions(self, package: str) -> bool:
+        """Whether the distribution of a package has extension modules."""
+        distribution = self._with_package(package)
+        return distribution is not None and distribution.has_extensions
+
+    def private_packages(self, roots: frozenset[str]) -> set[str]:
+        """Top-level names of ``roots`` and of everything that needs them, directly or not."""
+        private = set(roots)
+        done: set[str] = set()
+        news = {
+            distribution.name
+            for distribution in self.distributions.values()
+            if distribution.name in roots or (distribution.packages & roots)
+        }
+        while news:
+            done |= news
+            for name in news:
+                private |= self.distributions[name].packages
+            news = {
+                each.name
+                for each in self.distributions.values()
+                if each.name not in done
+                and (each.requires & done or each.extras & done & _FOLLOW_EXTRAS)
+                and not each.has_extensions
+            }
+        return private
+
+    def distribution_of(self, file: str) -> Distribution | None:
+        """The distribution that has installed a file."""
+        for distribution in self.distributions.values():
+            relative = os.path.relpath(file, os.path.dirname(distribution.directory))
+            if relative in distribution.files:
+                return distribution
+        return None

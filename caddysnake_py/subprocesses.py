@@ -1,0 +1,94 @@
+"""Programs that an app starts inherit its environment, not that of the process: it is Caddy's."""
+
+from __future__ import annotations
+
+import _posixsubprocess
+import functools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, NoReturn
+
+import _caddysnake
+
+from caddysnake_py.layers import App
+from caddysnake_py.variables import for_apps
+
+
+def _fork_exec(fork_exec: Callable[..., int]) -> Callable[..., int]:
+    """Under ``subprocess``, ``asyncio`` and ``multiprocessing``: the sixth argument is the
+    environment, None for that of the process."""
+
+    def fork_exec_in_app(*args: Any) -> int:
+        if args[5] is None and isinstance(_caddysnake.current_view(), App):
+            pairs = [b"%b=%b" % pair for pair in os.environb.items()]
+            args = (*args[:5], pairs, *args[6:])
+        return fork_exec(*args)
+
+    return fork_exec_in_app
+
+
+def _system(command: str | bytes) -> int:
+    code = subprocess.call(command, shell=True)
+    return code << 8 if code >= 0 else -code
+
+
+def _execv(path: Any, argv: Any) -> NoReturn:
+    os.execve(path, argv, os.environ)
+
+
+def _spawn(spawn: Callable[..., int], path: Any, argv: Any, env: Any, /, **options: Any) -> int:
+    """``os.posix_spawn``; since Python 3.13, and under ``subprocess``, env may be None."""
+    return spawn(path, argv, os.environ if env is None else env, **options)
+
+
+_uvloop_starts = threading.Lock()
+
+
+@coroutine
+def _start_alone(start: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Awaits ``start``, whose first step forks: uvloop refuses to do that on two loops at once."""
+    try:
+        with _uvloop_starts:
+            waiting_for = start.send(None)
+        while True:
+            try:
+                value = yield waiting_for
+            except GeneratorExit:
+                start.close()
+                raise
+            except BaseException as error:
+                waiting_for = start.throw(error)
+            else:
+                waiting_for = start.send(value)
+    except StopIteration as end:
+        return end.value
+
+
+def set_up_uvloop(loop: Any) -> None:
+    """The same for a loop of uvloop, which starts programs on its own."""
+    for name in ("subprocess_exec", "subprocess_shell"):
+        setattr(loop, name, _with_environment(getattr(loop, name)))
+
+
+def _with_environment(start: Callable[..., Any]) -> Callable[..., Any]:
+    async def start_in_app(*args: Any, env: Any = None, **kwargs: Any) -> Any:
+        env = os.environ.copy() if env is None else env
+        return await _start_alone(start(*args, env=env, **kwargs))
+
+    return start_in_app
+
+
+def install() -> None:
+    """From now on programs get the environment of the app that starts them."""
+    for_apps("system", _system)
+    for_apps("execv", _execv)
+    for name in ("posix_spawn", "posix_spawnp"):
+        for_apps(name, functools.partial(_spawn, getattr(os, name)))
+    replacement = _fork_exec(_posixsubprocess.fork_exec)
+    _posixsubprocess.fork_exec = replacement
+    if sys.version_info >= (3, 11):
+        subprocess._fork_exec = replacement  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+from .submodule import NAME as NAME

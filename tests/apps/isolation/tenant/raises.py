@@ -1,0 +1,3 @@
+from name import NAME
+
+raise ValueError(NAME)
