@@ -105,9 +105,22 @@ func loadApp(ctx context.Context, config appConfig, timeout time.Duration, logge
 	}
 	app := value.(*App)
 	if loaded {
-		app.current.Load().voice.logger.Store(logger)
+		app.setLogger(logger)
 	}
 	return app, nil
+}
+
+// setLogger has the app log as a part of another config.
+func (a *App) setLogger(logger *zap.Logger) {
+	if gen := a.current.Load(); gen != nil {
+		gen.voice.logger.Store(logger)
+	}
+}
+
+// isBusy tells whether requests run on the app's current generation.
+func (a *App) isBusy() bool {
+	gen := a.current.Load()
+	return gen != nil && gen.refs.Load() > 1
 }
 
 func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {

@@ -37,6 +37,8 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    env_var       <name> <value>
 //	    env_file      <path>
 //	    isolate       <package>...
+//	    max_apps      <n>
+//	    idle_timeout  <duration>
 //	    start_timeout   <duration>
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
@@ -61,7 +63,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if _, err := h.resolve(); err != nil {
+	if err := h.check(); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
@@ -82,18 +84,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "loop":
 		return onlyArg(d, &h.Loop)
 	case "threads":
-		var value string
-		if err := onlyArg(d, &value); err != nil {
-			return err
-		}
-		if h.Threads != 0 {
-			return d.Err("threads is given twice")
-		}
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 {
-			return d.Errf("threads must be a number from 1, not '%s'", value)
-		}
-		h.Threads = n
+		return onlyNumber(d, &h.Threads)
 	case "env_var":
 		var name, value string
 		if !d.AllArgs(&name, &value) {
@@ -115,6 +106,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 		h.Isolate = append(h.Isolate, packages...)
+	case "max_apps":
+		return onlyNumber(d, &h.MaxApps)
+	case "idle_timeout":
+		return onlyDuration(d, &h.IdleTimeout)
 	case "start_timeout":
 		return onlyDuration(d, &h.StartTimeout)
 	case "request_timeout":
@@ -182,6 +177,23 @@ func onlyArg(d *caddyfile.Dispenser, target *string) error {
 		return d.Errf("%s is given twice", option)
 	}
 	*target = value
+	return nil
+}
+
+// onlyNumber reads the single number, from 1, of an option that may be given once.
+func onlyNumber(d *caddyfile.Dispenser, target *int) error {
+	option, value := d.Val(), ""
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	if *target != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 {
+		return d.Errf("%s must be a number from 1, not '%s'", option, value)
+	}
+	*target = n
 	return nil
 }
 

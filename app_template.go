@@ -1,0 +1,156 @@
+package caddysnake
+
+// appTemplate: the settings of a handler, before the placeholders in them have
+// values.
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+type appTemplate struct {
+	module     template
+	workingDir template
+	venv       template
+	env        map[string]template
+	envFiles   []template
+	base       appConfig // the other settings
+}
+
+// Errors of resolve: what the request names can't be an application, or is none.
+var (
+	errBadValue = errors.New("the request can't name a python app")
+	errNoApp    = errors.New("no such python app")
+)
+
+// placeholders returns the distinct names of all placeholders, sorted.
+func (t *appTemplate) placeholders() []string {
+	all := slices.Concat(t.module.names, t.workingDir.names, t.venv.names)
+	for _, value := range t.env {
+		all = append(all, value.names...)
+	}
+	for _, file := range t.envFiles {
+		all = append(all, file.names...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// resolve returns the settings of the app that the values of the placeholders
+// name, with absolute paths. Its error is an errBadValue or an errNoApp if the
+// values are to blame.
+func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
+	config := t.base
+	for name, value := range values {
+		if strings.ContainsRune(value, 0) {
+			return config, fmt.Errorf("%w: {%s} has a NUL character in it", errBadValue, name)
+		}
+	}
+	config.Module = t.module.fill(values)
+	if !modulePattern.MatchString(config.Module) {
+		return config, fmt.Errorf("%w: '%s' does not name an application: it must look like package.module:variable",
+			errNoApp, config.Module)
+	}
+	config.Env = make(map[string]string, len(t.env))
+	for name, value := range t.env {
+		config.Env[name] = value.fill(values)
+	}
+	err := errors.Join(
+		absolute("working_dir", t.workingDir, values, &config.WorkingDir),
+		absolute("venv", t.venv, values, &config.Venv))
+	config.EnvFiles = make([]string, len(t.envFiles))
+	for i, file := range t.envFiles {
+		err = errors.Join(err, absolute("env_file", file, values, &config.EnvFiles[i]))
+	}
+	if err != nil || len(values) == 0 {
+		return config, err
+	}
+	return config, t.find(config)
+}
+
+// absolute fills in a path; an empty venv stays empty.
+func absolute(option string, path template, values map[string]string, target *string) error {
+	text, err := path.fillPath(option, values)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadValue, err)
+	}
+	if text == "" && option == "venv" {
+		return nil
+	}
+	if *target, err = filepath.Abs(text); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	return nil
+}
+
+// find checks that what a request names is there, before Python is asked: a
+// module that it may choose must be in the working directory.
+func (t *appTemplate) find(config appConfig) error {
+	for _, dir := range []struct {
+		path  template
+		value string
+	}{{t.workingDir, config.WorkingDir}, {t.venv, config.Venv}} {
+		if dir.path.isFixed() {
+			continue
+		}
+		if info, err := os.Stat(dir.value); err != nil || !info.IsDir() {
+			return fmt.Errorf("%w: %s is no directory", errNoApp, dir.value)
+		}
+	}
+	for i, file := range t.envFiles {
+		if _, err := os.Stat(config.EnvFiles[i]); err != nil && !file.isFixed() {
+			return fmt.Errorf("%w: %w", errNoApp, err)
+		}
+	}
+	if !t.module.isFixed() && moduleFile(config) == "" {
+		return fmt.Errorf("%w: there is no module for %s in %s", errNoApp, config.Module, config.WorkingDir)
+	}
+	return nil
+}
+
+// moduleFile returns the path of the file or directory in the working directory
+// that the first part of the module's name stands for, or "".
+func moduleFile(config appConfig) string {
+	top, _, _ := strings.Cut(config.Module, ":")
+	top, _, _ = strings.Cut(top, ".")
+	entries, err := os.ReadDir(config.WorkingDir)
+	if err != nil {
+		return ""
+	}
+	for _, entry := range entries {
+		name, suffix, _ := strings.Cut(entry.Name(), ".")
+		if name != top {
+			continue
+		}
+		path := filepath.Join(config.WorkingDir, entry.Name())
+		if info, err := os.Stat(path); err == nil && (info.IsDir() == (suffix == "")) {
+			return path
+		}
+	}
+	return ""
+}
+
+// parse fills the template from the options of a handler.
+func (t *appTemplate) parse(h *Handler, module string) (err error) {
+	parse := func(option, text string) template {
+		parsed, problem := parseTemplate(option, text)
+		err = errors.Join(err, problem)
+		return parsed
+	}
+	t.module = parse("the module", module)
+	t.workingDir = parse("working_dir", h.WorkingDir)
+	t.venv = parse("venv", h.Venv)
+	t.env = make(map[string]template, len(h.Env))
+	for _, name := range slices.Sorted(maps.Keys(h.Env)) {
+		t.env[name] = parse("env_var "+name, h.Env[name])
+	}
+	for _, file := range h.EnvFiles {
+		t.envFiles = append(t.envFiles, parse("env_file", file))
+	}
+	return err
+}
