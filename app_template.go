@@ -53,8 +53,11 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	}
 	config.Module = t.module.fill(values)
 	if !modulePattern.MatchString(config.Module) {
-		return config, fmt.Errorf("%w: '%s' does not name an application: it must look like package.module:variable",
-			errNoApp, config.Module)
+		err := fmt.Errorf("'%s' does not name an application: it must look like package.module:variable", config.Module)
+		if !t.module.isFixed() {
+			err = fmt.Errorf("%w: %w", errNoApp, err)
+		}
+		return config, err
 	}
 	config.Env = make(map[string]string, len(t.env))
 	for name, value := range t.env {
