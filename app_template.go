@@ -64,21 +64,22 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 		config.Env[name] = value.fill(values)
 	}
 	err := errors.Join(
-		absolute("working_dir", t.workingDir, values, &config.WorkingDir),
-		absolute("venv", t.venv, values, &config.Venv))
+		resolvePath("working_dir", t.workingDir, values, &config.WorkingDir),
+		resolvePath("venv", t.venv, values, &config.Venv))
 	config.EnvFiles = make([]string, len(t.envFiles))
 	for i, file := range t.envFiles {
-		err = errors.Join(err, absolute("env_file", file, values, &config.EnvFiles[i]))
+		err = errors.Join(err, resolvePath("env_file", file, values, &config.EnvFiles[i]))
 	}
-	if err != nil || len(values) == 0 {
-		return config, err
+	if err == nil && !t.module.isFixed() {
+		err = findModule(config)
 	}
-	return config, t.find(config)
+	return config, err
 }
 
-// absolute fills in a path; an empty venv stays empty.
-func absolute(option string, path template, values map[string]string, target *string) error {
-	text, err := path.fillPath(option, values)
+// resolvePath fills in a path and makes it absolute; an empty venv stays empty.
+// What a request names must be there, before Python is asked.
+func resolvePath(option string, path template, values map[string]string, target *string) error {
+	text, fixed, err := path.fillPath(option, values)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBadValue, err)
 	}
@@ -88,29 +89,36 @@ func absolute(option string, path template, values map[string]string, target *st
 	if *target, err = filepath.Abs(text); err != nil {
 		return fmt.Errorf("%s: %w", option, err)
 	}
+	if fixed == "" {
+		return nil
+	}
+	info, err := os.Stat(*target)
+	if err != nil || info.IsDir() == (option == "env_file") {
+		return fmt.Errorf("%w: there is no %s %s", errNoApp, option, *target)
+	}
+	if !isWithin(fixed, *target) {
+		return fmt.Errorf("%w: %s is a symbolic link that leads out of %s", errNoApp, *target, fixed)
+	}
 	return nil
 }
 
-// find checks that what a request names is there, before Python is asked: a
-// module that it may choose must be in the working directory.
-func (t *appTemplate) find(config appConfig) error {
-	for _, dir := range []struct {
-		path  template
-		value string
-	}{{t.workingDir, config.WorkingDir}, {t.venv, config.Venv}} {
-		if dir.path.isFixed() {
-			continue
-		}
-		if info, err := os.Stat(dir.value); err != nil || !info.IsDir() {
-			return fmt.Errorf("%w: %s is no directory", errNoApp, dir.value)
-		}
+// isWithin tells whether a path is in a directory when all symbolic links are
+// followed.
+func isWithin(dir, path string) bool {
+	dir, err1 := filepath.Abs(dir)
+	realDir, err2 := filepath.EvalSymlinks(dir)
+	realPath, err3 := filepath.EvalSymlinks(path)
+	if errors.Join(err1, err2, err3) != nil {
+		return false
 	}
-	for i, file := range t.envFiles {
-		if _, err := os.Stat(config.EnvFiles[i]); err != nil && !file.isFixed() {
-			return fmt.Errorf("%w: %w", errNoApp, err)
-		}
-	}
-	if !t.module.isFixed() && moduleFile(config) == "" {
+	relative, err := filepath.Rel(realDir, realPath)
+	return err == nil && filepath.IsLocal(relative)
+}
+
+// findModule checks that a module which a request may choose is in the working
+// directory.
+func findModule(config appConfig) error {
+	if file := moduleFile(config); file == "" || !isWithin(config.WorkingDir, file) {
 		return fmt.Errorf("%w: there is no module for %s in %s", errNoApp, config.Module, config.WorkingDir)
 	}
 	return nil

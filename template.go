@@ -71,26 +71,32 @@ func (t template) fill(values map[string]string) string {
 	return b.String()
 }
 
-// fillPath is fill for the path of a file or directory. What a request says may
-// lead further down, and nowhere else.
-func (t template) fillPath(option string, values map[string]string) (string, error) {
-	if t.isFixed() {
-		return t.literals[0], nil
-	}
-	for _, name := range t.names {
-		value := values[name]
-		if strings.ContainsRune(value, '\\') || (strings.HasPrefix(value, "/") && !isOperators(name)) {
-			return "", fmt.Errorf("%s: %q is no value for {%s}: it must be a relative path", option, value, name)
+// fillPath is fill for the path of a file or directory. It also returns the
+// directory that is fixed before the request has its say: what the request says
+// leads further down from there, and nowhere else.
+func (t template) fillPath(option string, values map[string]string) (path, fixed string, err error) {
+	path = t.fill(values)
+	for i, name := range t.names {
+		if isOperators(name) {
+			continue
+		}
+		if value := values[name]; strings.ContainsRune(value, '\\') || strings.HasPrefix(value, "/") {
+			return "", "", fmt.Errorf("%s: %q is no value for {%s}: it must be a relative path", option, value, name)
+		}
+		if fixed == "" {
+			before := template{t.literals[:i+1], t.names[:i]}.fill(values)
+			fixed = "./" + before[:strings.LastIndexByte(before, '/')+1]
+			if strings.HasPrefix(before, "/") {
+				fixed = fixed[2:]
+			}
+			for segment := range strings.SplitSeq(path[len(strings.TrimPrefix(fixed, "./")):], "/") {
+				if segment == "." || segment == ".." {
+					return "", "", fmt.Errorf("%s: %q is no path for an application: it has a segment '%s'", option, path, segment)
+				}
+			}
 		}
 	}
-	path := t.fill(values)
-	fixed := strings.LastIndexByte(t.literals[0], '/') + 1
-	for segment := range strings.SplitSeq(path[fixed:], "/") {
-		if segment == "." || segment == ".." {
-			return "", fmt.Errorf("%s: %q is no path for an application: it has a segment '%s'", option, path, segment)
-		}
-	}
-	return path, nil
+	return path, fixed, nil
 }
 
 // isOperators tells whether the value of a placeholder is set by the

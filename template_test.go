@@ -69,13 +69,14 @@ func TestWhatARequestMayPutIntoAPath(t *testing.T) {
 		{"/srv/{a}.", ".", false},
 		{"/srv/{a}", `x\y`, false},
 		{"{http.vars.root}", "/srv/shop", true},
-		{"{http.vars.root}", "/srv/..", false},
+		{"{http.vars.root}", "/srv/..", true}, // the operator's
+		{"{http.vars.root}/{a}", "/srv", false},
 	} {
 		parsed, err := parseTemplate("working_dir", c.text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, err := parsed.fillPath("working_dir", map[string]string{"a": c.value, "http.vars.root": c.value})
+		path, _, err := parsed.fillPath("working_dir", map[string]string{"a": c.value, "http.vars.root": c.value})
 		if (err == nil) != c.allowed {
 			t.Errorf("%q with %q: path %q, error %v", c.text, c.value, path, err)
 		}
@@ -100,6 +101,31 @@ func TestAModuleThatARequestChoosesIsInTheWorkingDirectory(t *testing.T) {
 		"shop": nil, "package.module": nil, "native": nil,
 		"os": errNoApp, "plain": errNoApp, "sho": errNoApp, "shop:os": errNoApp, "../shop": errNoApp,
 		"sh\x00op": errBadValue,
+	} {
+		if _, err := template.resolve(map[string]string{"name": name}); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", name, err, want)
+		}
+	}
+}
+
+func TestSymbolicLinksStayWithinWhatIsFixed(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"sites/shop", "sites/releases/42", "outside"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, target := range map[string]string{"current": "releases/42", "out": "../outside", "up": ".."} {
+		if err := os.Symlink(target, filepath.Join(dir, "sites", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	template := new(appTemplate)
+	if err := template.parse(&Handler{WorkingDir: dir + "/sites/{name}"}, "main:app"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{
+		"shop": nil, "current": nil, "out": errNoApp, "up": errNoApp, "up/outside": errNoApp, "none": errNoApp,
 	} {
 		if _, err := template.resolve(map[string]string{"name": name}); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", name, err, want)

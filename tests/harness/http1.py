@@ -139,8 +139,10 @@ class Connection:
         version: str = "HTTP/1.1",
         length: int | None = None,
     ) -> None:
-        lines = [f"{method} {target} {version}", f"Host: {HOST}:{self.port}"]
+        lines = [f"{method} {target} {version}"]
         lines += [f"{name}: {value}" for name, value in headers]
+        if not any(line.startswith("Host:") for line in lines):
+            lines.insert(1, f"Host: {HOST}:{self.port}")
         if length is None and isinstance(body, bytes):
             length = len(body)
         if length is not None:
