@@ -151,7 +151,8 @@ func warnOfPackages(d *caddyfile.Dispenser, directory string) {
 }
 
 // warn logs what a user should know of the option that is being read, as
-// Caddy's own directives do: each command that reads a Caddyfile shows it.
+// Caddy's own directives do: each command that reads a Caddyfile shows it. The
+// name of the logger is lost while caddy run holds its log back.
 func warn(d *caddyfile.Dispenser, message string) {
-	caddy.Log().Named(loggerName).Warn(message, zap.String("file", d.File()), zap.Int("line", d.Line()))
+	caddy.Log().Named(loggerName).Warn("python: "+message, zap.String("file", d.File()), zap.Int("line", d.Line()))
 }
