@@ -1,5 +1,5 @@
-"""Caddyfiles of earlier releases: they load, serve as their authors meant, and the log says what has
-become of their options."""
+"""Caddyfiles of earlier releases: they load, serve as their authors meant, and the log says what
+has become of their options."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import http1
+from harness.caddyfile import python
 from harness.plugin import Serve
 from harness.server import Server
 from harness.settings import BINARY, REPOSITORY
@@ -346,16 +347,31 @@ def test_the_application_itself_may_be_on_python_path(serve: Serve, tmp_path: Pa
     assert told(server.get("/"))["common"] == "work"
 
 
-def test_a_changed_file_on_python_path_is_read_by_the_next_load(
-    serve: Serve, tmp_path: Path
-) -> None:
-    write(tmp_path, {"work/main.py": WSGI, "lib/common.py": "COMMON = 1"})
-    block = "python main:app {{\n working_dir {0}/work\n python_path {0}/lib\n env_var STAGE {1}\n}}"
-    server = serve(block.format(tmp_path, "a"))
-    assert told(server.get("/"))["common"] == 1
-    (tmp_path / "lib" / "common.py").write_text("COMMON = 'two'")
-    assert server.load(block.format(tmp_path, "b")).status == 200
-    assert told(server.get("/"))["common"] == "two"
+def test_what_changes_on_python_path_is_seen_by_the_next_load(serve: Serve, tmp_path: Path) -> None:
+    write(tmp_path, {"work/main.py": WSGI, "lib/other.py": ""})
+
+    def block(stage: int) -> str:
+        options = (f"python_path {tmp_path}/lib", f"env_var STAGE {stage}")
+        return python("main:app", *options, folder=tmp_path / "work", venv=None)
+
+    server = serve(block(1))
+    assert told(server.get("/"))["common"] is None
+    for stage, value in enumerate(["added", "changed"], 2):
+        write(tmp_path, {"lib/common.py": f"COMMON = '{value}'"})
+        assert server.load(block(stage)).status == 200
+        assert told(server.get("/"))["common"] == value
+
+
+def test_placeholders_in_python_path(configure: Run) -> None:
+    """The same application for all hosts, but for what it finds there."""
+    text = TENANTS.replace(
+        'working_dir "{http.request.host.labels.2}/"',
+        'working_dir shop\npython_path "{http.request.host.labels.2}/"',
+    )
+    server = configure(text).start()
+    for name in ("app1", "app2"):
+        target = f"http://{name}.example.com:{server.port}/"
+        assert told(server.get(target))["common"] == name
 
 
 def test_a_directory_of_python_path_that_is_not_there_is_named_in_the_log(

@@ -129,8 +129,8 @@ def everything(
     blocks |= {name: block(folder, options) for name, options in DIFFERENT.items()}
     blocks["working_dir"] = block(folder, working_dir="app2")
     blocks["venv"] = block(folder, venv="venv2")
-    blocks["interface"] = block(folder).replace("module_asgi main:app", "").replace(
-        "python ", "python main:app ", 1
+    blocks["interface"] = (
+        block(folder).replace("module_asgi main:app", "").replace("python ", "python main:app ", 1)
     )
     server = serve_module(*blocks.values())
     return server, folder, dict(zip(blocks, answers(server), strict=True))
