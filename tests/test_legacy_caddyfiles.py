@@ -339,12 +339,22 @@ def app(environ, start_response):
         assert answer == f"{tmp_path}/lib/state.py 1"
 
 
-def test_the_application_itself_may_be_on_python_path(serve: Serve, tmp_path: Path) -> None:
-    """Also if it is called like a module of the standard library."""
-    write(tmp_path, {"lib/calendar.py": WSGI, "work/common.py": "COMMON = 'work'"})
-    block = "python calendar:app {{\n working_dir {0}/work\n python_path {0}/lib\n}}"
-    server = serve(block.format(tmp_path))
-    assert told(server.get("/"))["common"] == "work"
+@pytest.mark.parametrize("name", ["shop", "calendar", "json", "time"])
+def test_the_application_itself_may_be_on_python_path(
+    serve: Serve, tmp_path: Path, name: str
+) -> None:
+    """Also if it is called like a module of the standard library, loaded before or built in."""
+    source = """
+from common import COMMON
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [COMMON.encode()]
+"""
+    write(tmp_path, {f"lib/{name}.py": source, "work/common.py": "COMMON = 'work'"})
+    block = "python {1}:app {{\n working_dir {0}/work\n python_path {0}/lib\n}}"
+    server = serve(block.format(tmp_path, name))
+    assert server.get("/").text == "work"
 
 
 def test_what_changes_on_python_path_is_seen_by_the_next_load(serve: Serve, tmp_path: Path) -> None:
