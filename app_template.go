@@ -54,8 +54,11 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	}
 	config.Module = t.module.fill(values)
 	if !modulePattern.MatchString(config.Module) {
-		return config, fmt.Errorf("%w: '%s' does not name an application: it must look like package.module:variable",
-			errNoApp, config.Module)
+		err := fmt.Errorf("'%s' does not name an application: it must look like package.module:variable", config.Module)
+		if !t.module.isFixed() {
+			err = fmt.Errorf("%w: %w", errNoApp, err)
+		}
+		return config, err
 	}
 	config.Env = make(map[string]string, len(t.env))
 	for name, value := range t.env {
@@ -96,15 +99,14 @@ func absolute(option string, path template, values map[string]string, target *st
 // find checks that what a request names is there, before Python is asked: a
 // module that it may choose must be in the working directory.
 func (t *appTemplate) find(config appConfig) error {
-	for _, dir := range []struct {
-		path  template
-		value string
-	}{{t.workingDir, config.WorkingDir}, {t.venv, config.Venv}} {
-		if dir.path.isFixed() {
+	paths := append([]template{t.workingDir, t.venv}, t.pythonPath...)
+	values := append([]string{config.WorkingDir, config.Venv}, config.PythonPath...)
+	for i, path := range paths {
+		if path.isFixed() {
 			continue
 		}
-		if info, err := os.Stat(dir.value); err != nil || !info.IsDir() {
-			return fmt.Errorf("%w: %s is no directory", errNoApp, dir.value)
+		if info, err := os.Stat(values[i]); err != nil || !info.IsDir() {
+			return fmt.Errorf("%w: %s is no directory", errNoApp, values[i])
 		}
 	}
 	for i, file := range t.envFiles {

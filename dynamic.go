@@ -153,9 +153,7 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf(
 				"python app %s in %s could not be loaded", t.config.Module, t.config.WorkingDir))
 		}
-		if d.maxApps > 0 || d.idleTimeout > 0 {
-			t.used.Store(time.Now().UnixNano())
-		}
+		d.touch(t)
 		gen, err := t.app.acquire()
 		if errors.Is(err, errAppStopped) && d.ctx.Err() == nil {
 			continue // it was evicted in the meantime
@@ -163,6 +161,7 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return caddyhttp.Error(http.StatusServiceUnavailable, err)
 		}
+		defer d.touch(t)
 		return gen.serve(w, r, t.config.RequestTimeout)
 	}
 }
@@ -181,10 +180,13 @@ func (d *dynamicApp) appendKey(key []byte, r *http.Request) ([]byte, error) {
 		if strings.HasPrefix(name, "http.request.host") {
 			value = strings.ToLower(value)
 		}
-		key = binary.AppendUvarint(key, uint64(len(value)))
-		key = append(key, value...)
+		key = appendValue(key, value)
 	}
 	return key, nil
+}
+
+func appendValue(key []byte, value string) []byte {
+	return append(binary.AppendUvarint(key, uint64(len(value))), value...)
 }
 
 // values is the reverse of appendKey.

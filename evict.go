@@ -8,6 +8,13 @@ import (
 	"go.uber.org/zap"
 )
 
+// touch notes that an app is in use.
+func (d *dynamicApp) touch(t *tenant) {
+	if d.maxApps > 0 || d.idleTimeout > 0 {
+		t.used.Store(time.Now().UnixNano())
+	}
+}
+
 // isBusy tells whether requests run on the app, or wait for it to be loaded.
 func (t *tenant) isBusy() bool {
 	app := t.loaded()

@@ -34,10 +34,10 @@ func parseTemplate(option, text string) (template, error) {
 	global := caddy.NewReplacer()
 	cut, err := caddy.NewEmptyReplacer().ReplaceFunc(text, func(name string, _ any) (any, error) {
 		switch {
-		case !placeholderName.MatchString(name):
-			return "{" + name + "}", nil
 		case strings.HasPrefix(name, "file."):
 			return nil, fmt.Errorf("%s: {%s} can't be used here: files are not read for requests", option, name)
+		case !placeholderName.MatchString(name):
+			return "{" + name + "}", nil
 		case strings.HasPrefix(name, "env."), strings.HasPrefix(name, "system."):
 			value, known := global.GetString(name)
 			if !known || value == "" {

@@ -382,6 +382,9 @@ def test_placeholders_in_python_path(configure: Run) -> None:
     for name in ("app1", "app2"):
         target = f"http://{name}.example.com:{server.port}/"
         assert told(server.get(target))["common"] == name
+    target = f"http://nobody.example.com:{server.port}/"
+    assert server.get(target).status == 404
+    assert len(server.log.find("^python app loaded$")) == 2
 
 
 def test_a_directory_of_python_path_that_is_not_there_is_named_in_the_log(
