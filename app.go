@@ -39,6 +39,7 @@ type appConfig struct {
 	Module     string
 	Interface  string // "wsgi", "asgi" or "" to detect it
 	WorkingDir string
+	PythonPath []string
 	Venv       string
 	Env        map[string]string
 	EnvFiles   []string
@@ -125,9 +126,12 @@ func (a *App) isBusy() bool {
 
 func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("it has not started within %s (start_timeout)", timeout))
-	defer cancel()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout,
+			fmt.Errorf("it has not started within %s (start_timeout)", timeout))
+		defer cancel()
+	}
 
 	id := lastID.Add(1)
 	gen := &generation{id: id, drained: make(chan struct{})}
@@ -139,6 +143,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		App:        config.Module,
 		Interface:  config.Interface,
 		WorkingDir: config.WorkingDir,
+		PythonPath: config.PythonPath,
 		Venv:       config.Venv,
 		Env:        config.Env,
 		EnvFiles:   config.EnvFiles,

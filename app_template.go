@@ -16,6 +16,7 @@ import (
 type appTemplate struct {
 	module     template
 	workingDir template
+	pythonPath []template
 	venv       template
 	env        map[string]template
 	envFiles   []template
@@ -34,8 +35,8 @@ func (t *appTemplate) placeholders() []string {
 	for _, value := range t.env {
 		all = append(all, value.names...)
 	}
-	for _, file := range t.envFiles {
-		all = append(all, file.names...)
+	for _, path := range slices.Concat(t.pythonPath, t.envFiles) {
+		all = append(all, path.names...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -66,6 +67,10 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	err := errors.Join(
 		resolvePath("working_dir", t.workingDir, values, &config.WorkingDir),
 		resolvePath("venv", t.venv, values, &config.Venv))
+	config.PythonPath = make([]string, len(t.pythonPath))
+	for i, directory := range t.pythonPath {
+		err = errors.Join(err, resolvePath("python_path", directory, values, &config.PythonPath[i]))
+	}
 	config.EnvFiles = make([]string, len(t.envFiles))
 	for i, file := range t.envFiles {
 		err = errors.Join(err, resolvePath("env_file", file, values, &config.EnvFiles[i]))
@@ -155,6 +160,9 @@ func (t *appTemplate) parse(h *Handler, module string) (err error) {
 	}
 	t.module = parse("the module", module)
 	t.workingDir = parse("working_dir", h.WorkingDir)
+	for _, directory := range h.PythonPath {
+		t.pythonPath = append(t.pythonPath, parse("python_path", directory))
+	}
 	t.venv = parse("venv", h.Venv)
 	t.env = make(map[string]template, len(h.Env))
 	for _, name := range slices.Sorted(maps.Keys(h.Env)) {

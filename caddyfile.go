@@ -21,7 +21,10 @@ func init() {
 
 func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h := new(Handler)
-	return h, h.UnmarshalCaddyfile(helper.Dispenser)
+	if err := h.UnmarshalCaddyfile(helper.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.withBodyLimit(), nil
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -30,6 +33,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    module_wsgi   <module>:<variable>
 //	    module_asgi   <module>:<variable>
 //	    working_dir   <dir>
+//	    python_path   <dir>...
 //	    venv          <dir>
 //	    lifespan      auto|on|off
 //	    threads       <n>
@@ -39,7 +43,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    isolate       <package>...
 //	    max_apps      <n>
 //	    idle_timeout  <duration>
-//	    start_timeout   <duration>
+//	    start_timeout   <duration>|forever
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
 //	    blocked_loop    <duration>|off
@@ -70,13 +74,22 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
-	switch option := d.Val(); option {
+	switch d.Val() {
 	case "module_wsgi":
 		return onlyArg(d, &h.ModuleWSGI)
 	case "module_asgi":
 		return onlyArg(d, &h.ModuleASGI)
 	case "working_dir":
 		return onlyArg(d, &h.WorkingDir)
+	case "python_path":
+		directories := d.RemainingArgs()
+		if len(directories) == 0 {
+			return d.ArgErr()
+		}
+		for _, directory := range directories {
+			warnOfPackages(d, directory)
+		}
+		h.PythonPath = append(h.PythonPath, directories...)
 	case "venv":
 		return onlyArg(d, &h.Venv)
 	case "lifespan":
@@ -111,7 +124,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "idle_timeout":
 		return onlyDuration(d, &h.IdleTimeout)
 	case "start_timeout":
-		return onlyDuration(d, &h.StartTimeout)
+		return onlyDuration(d, &h.StartTimeout, "forever", "-1")
 	case "request_timeout":
 		return onlyDuration(d, &h.RequestTimeout)
 	case "slow_request":
@@ -121,7 +134,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "websocket":
 		return h.unmarshalWebSocket(d)
 	default:
-		return d.Errf("unknown option '%s' of python", option)
+		return h.unmarshalLegacyOption(d)
 	}
 	return nil
 }

@@ -55,6 +55,10 @@ type Handler struct {
 	// sys.path. It is relative to Caddy's working directory, the default.
 	WorkingDir string `json:"working_dir,omitempty"`
 
+	// PythonPath are further directories with modules of the application, behind
+	// WorkingDir on its sys.path.
+	PythonPath []string `json:"python_path,omitempty"`
+
 	// Venv is a virtual environment whose packages the application uses. It must
 	// belong to the Python version that Caddy runs.
 	Venv string `json:"venv,omitempty"`
@@ -93,7 +97,7 @@ type Handler struct {
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
 	// StartTimeout is how long the application may take to load, its startup
-	// included. Default: 60s.
+	// included. Negative: as long as it takes. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
 
 	// RequestTimeout is how long the application may take for a request, its
@@ -118,6 +122,8 @@ type Handler struct {
 	app     *App
 	dynamic *dynamicApp
 	key     string
+
+	maxBody int64 // while a Caddyfile is read: see caddyfile_legacy.go
 }
 
 // CaddyModule returns the Caddy module information.
@@ -237,7 +243,6 @@ func (h *Handler) parse() (*appTemplate, error) {
 		value time.Duration
 	}{
 		{"request_timeout", config.RequestTimeout},
-		{"start_timeout", time.Duration(h.StartTimeout)},
 		{"idle_timeout", time.Duration(h.IdleTimeout)},
 	} {
 		if option.value < 0 {

@@ -69,7 +69,7 @@ var dynamicApps = caddy.NewUsagePool()
 // dynamicKey identifies a dynamicApp.
 func dynamicKey(h *Handler, timeout time.Duration, base appConfig) string {
 	b, err := json.Marshal([]any{
-		base, h.Module, h.ModuleWSGI, h.ModuleASGI, h.WorkingDir, h.Venv, h.Env, h.EnvFiles,
+		base, h.Module, h.ModuleWSGI, h.ModuleASGI, h.WorkingDir, h.PythonPath, h.Venv, h.Env, h.EnvFiles,
 		timeout, h.MaxApps, h.IdleTimeout,
 	})
 	if err != nil {

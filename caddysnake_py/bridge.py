@@ -51,6 +51,7 @@ class LoadRequest:
     app: str
     interface: str
     working_dir: str
+    python_path: list[str]
     venv: str
     env: dict[str, str]
     env_files: list[str]
@@ -131,9 +132,14 @@ def _make_view(request: LoadRequest) -> App:
     values = environment.variables(request.env_files, request.env)
     layer = installations.layer_for(request.venv or None)
     module = request.app.partition(":")[0]
-    own = App(request.id, request.working_dir, layer, module, request.isolate)
+    for directory in request.python_path:
+        if not os.path.isdir(directory):
+            text = f"python_path {directory}: no such directory"
+            logs.emit(logging.WARNING, "caddysnake", text, request.id)
+    directories = [request.working_dir, *request.python_path]
+    own = App(request.id, directories, layer, module, request.isolate)
     variables.set_variables(own, values)
-    release.forget_files(request.working_dir)
+    release.forget_files(own.directories)
     return own
 
 

@@ -182,12 +182,12 @@ as_importlib(Layer.load)
 
 
 class _AppFinder:
-    """Finds the module that the configuration names in ``working_dir``, even if it is called like
-    one that is frozen or built into Python."""
+    """Finds the module that the configuration names in the app's directories, even if it is called
+    like one that is frozen or built into Python."""
 
-    def __init__(self, name: str, working_dir: str) -> None:
+    def __init__(self, name: str, directories: Sequence[str]) -> None:
         self._name = name
-        self._path = [working_dir]
+        self._path = list(directories)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -198,10 +198,11 @@ class _AppFinder:
 
 
 class App(View):
-    """What one loaded app sees: everything under its ``working_dir``, private packages, and the
-    layers behind.
+    """What one loaded app sees: everything under its directories, private packages, and the layers
+    behind.
 
     Attributes:
+        directories: ``working_dir`` and those of ``python_path``.
         layer: what it shares with other apps.
         private: top-level names of packages that it imports for itself.
         variables: what it has set (None: deleted) of the environment.
@@ -209,30 +210,41 @@ class App(View):
     """
 
     def __new__(
-        cls, app: int, working_dir: str, layer: Layer, module: str, isolate: Sequence[str] = ()
+        cls,
+        app: int,
+        directories: Sequence[str],
+        layer: Layer,
+        module: str,
+        isolate: Sequence[str] = (),
     ) -> App:
         return super().__new__(cls, app, layer)
 
     def __init__(
-        self, app: int, working_dir: str, layer: Layer, module: str, isolate: Sequence[str] = ()
+        self,
+        app: int,
+        directories: Sequence[str],
+        layer: Layer,
+        module: str,
+        isolate: Sequence[str] = (),
     ) -> None:
         self.layer = layer
-        self.working_dir = working_dir
+        self.directories = tuple(directories)
         self.prefix, self.exec_prefix = layer.prefix, layer.exec_prefix
         self.executable = layer.executable
         self.variables: dict[bytes, bytes | None] = {}
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.private = layer.private | self._isolated(isolate)
-        self.path = [working_dir, *layer.path]
+        self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]
-        self._root = os.path.join(os.path.realpath(working_dir), "")
+        roots = [*directories, *map(os.path.realpath, directories)]
+        self._roots = tuple(os.path.join(root, "") for root in roots)
         elsewhere = [*Base.path, *(entry for each in layer.chain() for entry in each.site_dirs)]
         self._elsewhere = tuple(os.path.join(entry, "") for entry in elsewhere)
         self._named: set[str] = set()
         named = top(module)
-        if named in importable_names(working_dir):
+        if any(named in importable_names(directory) for directory in directories):
             self._named.add(named)
-            self.meta_path.insert(0, _AppFinder(named, working_dir))
+            self.meta_path.insert(0, _AppFinder(named, directories))
         self.claims = frozenset()  # made when they are first needed
         layer.apps.add(self)
 
@@ -268,9 +280,8 @@ class App(View):
         self.claims = frozenset(offered - Base.names | self._named | self.private)
 
     def _is_below(self, path: str) -> bool:
-        """Whether a path is in ``working_dir`` and in no installation that is there, too."""
-        below = (os.path.join(self.working_dir, ""), self._root)
-        return (path + "/").startswith(below) and not (path + "/").startswith(self._elsewhere)
+        """Whether a path is in the app's directories and in no installation that is there, too."""
+        return (path + "/").startswith(self._roots) and not (path + "/").startswith(self._elsewhere)
 
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this app, or has the layer load what it owns."""

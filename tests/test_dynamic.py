@@ -19,7 +19,7 @@ from harness.tenants import write
 from harness.waiting import wait_for
 
 # Each loaded ASGI app has a thread and a few descriptors, for as long as it is loaded.
-APPS = Slack(threads=3, descriptors=20)
+APPS = Slack(python_threads=3, descriptors=20)
 LABEL = "{http.request.host.labels.2}"
 COULD_NOT_LOAD = "could not be loaded"
 
