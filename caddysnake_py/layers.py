@@ -166,8 +166,8 @@ class Layer(View):
                 )
         for layer in self.chain():
             layer.private |= set(names)
-            for name in [name for name in layer.modules if top(name) in names]:
-                del layer.modules[name]
+            for name in [name for name in list(layer.modules) if top(name) in names]:
+                layer.modules.pop(name, None)
             for app in list(layer.apps):
                 app.private |= set(names)
                 app.claims = app.claims | set(names)
@@ -233,6 +233,8 @@ class App(View):
         if named in importable_names(working_dir):
             self._named.add(named)
             self.meta_path.insert(0, _AppFinder(named, working_dir))
+        # What is put there, by a script that is run or by pickles, is not for others.
+        self.modules["__main__"] = ModuleType("__main__")
         self.claims = frozenset()  # made when they are first needed
         layer.apps.add(self)
 
