@@ -147,7 +147,7 @@ def test_an_application_that_leaves_finalizes_nothing_of_others(
     server = serve(one, two, slack=SLACK, env={"TMPDIR": str(tmp_path)})
     made = set(tmp_path.glob("tmp*"))
     assert len(made) == 2
-    assert server.load(two).status == 200
+    assert server.load(two, two).status == 200
     wait_for(lambda: len(set(tmp_path.glob("tmp*"))) == 1, "the directory of the first to go")
     assert server.get("/").text == "True"
 

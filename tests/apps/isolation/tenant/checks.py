@@ -415,7 +415,7 @@ def type_hints() -> str:
     return typing.get_type_hints(Record)["thing"].owner
 
 
-def _hinted(thing: list["Thing"], things: typing.List["Thing"]) -> None: ...  # noqa: UP006
+def _hinted(things: typing.List["Thing"]) -> None: ...  # noqa: UP006, UP037
 
 
 def type_hints_of_a_function() -> str:
