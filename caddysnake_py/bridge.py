@@ -33,6 +33,7 @@ from caddysnake_py import (
     subprocesses,
     sysmodule,
     threads,
+    typehints,
     variables,
     watchdog,
     wsgi,
@@ -228,6 +229,7 @@ def start() -> None:
     variables.install()
     subprocesses.install()
     exits.install()
+    typehints.install()
     sysmodule.install()
     imports.install()
     _caddysnake.adopt_modules()

@@ -166,8 +166,8 @@ class Layer(View):
                 )
         for layer in self.chain():
             layer.private |= set(names)
-            for name in [name for name in layer.modules if top(name) in names]:
-                del layer.modules[name]
+            for name in [name for name in list(layer.modules) if top(name) in names]:
+                layer.modules.pop(name, None)
             for app in list(layer.apps):
                 app.private |= set(names)
                 app.claims = app.claims | set(names)
@@ -245,6 +245,8 @@ class App(View):
         if any(named in importable_names(directory) for directory in directories):
             self._named.add(named)
             self.meta_path.insert(0, _AppFinder(named, directories))
+        # What is put there, by a script that is run or by pickles, is not for others.
+        self.modules["__main__"] = ModuleType("__main__")
         self.claims = frozenset()  # made when they are first needed
         layer.apps.add(self)
 
