@@ -172,6 +172,10 @@ class Server:
         text = caddyfile(
             sites, admin=self.admin, tls=tls, options=self.options, servers=self.servers
         )
+        return self.write_text(text)
+
+    def write_text(self, text: str) -> Path:
+        """Writes a whole Caddyfile that others have composed."""
         self._caddyfile.write_text(text)
         return self._caddyfile
 
