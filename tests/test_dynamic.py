@@ -209,14 +209,14 @@ def test_a_removed_handler_unloads_its_apps(
 
 BY_MODULE = '"{http.request.host.labels.2}:app"'
 BY_FOLDER = "main:app"
-HTTP = "auto_https off\nadmin off"
+HTTP = "auto_https off\nadmin off\nhttp_port {port}"
 HTTPS = "local_certs\nskip_install_trust\nauto_https disable_redirects\nadmin off"
 
 
 def two_apps(folder: Path, interface: str, module: str, options: str, server: Server) -> None:
     """Starts it where there are app1 and app2, whose modules have these names or are `main`."""
     server.write_text(
-        f"{{\n{options}\n}}\n*.example.com:{server.port} {{\n route /* {{\n python {{\n"
+        f"{{\n{options.format(port=server.port)}\n}}\n*.example.com:{server.port} {{\n route /* {{\n python {{\n"
         f"module_{interface} {module}\n"
         'working_dir "{http.request.host.labels.2}/"\n } \n }\n}\n'
     )
