@@ -12,7 +12,7 @@ import pytest
 
 from harness import proc
 from harness.board import Board
-from harness.dynamic import INTERFACES, LABEL, Tenants, ask, host, text
+from harness.dynamic import INTERFACES, Tenants, ask, host, text
 from harness.health import Slack
 from harness.http2 import Connection2
 from harness.plugin import Serve
@@ -22,7 +22,7 @@ from harness.tenants import write
 QUERY = "{http.request.uri.query.q}"
 SEGMENT = "{http.request.uri.path.0}"
 LONG = "x" * 300
-SLACK = Slack(threads=12, python_threads=2, descriptors=14)
+SLACK = Slack(threads=12, python_threads=8, descriptors=48)
 
 
 @pytest.fixture(scope="module", params=INTERFACES)
@@ -40,21 +40,19 @@ def tenants(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def server(serve_module: Serve, tenants: Tenants) -> Server:
     """An app is named by the query, by the host, by the path, or its module by the query."""
-    whole = tenants.block(target=QUERY, working_dir="one", matcher="/whole")
-    module = tenants.block(target=f"{QUERY}:app", working_dir="one", matcher="/module")
-    env_file = tenants.block(f'env_file "{tenants.root}/{QUERY}"', working_dir="one")
-    value = tenants.block(f'env_var VALUE "{QUERY}"', working_dir="one", matcher="/env")
-    header = tenants.block(working_dir="{http.request.header.X-Tenant}")
-    routes = [
-        tenants.block(working_dir=QUERY, matcher="/name"),
-        whole,
-        module,
-        value,
-        f"handle /env_file {{\n{env_file}\n}}",
-        f"@header header X-Tenant *\nhandle @header {{\n{header}\n}}",
-        f"@host host *.example.com\nhandle @host {{\n{tenants.block()}\n}}",
-        f"handle {{\n{tenants.block(working_dir=SEGMENT)}\n}}",
-    ]
+    blocks = {
+        "@header": tenants.block(working_dir="{http.request.header.X-Tenant}"),
+        "@host": tenants.block(),
+        "/name": tenants.block(working_dir=QUERY),
+        "/whole": tenants.block(target=QUERY, working_dir="one"),
+        "/module": tenants.block(target=f"{QUERY}:app", working_dir="one"),
+        "/env_file": tenants.block(f'env_file "{tenants.root}/{QUERY}"', working_dir="one"),
+        "/value": tenants.block(f'env_var VALUE "{QUERY}"', working_dir="one"),
+        "": tenants.block(working_dir=SEGMENT),
+    }
+    matchers = ["@header header X-Tenant *", "@host host *.example.com"]
+    routes = [f"handle {matcher} {{\n{block}\n}}" for matcher, block in blocks.items()]
+    routes = matchers + ["route {", *routes, "}"]
     return serve_module("\n".join(routes), slack=SLACK)
 
 
@@ -90,10 +88,13 @@ FOLDERS = {
     "one%5c": 400,
     "..%5coutside": 400,
     "c:%5cone": 400,
+    "one/": 400,
+    "one//": 400,
+    "a//b": 400,
     "": 404,
     LONG: 404,
     f"one/{LONG}": 404,
-    "x/" * 3000: 404,
+    "x/" * 3000 + "x": 404,
     "none": 404,
     "file.py": 404,
     "file.py/one": 404,
@@ -263,29 +264,19 @@ def test_env_files_that_a_query_names(
 
 @pytest.mark.conformance("T02")
 def test_a_variable_with_nul_is_refused(server: Server, tenants: Tenants) -> None:
-    assert refused(server, tenants, "any", "/env?q=a%00b") == 400
+    assert refused(server, tenants, "any", "/value?q=a%00b") == 400
 
 
 @pytest.mark.conformance("T02")
 def test_a_variable_may_hold_anything_else(server: Server) -> None:
     for query, value in (("..", ".."), ("/a%5cb", "/a\\b"), ("%c3%bc=%20", "ü= ")):
-        (answer,) = [ask(server, "any", f"/env?q={query}")]
-        assert answer.status == 400 or answer.text == "", (query, value, answer)
+        assert ask(server, "any", f"/value?q={query}").text == value
 
 
 @pytest.mark.conformance("T02")
-def test_links_that_the_operator_made_are_followed(server: Server, tenants: Tenants) -> None:
+def test_links_that_the_operator_made_are_followed(server: Server) -> None:
     assert text(server, "linked") == "linked"
     assert ask(server, "any", "/name?q=linked").text == "linked"
-
-
-@pytest.mark.conformance("T02")
-@pytest.mark.parametrize("query", ["one/", "one//", "one"])
-def test_one_folder_has_one_app_however_it_is_written(
-    server: Server, tenants: Tenants, query: str
-) -> None:
-    assert ask(server, "any", f"/name?q={query}").status == 200
-    assert tenants.board.lines("imported").count("one") <= 3
 
 
 # Many
@@ -326,13 +317,12 @@ def test_many_spellings_of_a_folder_leave_nothing(server: Server) -> None:
     def spellings(first: int, count: int) -> list[tuple[str, str]]:
         return [("any", f"/name?q=one{'/' * number}") for number in range(first, first + count)]
 
-    bogus(server, spellings(0, 100))
+    bogus(server, spellings(0, 1000))
     before = proc.rss(server.pid)
-    bogus(server, spellings(100, 4000))
+    assert bogus(server, spellings(1000, 3000)) == {400}
     assert proc.rss(server.pid) - before < 8 << 20
 
 
-def test_case_folding_is_for_hosts_only(server: Server, tenants: Tenants) -> None:
-    assert LABEL in tenants.block()
+def test_case_folding_is_for_hosts_only(server: Server) -> None:
     assert text(server, "ONE") == "one"
     assert ask(server, "any", "/name?q=ONE").status == 404
