@@ -82,6 +82,10 @@ func (t template) fillPath(option string, values map[string]string) (string, err
 		if strings.ContainsRune(value, '\\') || (strings.HasPrefix(value, "/") && !isOperators(name)) {
 			return "", fmt.Errorf("%s: %q is no value for {%s}: it must be a relative path", option, value, name)
 		}
+		// Else there would be any number of spellings, each with a place in the table.
+		if !isOperators(name) && (strings.HasSuffix(value, "/") || strings.Contains(value, "//")) {
+			return "", fmt.Errorf("%s: %q is no value for {%s}: it has an empty segment", option, value, name)
+		}
 	}
 	path := t.fill(values)
 	fixed := strings.LastIndexByte(t.literals[0], '/') + 1
