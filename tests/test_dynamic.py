@@ -192,9 +192,7 @@ def test_a_changed_handler_loads_its_apps_anew(serve: Serve, tenants: Tenants) -
 
 
 @pytest.mark.conformance("T11")
-def test_a_removed_handler_unloads_its_apps(
-    serve: Serve, tmp_path: Path, board: Board
-) -> None:
+def test_a_removed_handler_unloads_its_apps(serve: Serve, tmp_path: Path, board: Board) -> None:
     tenants = Tenants(tmp_path / "sites", board, "asgi")
     tenants.add("one", "two")
     server = serve(tenants.block())
@@ -244,9 +242,7 @@ def test_two_apps_from_one_block(
 
 
 @pytest.mark.parametrize("module", [BY_MODULE, BY_FOLDER], ids=["by module", "by folder"])
-def test_two_apps_from_one_block_over_https(
-    unstarted: Serve, tmp_path: Path, module: str
-) -> None:
+def test_two_apps_from_one_block_over_https(unstarted: Serve, tmp_path: Path, module: str) -> None:
     server = unstarted("", canary=False, cwd=tmp_path)
     two_apps(tmp_path, "asgi", module, HTTPS, server)
 

@@ -6,7 +6,6 @@ Each answer is a 4xx within a second, and however many come, nothing of them sta
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -50,7 +49,7 @@ def server(serve_module: Serve, tenants: Tenants) -> Server:
         "/value": tenants.block(f'env_var VALUE "{QUERY}"', working_dir="one"),
         "": tenants.block(working_dir=SEGMENT),
     }
-    matchers = ["@header header X-Tenant *", "@host host *.example.com"]
+    matchers = ["@header header X-Tenant *", "@host not host any"]
     routes = [f"handle {matcher} {{\n{block}\n}}" for matcher, block in blocks.items()]
     routes = matchers + ["route {", *routes, "}"]
     return serve_module("\n".join(routes), slack=SLACK)
@@ -160,9 +159,12 @@ def test_folders_that_a_host_names(server: Server, tenants: Tenants, label: str)
 
 
 @pytest.mark.conformance("T02")
-@pytest.mark.parametrize("authority", ["", "com", "example.com", "[::1]", "127.0.0.1", "a..b", ".."])
+@pytest.mark.parametrize(
+    "authority",
+    ["", "com", "example.com", "[::1]", "127.0.0.1", "a..b", "..", "...", ".a.b", "one"],
+)
 def test_hosts_with_too_few_labels(server: Server, tenants: Tenants, authority: str) -> None:
-    refused(server, tenants, authority, "/one%00" if authority else "/..")
+    refused(server, tenants, authority)
 
 
 @pytest.mark.conformance("T02")
@@ -221,10 +223,30 @@ def test_folders_that_a_header_names(
 @pytest.mark.parametrize(
     "module",
     [
-        *("os", "sys", "json", "html", "builtins", "__main__", "logging", "asyncio", "_caddysnake"),
-        *("caddysnake_py", "pip", "pytest", "flask", "os.path", "xml.dom", "one", "none"),
-        *("", ".main", "..main", "main.", "main..x", "/main", "main/x", "main-x", "1main", "main%20"),
-        *("main%0a", "MAIN", "m%c3%a4in", "%ff", "main:app%23", "main;x", "main%5c", "..%2fmain"),
+        *("os", "sys", "json", "html", "builtins", "__main__", "logging", "asyncio"),
+        *(
+            "_caddysnake",
+            "caddysnake_py",
+            "pip",
+            "pytest",
+            "flask",
+            "os.path",
+            "xml.dom",
+            "one",
+            "none",
+        ),
+        *("", ".main", "..main", "main.", "main..x", "/main", "main/x", "main-x", "1main"),
+        *(
+            "main%20",
+            "main%0a",
+            "MAIN",
+            "m%c3%a4in",
+            "%ff",
+            "main:app%23",
+            "main;x",
+            "main%5c",
+            "..%2fmain",
+        ),
         *(LONG, "%2e%2e%2foutside%2fsecret%2fmain", "file", "main%5bapp%5d"),
     ],
     ids=lambda module: module[:30],
@@ -244,7 +266,8 @@ def test_modules_with_nul(server: Server, tenants: Tenants, module: str) -> None
     "name",
     [
         *("os:system", "os:getcwd()", "subprocess:run", "html:escape", "builtins:exec", "main"),
-        *("main:", ":app", "main:app:app", "main:app(1)", "main:app[0]", "main:app()()", "main :app"),
+        *("main:", ":app", "main:app:app", "main:app(1)", "main:app[0]", "main:app()()"),
+        *("main :app", "os:system()"),
     ],
 )
 def test_apps_that_are_not_in_the_folder(server: Server, tenants: Tenants, name: str) -> None:
