@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -129,27 +130,51 @@ func findModule(config appConfig) error {
 	return nil
 }
 
-// moduleFile returns the path of the file or directory in the working directory
-// that the first part of the module's name stands for, or "".
+// moduleFile returns the path in the working directory of the file or package
+// that the first part of the module's name stands for, or "". Directories
+// without __init__.py count only as far as a module is found in them: any module
+// of that name elsewhere, such as one of the standard library, would win.
 func moduleFile(config appConfig) string {
-	top, _, _ := strings.Cut(config.Module, ":")
-	top, _, _ = strings.Cut(top, ".")
-	entries, err := os.ReadDir(config.WorkingDir)
-	if err != nil {
-		return ""
-	}
-	for _, entry := range entries {
-		name, suffix, _ := strings.Cut(entry.Name(), ".")
-		if name != top {
-			continue
-		}
-		path := filepath.Join(config.WorkingDir, entry.Name())
-		if info, err := os.Stat(path); err == nil && (info.IsDir() == (suffix == "")) {
+	module, _, _ := strings.Cut(config.Module, ":")
+	path, isNamespace := config.WorkingDir, true
+	for name := range strings.SplitSeq(module, ".") {
+		if path, isNamespace = moduleIn(path, name); !isNamespace {
 			return path
 		}
 	}
 	return ""
 }
+
+// moduleIn returns what a module's name stands for in a directory, and whether
+// that is a directory without __init__.py.
+func moduleIn(dir, name string) (found string, isNamespace bool) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", false
+	}
+	for _, entry := range entries {
+		stem, suffix, _ := strings.Cut(entry.Name(), ".")
+		if stem != name {
+			continue
+		}
+		path := filepath.Join(dir, entry.Name())
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+		case info.IsDir() && suffix == "":
+			if init, isDir := moduleIn(path, "__init__"); init != "" && !isDir {
+				return path, false
+			}
+			found, isNamespace = path, true
+		case !info.IsDir() && moduleSuffix.MatchString(suffix):
+			return path, false
+		}
+	}
+	return found, isNamespace
+}
+
+// moduleSuffix is what follows the name and a dot in files that Python imports.
+var moduleSuffix = regexp.MustCompile(`^(py|pyc|((abi3|cpython-[^.]+)\.)?so)$`)
 
 // parse fills the template from the options of a handler.
 func (t *appTemplate) parse(h *Handler, module string) (err error) {

@@ -80,7 +80,10 @@ func (t template) fillPath(option string, values map[string]string) (path, fixed
 		if isOperators(name) {
 			continue
 		}
-		if value := values[name]; strings.ContainsRune(value, '\\') || strings.HasPrefix(value, "/") {
+		// Empty segments would be any number of spellings, each with a place in the table.
+		value := values[name]
+		if strings.ContainsRune(value, '\\') || strings.HasPrefix(value, "/") || strings.HasSuffix(value, "/") ||
+			strings.Contains(value, "//") {
 			return "", "", fmt.Errorf("%s: %q is no value for {%s}: it must be a relative path", option, value, name)
 		}
 		if fixed == "" {

@@ -68,9 +68,12 @@ func TestWhatARequestMayPutIntoAPath(t *testing.T) {
 		{"/srv/.{a}", ".", false},
 		{"/srv/{a}.", ".", false},
 		{"/srv/{a}", `x\y`, false},
+		{"/srv/{a}", "shop/", false},
+		{"/srv/{a}/", "a//b", false},
 		{"{http.vars.root}", "/srv/shop", true},
 		{"{http.vars.root}", "/srv/..", true}, // the operator's
 		{"{http.vars.root}/{a}", "/srv", false},
+		{"{http.vars.root}", "/srv//shop/", true},
 	} {
 		parsed, err := parseTemplate("working_dir", c.text)
 		if err != nil {
@@ -85,20 +88,27 @@ func TestWhatARequestMayPutIntoAPath(t *testing.T) {
 
 func TestAModuleThatARequestChoosesIsInTheWorkingDirectory(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"shop.py", "native.cpython-313-x86_64-linux-gnu.so", "noise.d", "plain"} {
+	for _, name := range []string{"shop.py", "native.cpython-313-x86_64-linux-gnu.so", "noise.d", "plain", "os.txt"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "package"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{"package/__init__.py", "namespace/module.py", "html/data.txt"} {
+		path := filepath.Join(dir, file)
+		if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	template := new(appTemplate)
 	if err := template.parse(&Handler{WorkingDir: dir}, "{name}:app"); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]error{
-		"shop": nil, "package.module": nil, "native": nil,
+		"shop": nil, "package.module": nil, "native": nil, "namespace.module": nil,
+		"namespace": errNoApp, "html": errNoApp, "html.parser": errNoApp,
 		"os": errNoApp, "plain": errNoApp, "sho": errNoApp, "shop:os": errNoApp, "../shop": errNoApp,
 		"sh\x00op": errBadValue,
 	} {

@@ -1,343 +1,262 @@
-"""Placeholders: each request names its app, which is loaded when it is needed first."""
+"""Apps that requests name: placeholders in each option, sharing, and reloads of the configuration.
+
+What requests may not name is in test_dynamic_hostile.py, how apps are loaded in
+test_dynamic_loading.py, how many there may be in test_dynamic_limits.py.
+"""
 
 from __future__ import annotations
 
-import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from harness import http1
 from harness.board import Board
+from harness.dynamic import INTERFACES, LABEL, Tenants, ask, ask_tenant, host, text
 from harness.health import Slack
-from harness.http1 import Connection, Response
+from harness.http1 import Connection
+from harness.http2 import Connection2
 from harness.plugin import Serve
+from harness.ports import HOST
 from harness.server import Server
-from harness.tenants import write
+from harness.settings import VENV
+from harness.tenants import install, make_venv, write
 from harness.waiting import wait_for
 
-# Each loaded ASGI app has a thread and a few descriptors, for as long as it is loaded.
-APPS = Slack(python_threads=3, descriptors=20)
-LABEL = "{http.request.host.labels.2}"
-COULD_NOT_LOAD = "could not be loaded"
-
-WSGI = """
-import os, sys, tenant
-def app(environ, start_response):
-    start_response("200 OK", [("X-Pid", str(os.getpid()))])
-    return [f"{tenant.NAME} {os.environ.get('SITE')} {id(sys.modules[__name__])}".encode()]
-"""
-ASGI = """
-import os, sys, tenant
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while True:
-            kind = (await receive())["type"]
-            print(kind, tenant.NAME, flush=True)
-            await send({"type": kind + ".complete"})
-            if kind.endswith("shutdown"):
-                return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    text = f"{tenant.NAME} {os.environ.get('SITE')} {id(sys.modules[__name__])}"
-    await send({"type": "http.response.body", "body": text.encode()})
-"""
-CODE = {"module_wsgi": WSGI, "module_asgi": ASGI}
+SLACK = Slack(threads=12, python_threads=4, descriptors=24)
+QUERY = "{http.request.uri.query.q}"
 
 
-def make_sites(folder: Path, interface: str, *names: str) -> None:
-    for name in names:
-        write(folder / name, {"main.py": CODE[interface], "tenant.py": f"NAME = {name!r}\n"})
-
-
-def block(interface: str, folder: Path, *options: str, module: str = "main:app") -> str:
-    lines = [f"{interface} {module}", f"working_dir {folder}/{LABEL}", *options]
-    return "python {\n" + "\n".join(f"    {line}" for line in lines) + "\n}"
-
-
-def ask(server: Server, site: str, port: int | None = None) -> Response:
-    host = [("Host", f"{site}.example.com")]
-    return http1.request(port or server.port, "GET", "/", host, timeout=60)
-
-
-def loads(server: Server) -> int:
-    return len(server.log.find("^python app loaded$")) - 2  # the canaries
-
-
-@pytest.fixture(params=["module_wsgi", "module_asgi"])
-def interface(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=INTERFACES)
+def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Tenants:
+    found = Tenants(tmp_path / "sites", board, request.param)
+    found.add("one", "two")
+    return found
 
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T01")
-def test_each_host_has_its_own_app_of_the_same_name(
-    serve: Serve, tmp_path: Path, interface: str
-) -> None:
-    make_sites(tmp_path, interface, "one", "two", "three")
-    server = serve(block(interface, tmp_path, f"env_var SITE {LABEL}"), slack=APPS)
-    assert loads(server) == 0
-    identities = set()
-    for name in ("one", "two", "three"):
-        for host in (name, name.upper(), name):
-            found, variable, identity = ask(server, host).text.split()
-            assert (found, variable) == (name, name)
-            identities.add(identity)
-    assert len(identities) == 3
-    assert loads(server) == 3
+def test_each_host_has_its_app(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(), slack=SLACK)
+    assert [text(server, name) for name in ("one", "two", "one")] == ["one", "two", "one"]
+    assert text(server, "one", "/id") != text(server, "two", "/id")
+    assert sorted(tenants.board.lines("imported")) == ["one", "two"]
 
 
 @pytest.mark.conformance("T01")
-@pytest.mark.parametrize("secure", [False, True])
-def test_the_caddyfiles_that_people_write(unstarted: Serve, tmp_path: Path, secure: bool) -> None:
-    """Relative directories, a module named by the request or always main:app."""
+def test_http_2_names_apps_as_http_1_does(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(), slack=SLACK)
+    for name in ("one", "two"):
+        with Connection2(server.port, host=host(name)) as connection:
+            assert connection.request("GET", "/id").body.decode() == text(server, name, "/id")
+    with Connection2(server.port, host=host("none")) as connection:
+        assert connection.request("GET", "/id").status == 404
+
+
+def test_nothing_is_loaded_before_the_first_request(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(), slack=SLACK)
+    assert tenants.noted("imported") == 0
+    assert text(server, "one") == "one"
+    assert tenants.noted("imported") == 1
+
+
+@pytest.mark.conformance("T02")
+def test_the_case_of_a_host_does_not_matter(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(), slack=SLACK)
+    assert text(server, "ONE", "/id") == text(server, "one", "/id")
+    assert tenants.noted("imported") == 1
+
+
+def test_a_module_may_be_named(serve: Serve, tenants: Tenants) -> None:
+    tenants.add("both")
+    for name in ("first", "second"):
+        (tenants.root / "both" / f"{name}.py").write_text("from main import app as app\n")
+    server = serve(tenants.block(target=f"{LABEL}:app", working_dir="both"), slack=SLACK)
+    assert text(server, "first") == text(server, "second") == "both"
+    assert text(server, "first", "/id") != text(server, "second", "/id")
+    assert ask_tenant(server, "third").status == 404
+
+
+def test_env_var_and_env_file_may_be_named(serve: Serve, tenants: Tenants) -> None:
+    write(tenants.root, {f"{name}.env": f"FILE=file of {name}\n" for name in ("one", "two")})
+    options = [f'env_var VALUE "<{LABEL}>"', f'env_file "{tenants.root}/{LABEL}.env"']
+    server = serve(tenants.block(*options, working_dir="one"), slack=SLACK)
+    for name in ("one", "two"):
+        assert text(server, name, "/env?VALUE") == f"<{name}>"
+        assert text(server, name, "/env?FILE") == f"file of {name}"
+    assert ask_tenant(server, "none").status == 404
+    assert text(server, "one") == text(server, "two") == "one"
+
+
+def test_a_venv_may_be_named(serve: Serve, tenants: Tenants, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        venv = make_venv(tmp_path / "venvs" / name, behind=[VENV])
+        install(venv, "dyntool", "1", {"dyntool.py": f'VERSION = "{name}"\n'})
+        main = tenants.root / name / "main.py"
+        main.write_text(main.read_text() + "\nimport common, dyntool\ncommon.ID = dyntool.VERSION")
+    server = serve(tenants.block(f'venv "{tmp_path}/venvs/{LABEL}"'), slack=SLACK)
+    assert [text(server, name, "/id") for name in ("one", "two")] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "target", "headers"),
+    [
+        ("{http.request.header.X-Tenant}", "/name", ["X-Tenant: one"]),
+        ("{header.X-Tenant}", "/name", ["X-Tenant: one"]),
+        ("{query.q}", "/name?q=one", []),
+        ("{http.vars.tenant}", "/name", []),
+    ],
+)
+def test_placeholders_of_all_kinds(
+    serve: Serve, tenants: Tenants, placeholder: str, target: str, headers: list[str]
+) -> None:
+    server = serve(f"vars tenant one\n{tenants.block(working_dir=placeholder)}", slack=SLACK)
+    assert ask(server, "any", target, headers).text == "one"
+
+
+def test_values_with_slashes_lead_further_down(serve: Serve, tenants: Tenants) -> None:
+    (tenants.root / "deep").mkdir()
+    tenants.add("deep/three")
+    server = serve(tenants.block(working_dir=QUERY), slack=SLACK)
+    assert ask(server, "any", "/name?q=deep/three").text == "three"
+
+
+def test_unknown_placeholders_name_no_app(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(working_dir="{no.such.placeholder}"), slack=SLACK)
+    assert ask_tenant(server, "one").status == 404
+    assert tenants.noted("imported") == 0
+
+
+def test_env_placeholders_are_fixed_when_the_configuration_loads(
+    serve: Serve, tenants: Tenants
+) -> None:
+    block = tenants.block("env_var VALUE {env.DYN_VALUE}", working_dir="{env.DYN_TENANT}")
+    server = serve(block, env={"DYN_TENANT": "two", "DYN_VALUE": "set"}, slack=SLACK)
+    assert tenants.noted("imported") == 1, "a static app is loaded with the configuration"
+    assert text(server, "one") == "two"
+    assert text(server, "one", "/env?VALUE") == "set"
+
+
+@pytest.mark.parametrize("placeholder", ["{file./etc/hostname}", "{file.{env.HOME}}"])
+@pytest.mark.parametrize("option", ["working_dir", "venv", "env_file", "env_var"])
+def test_files_are_not_read_for_requests(
+    unstarted: Serve, tenants: Tenants, option: str, placeholder: str
+) -> None:
+    name = "X " if option == "env_var" else ""
+    if option == "working_dir":
+        block = tenants.block(working_dir=placeholder)
+    else:
+        block = tenants.block(f'{option} {name}"{placeholder}"')
+    assert "file." in unstarted(block).run_in_vain()
+
+
+def test_errors_go_through_caddys_error_routes(serve: Serve, tenants: Tenants) -> None:
+    routes = 'handle_errors {\nrespond "routed {err.status_code}"\n}'
+    server = serve(f"{tenants.block(working_dir=QUERY)}\n{routes}", slack=SLACK)
+    for query, status in (("none", 404), ("..", 400)):
+        answer = ask(server, "any", f"/name?q={query}")
+        assert (answer.status, answer.text) == (status, f"routed {status}")
+
+
+# Sharing and reloads
+
+
+def test_a_static_app_with_the_same_settings_is_the_same(serve: Serve, tenants: Tenants) -> None:
+    static = tenants.block(working_dir="one", matcher="/*")
+    dynamic = tenants.block()
+    site = f"@static header X-Static *\nhandle @static {{\n{static}\n}}\nhandle {{\n{dynamic}\n}}"
+    server = serve(site, slack=SLACK)
+    assert ask(server, "any", "/id", ["X-Static: 1"]).text == text(server, "one", "/id")
+    assert text(server, "two", "/id") != text(server, "one", "/id")
+    assert tenants.noted("imported") == 2
+
+
+@pytest.mark.conformance("T11")
+def test_a_reload_keeps_the_apps_of_an_unchanged_handler(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(), slack=SLACK)
+    before = [text(server, name, "/id") for name in ("one", "two")]
+    assert server.load(f"header X-New yes\n{tenants.block()}").status == 200
+    assert ask_tenant(server, "one").get("x-new") == "yes"
+    assert [text(server, name, "/id") for name in ("one", "two")] == before
+    assert tenants.noted("imported") == 2
+    assert tenants.noted("shutdown") == 0
+
+
+@pytest.mark.conformance("T11")
+def test_a_changed_handler_loads_its_apps_anew(serve: Serve, tenants: Tenants) -> None:
+    server = serve(tenants.block(), slack=SLACK)
+    before = text(server, "one", "/id")
+    assert server.load(tenants.block("env_var CHANGED yes")).status == 200
+    assert text(server, "one", "/id") != before
+    assert text(server, "one", "/env?CHANGED") == "yes"
+
+
+@pytest.mark.conformance("T11")
+def test_a_removed_handler_unloads_its_apps(serve: Serve, tmp_path: Path, board: Board) -> None:
+    tenants = Tenants(tmp_path / "sites", board, "asgi")
+    tenants.add("one", "two")
+    server = serve(tenants.block())
+    for name in ("one", "two"):
+        text(server, name)
+    assert server.load("respond gone").status == 200
+    wait_for(lambda: tenants.noted("shutdown") == 2, "both lifespans to end")
+    # The check after the test sees threads and descriptors that stay.
+
+
+# The Caddyfiles of the documentation
+
+BY_MODULE = '"{http.request.host.labels.2}:app"'
+BY_FOLDER = "main:app"
+HTTP = "auto_https off\nadmin off\nhttp_port {port}"
+HTTPS = "local_certs\nskip_install_trust\nauto_https disable_redirects\nadmin off"
+
+
+def two_apps(folder: Path, interface: str, module: str, options: str, server: Server) -> None:
+    """Starts it where there are app1 and app2, whose modules have these names or are `main`."""
+    server.write_text(
+        f"{{\n{options.format(port=server.port)}\n}}\n*.example.com:{server.port} {{\n route /* {{\n python {{\n"
+        f"module_{interface} {module}\n"
+        'working_dir "{http.request.host.labels.2}/"\n } \n }\n}\n'
+    )
+    tenants = Tenants(folder, Board(folder / "notes"), interface)
+    tenants.add("app1", "app2")
     for name in ("app1", "app2"):
-        files = {"tenant.py": f"NAME = {name!r}\n"}
-        write(tmp_path / name, {**files, f"{name}.py": ASGI, "main.py": ASGI})
-    server = unstarted("respond ok", "respond ok", cwd=tmp_path, canary=False)
-    sites = [
-        f"""*.example.com:{port} {{
-            route /* {{
-                python {{
-                    module_asgi "{module}:app"
-                    working_dir "{LABEL}/"
-                }}
-            }}
-        }}"""
-        for port, module in zip(server.ports, (LABEL, "main"), strict=True)
-    ]
-    tls = ["local_certs", "skip_install_trust"] if secure else ["auto_https off"]
-    options = [f"admin 127.0.0.1:{server.admin}", "default_bind 127.0.0.1", *tls]
-    text = "{\n" + "\n".join(options) + "\n}\n"
-    if not secure:
-        sites = [site.replace("*.", "http://*.", 1) for site in sites]
-    server._caddyfile.write_text(text + "\n".join(sites))
+        common = folder / name / "common.py"
+        here = "os.path.dirname(__file__)"
+        common.write_text(common.read_text().replace('os.environ["NOTES"]', here))
+        if module == BY_MODULE:
+            (folder / name / "main.py").rename(folder / name / f"{name}.py")
     server.start()
-    for port in server.ports:
-        for name in ("app1", "app2"):
-            host = f"{name}.example.com"
-            if secure:
-                context = ssl.create_default_context()
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                status, body = https(port, host, context)
-            else:
-                response = ask(server, name, port)
-                status, body = response.status, response.text
-            assert (status, body.split()[0]) == (200, name)
 
 
-def https(port: int, host: str, context: ssl.SSLContext) -> tuple[int, str]:
-    def certificate_is_there() -> bool:
+@pytest.mark.smoke
+@pytest.mark.parametrize("module", [BY_MODULE, BY_FOLDER], ids=["by module", "by folder"])
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_two_apps_from_one_block(
+    unstarted: Serve, tmp_path: Path, interface: str, module: str
+) -> None:
+    server = unstarted("", canary=False, cwd=tmp_path)
+    two_apps(tmp_path, interface, module, HTTP, server)
+    assert [text(server, name) for name in ("app1", "app2")] == ["app1", "app2"]
+    assert ask_tenant(server, "app3").status == 404
+
+
+@pytest.mark.parametrize("module", [BY_MODULE, BY_FOLDER], ids=["by module", "by folder"])
+def test_two_apps_from_one_block_over_https(unstarted: Serve, tmp_path: Path, module: str) -> None:
+    server = unstarted("", canary=False, cwd=tmp_path)
+    two_apps(tmp_path, "asgi", module, HTTPS, server)
+
+    def has_certificate() -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", port)) as raw:
-                context.wrap_socket(raw, server_hostname=host).close()
+            Connection(server.port, tls=True, server_name=host("app1")).close()
         except ssl.SSLError:
             return False
         return True
 
-    wait_for(certificate_is_there, "the certificate", 60)
-    with (
-        socket.create_connection(("127.0.0.1", port)) as raw,
-        context.wrap_socket(raw, server_hostname=host) as secured,
-    ):
-        secured.sendall(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        data = b""
-        while piece := secured.recv(65536):
-            data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    return int(head.split()[1]), body.decode()
-
-
-# Loading
-
-
-def test_fifty_first_requests_are_one_import(
-    serve: Serve, tmp_path: Path, interface: str, board: Board
-) -> None:
-    make_sites(tmp_path, interface, "one")
-    slow = (
-        f"import time\nopen({str(board.folder / 'import')!r}, 'a').write('x\\n')\ntime.sleep(1)\n"
-    )
-    (tmp_path / "one" / "main.py").write_text(slow + CODE[interface])
-    server = serve(block(interface, tmp_path), slack=APPS)
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: ask(server, "one"), range(50)))
-    assert {answer.status for answer in answers} == {200}
-    assert len({answer.text for answer in answers}) == 1
-    assert board.lines("import") == ["x"]
-
-
-def test_a_slow_import_delays_nobody_and_outlives_its_client(
-    serve: Serve, tmp_path: Path, interface: str, board: Board
-) -> None:
-    make_sites(tmp_path, interface, "slow", "other")
-    waits = (
-        "import os, time\n"
-        f"open({str(board.folder / 'import')!r}, 'a').write('x\\n')\n"
-        f"while not os.path.exists({str(board.folder / 'go on')!r}): time.sleep(0.01)\n"
-    )
-    (tmp_path / "slow" / "main.py").write_text(waits + CODE[interface])
-    server = serve(block(interface, tmp_path), slack=APPS)
-    with Connection(server.port) as connection:
-        connection.request("GET", "/", [("Host", "slow.example.com")])
-        board.wait("import")
-        assert ask(server, "other").status == 200  # first request of a cold app
-        for _ in range(20):
-            assert ask(server, "other").status == 200
-    board.post("go on")
-    assert ask(server, "slow").text.split()[0] == "slow"
-    assert board.lines("import") == ["x"]
-
-
-@pytest.mark.conformance("T03")
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("raise ValueError('planted')", "ValueError: planted"),
-        ("def app(:", "SyntaxError"),
-        ("import sys; sys.exit(3)", "SystemExit"),
-        ("import nothing_of_that_name", "ModuleNotFoundError"),
-        ("other = 1", "there is no 'app'"),
-        ("app = 5", "not an application"),
-    ],
-)
-def test_a_failing_app_is_a_500_until_it_is_changed(
-    serve: Serve, tmp_path: Path, interface: str, code: str, reason: str
-) -> None:
-    make_sites(tmp_path, interface, "bad", "good")
-    (tmp_path / "bad" / "main.py").write_text(code)
-    server = serve(block(interface, tmp_path), slack=APPS)
-    server.expect_log(COULD_NOT_LOAD, times=5)
-    server.expect_app_log(reason, times=1)
-    for _ in range(5):
-        response = ask(server, "bad")
-        assert (response.status, response.text) == (500, "")
-        assert ask(server, "good").status == 200
-    (tmp_path / "bad" / "main.py").write_text(CODE[interface])
-    assert ask(server, "bad").text.split()[0] == "bad"
-
-
-@pytest.mark.conformance("T03")
-def test_a_failed_load_is_tried_again_after_a_while(serve: Serve, tmp_path: Path) -> None:
-    """What was missing need not be a file of the app."""
-    make_sites(tmp_path, "module_wsgi", "one")
-    switch = tmp_path / "switch"
-    waits = f"import os\nassert os.path.exists({str(switch)!r}), 'planted'\n"
-    (tmp_path / "one" / "main.py").write_text(waits + WSGI)
-    server = serve(block("module_wsgi", tmp_path), slack=APPS)
-    server.expect_app_log("AssertionError: planted", times=1)
-    server.expect_log(COULD_NOT_LOAD)
-    assert ask(server, "one").status == 500
-    switch.touch()
-    assert ask(server, "one").status == 500
-    wait_for(lambda: ask(server, "one").status == 200, "the next try", 20)
-
-
-# Limits
-
-
-@pytest.mark.conformance("T05")
-def test_the_app_that_was_idle_for_longest_makes_room(
-    serve: Serve, tmp_path: Path, interface: str
-) -> None:
-    make_sites(tmp_path, interface, "one", "two", "three")
-    server = serve(block(interface, tmp_path, "max_apps 2"), slack=APPS)
-    first = {name: ask(server, name).text for name in ("one", "two")}
-    assert ask(server, "one").text == first["one"]
-    assert ask(server, "three").status == 200  # in place of two
-    wait_for(lambda: server.log.find("^python app unloaded$"), "the unload")
-    assert ask(server, "one").text == first["one"]
-    assert loads(server) == 3
-    assert ask(server, "two").text.split()[0] == "two"
-    assert loads(server) == 4
-
-
-WAITING = """
-import os, time
-def app(environ, start_response):
-    start_response("200 OK", [])
-    path = environ.get("HTTP_X_BOARD")
-    if path:
-        open(os.path.join(path, "here"), "a").write("x\\n")
-        while not os.path.exists(os.path.join(path, "go on")):
-            time.sleep(0.01)
-    return [b"done"]
-"""
-
-
-@pytest.mark.conformance("T05")
-def test_a_full_house_says_503_and_when_to_come_again(
-    serve: Serve, tmp_path: Path, board: Board
-) -> None:
-    for name in ("one", "two"):
-        write(tmp_path / name, {"main.py": WAITING})
-    server = serve(block("module_wsgi", tmp_path, "max_apps 1"), slack=APPS)
-    server.expect_log("all python apps that max_apps allows are busy", times=1)
-    with Connection(server.port) as connection:
-        connection.request("GET", "/", [("Host", "one.example.com"), *board.headers])
-        board.wait("here")
-        response = ask(server, "two")
-        assert (response.status, response.get("retry-after")) == (503, "1")
-        board.post("go on")
-        assert connection.response().text == "done"
-    wait_for(lambda: ask(server, "two").status == 200, "room")
-
-
-@pytest.mark.conformance("T05")
-def test_idle_apps_are_unloaded_and_come_back(serve: Serve, tmp_path: Path, interface: str) -> None:
-    names = [f"site{number}" for number in range(20)]
-    make_sites(tmp_path, interface, *names)
-    server = serve(block(interface, tmp_path, "idle_timeout 1s"))
-    for name in names:
-        assert ask(server, name).text.split()[0] == name
-    wait_for(lambda: len(server.log.find("^python app unloaded$")) == 20, "the unloads", 30)
-    if interface == "module_asgi":
-        assert len(server.log.find("^lifespan.shutdown site")) == 20
-    assert ask(server, names[0]).status == 200
-    assert loads(server) == 21
-    # After the test, threads and descriptors must be those of before (see harness/health.py).
-    wait_for(lambda: len(server.log.find("^python app unloaded$")) == 21, "the last one", 30)
-
-
-@pytest.mark.parametrize("option", ["max_apps 2", "idle_timeout 1m"])
-def test_limits_without_placeholders_have_no_effect(
-    serve: Serve, tmp_path: Path, option: str
-) -> None:
-    make_sites(tmp_path, "module_wsgi", "one")
-    server = serve(block("module_wsgi", tmp_path, option).replace(LABEL, "one"), slack=APPS)
-    assert server.log.find("max_apps and idle_timeout have no effect")
-    assert server.get("/").status == 200
-
-
-# Config reloads
-
-
-@pytest.mark.conformance("T11")
-def test_apps_outlive_a_reload_that_leaves_their_block_alone(
-    serve: Serve, tmp_path: Path, interface: str
-) -> None:
-    make_sites(tmp_path, interface, "one", "two")
-    body = block(interface, tmp_path)
-    server = serve(body, "respond before", slack=APPS)
-    before = ask(server, "one").text
-    assert server.reload(body, "respond after").returncode == 0
-    assert ask(server, "one").text == before
-    assert loads(server) == 1
-    assert server.reload(block(interface, tmp_path, "env_var A b"), "respond after").returncode == 0
-    wait_for(lambda: server.log.find("^python app unloaded$"), "the unload")
-    assert ask(server, "one").text.split()[0] == "one"
-    assert loads(server) == 2
-
-
-def test_equal_settings_are_one_app_however_they_came_about(
-    serve: Serve, tmp_path: Path, interface: str
-) -> None:
-    make_sites(tmp_path, interface, "one")
-    body = block(interface, tmp_path)
-    server = serve(
-        body, body.replace(LABEL, "one"), block(interface, tmp_path, "max_apps 7"), slack=APPS
-    )
-    answers = {ask(server, "one", port).text for port in server.ports}
-    assert len(answers) == 1
-    assert loads(server) == 1
+    wait_for(has_certificate, f"the certificate on {HOST}", 30)
+    for name in ("app1", "app2"):
+        with Connection(server.port, tls=True, server_name=host(name)) as connection:
+            connection.send(f"GET /name HTTP/1.1\r\nHost: {host(name)}\r\n\r\n".encode())
+            assert connection.response().text == name
+        with Connection2(server.port, tls=True, host=host(name)) as connection2:
+            assert connection2.request("GET", "/name").body.decode() == name
