@@ -47,6 +47,15 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        ping_timeout  <duration>
 //	        compression   on|off
 //	    }
+//	    autoreload {
+//	        debounce      <duration>
+//	        include       <glob>...
+//	        exclude       <glob>...
+//	        on_error      fail|keep
+//	        grace         <duration>
+//	        drain_timeout <duration>
+//	    }
+//	    debug
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // "python"
@@ -110,11 +119,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		h.EnvFiles = append(h.EnvFiles, path)
 	case "isolate":
-		packages := d.RemainingArgs()
-		if len(packages) == 0 {
-			return d.ArgErr()
-		}
-		h.Isolate = append(h.Isolate, packages...)
+		return someArgs(d, &h.Isolate)
 	case "start_timeout":
 		return onlyDuration(d, &h.StartTimeout)
 	case "request_timeout":
@@ -125,6 +130,13 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return onlyDuration(d, &h.BlockedLoop, "off")
 	case "websocket":
 		return h.unmarshalWebSocket(d)
+	case "autoreload":
+		return h.unmarshalAutoreload(d)
+	case "debug":
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		h.Debug = true
 	default:
 		return d.Errf("unknown option '%s' of python", option)
 	}
@@ -182,6 +194,16 @@ func onlyArg(d *caddyfile.Dispenser, target *string) error {
 		return d.Errf("%s is given twice", option)
 	}
 	*target = value
+	return nil
+}
+
+// someArgs reads values of an option that may be given repeatedly.
+func someArgs(d *caddyfile.Dispenser, target *[]string) error {
+	values := d.RemainingArgs()
+	if len(values) == 0 {
+		return d.ArgErr()
+	}
+	*target = append(*target, values...)
 	return nil
 }
 

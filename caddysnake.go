@@ -102,6 +102,14 @@ type Handler struct {
 	// WebSocket are the settings for websockets of an ASGI application.
 	WebSocket *WebSocketOptions `json:"websocket,omitempty"`
 
+	// Autoreload loads the application's code anew when its files change. Default:
+	// it is not.
+	Autoreload *AutoreloadOptions `json:"autoreload,omitempty"`
+
+	// Debug shows those who ask for HTML why changed code can't be loaded, with the
+	// traceback. Not for production. Default: false.
+	Debug bool `json:"debug,omitempty"`
+
 	app    *App
 	config appConfig
 }
@@ -129,6 +137,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if timeout == 0 {
 		timeout = defaultStartTimeout
 	}
+	config.Round = codeRound.Load()
 	app, err := loadApp(ctx, config, timeout, logger)
 	if err != nil {
 		return err
@@ -163,6 +172,7 @@ func (h *Handler) resolve() (appConfig, error) {
 		Threads:  h.Threads,
 		Lifespan: h.Lifespan,
 		Loop:     h.Loop,
+		Debug:    h.Debug,
 	}
 	slices.Sort(config.Isolate)
 	config.Isolate = slices.Compact(config.Isolate)
@@ -201,6 +211,9 @@ func (h *Handler) resolve() (appConfig, error) {
 	config.BlockedLoop = max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop))
 	var err error
 	if config.WebSocket, err = h.WebSocket.resolve(); err != nil {
+		return config, err
+	}
+	if config.Autoreload, err = h.Autoreload.resolve(); err != nil {
 		return config, err
 	}
 	config.RequestTimeout = time.Duration(h.RequestTimeout)

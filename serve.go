@@ -21,7 +21,7 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 	timeout := a.config.RequestTimeout
 	gen, err := a.acquire()
 	if err != nil {
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return a.refuse(w, r, err)
 	}
 	s, err := slots.get(gen, 1)
 	if err != nil {
