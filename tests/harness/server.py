@@ -210,6 +210,12 @@ class Server:
         headers = [("Content-Type", "text/caddyfile")]
         return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
 
+    def force(self, *bodies: str) -> http1.Response:
+        """What `caddy reload --force` does."""
+        body = self.write(*bodies).read_bytes()
+        headers = [("Content-Type", "text/caddyfile"), ("Cache-Control", "must-revalidate")]
+        return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
+
     def adapt(self) -> dict[str, Any]:
         """The present Caddyfile as JSON."""
         done = self.command("adapt", "--config", str(self._caddyfile), "--adapter", "caddyfile")
