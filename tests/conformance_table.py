@@ -131,7 +131,7 @@ SECTIONS = {
         "L03": "an app without lifespan",
         "L05": "shutdown after the last request",
         "L06": "startup of the new before shutdown of the old",
-        "L07": "old and new at once share nothing",
+        "L07": "a new version that fails",
         "L08": "one loop and thread for lifespan and requests",
     },
     "ASGI: websockets": {

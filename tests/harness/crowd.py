@@ -15,6 +15,8 @@ class Crowd:
 
     Attributes:
         answers: how often each pair of status and body came.
+        reconnects: how often the server closed a connection between two requests, as it may; a
+            request that was on its way is sent again, as all clients do (RFC 9112, 9.3.1).
         failures: what was no whole answer, or one whose parts don't belong together.
     """
 
@@ -25,6 +27,7 @@ class Crowd:
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._ask) for _ in range(size)]
         self.answers: Counter[tuple[int, str]] = Counter()
+        self.reconnects = 0
         self.failures: list[str] = []
 
     def __enter__(self) -> Crowd:
@@ -43,14 +46,20 @@ class Crowd:
             thread.join()
 
     def _ask(self) -> None:
-        try:
-            with self._server.connect() as connection:
-                while not self._over.is_set():
-                    connection.request("GET", self._target)
-                    self._count(connection.response())
-        except (OSError, http1.Broken) as error:
-            with self._lock:
-                self.failures.append(repr(error))
+        while not self._over.is_set():
+            answered = 0
+            try:
+                with self._server.connect() as connection:
+                    while not self._over.is_set():
+                        connection.request("GET", self._target)
+                        self._count(connection.response())
+                        answered += 1
+            except (OSError, http1.Broken) as error:
+                with self._lock:
+                    if answered and ("closed with b''" in str(error) or isinstance(error, OSError)):
+                        self.reconnects += 1
+                    else:
+                        self.failures.append(repr(error))
 
     def _count(self, response: http1.Response) -> None:
         with self._lock:
