@@ -14,10 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from harness import proc  # noqa: E402
-from harness.server import Server  # noqa: E402
-from harness.source import Source  # noqa: E402
-from harness.waiting import wait_for  # noqa: E402
+from harness import proc
+from harness.server import Server
+from harness.source import Source
+from harness.waiting import wait_for
 
 DEBOUNCE = 0.05
 

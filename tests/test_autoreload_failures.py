@@ -69,7 +69,7 @@ def test_the_last_good_code_goes_on_if_so_configured(
 
 def test_the_failure_is_one_for_the_error_routes(serve: Serve, tmp_path: Path) -> None:
     source = Source(tmp_path / "site")
-    errors = "handle_errors {\n    respond \"sorry: {err.message}\" 503\n}"
+    errors = 'handle_errors {\n    respond "sorry: {err.message}" 503\n}'
     server = serve(f"{source.block()}\n{errors}")
     server.expect_app_log(FAILED)
     server.allow_log(REFUSED)

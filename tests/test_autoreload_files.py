@@ -254,7 +254,9 @@ def test_what_is_ignored(serve: Serve, source: Source, exists: bool) -> None:
 def test_what_is_included(serve: Serve, source: Source, name: str) -> None:
     (source.folder / "deep" / "inside").mkdir(parents=True)
     (source.folder / "conf" / "x" / "y").mkdir(parents=True)
-    server = serve(source.block(autoreload=(*EAGER, "include *.html .env", "include conf/**/*.toml")))
+    server = serve(
+        source.block(autoreload=(*EAGER, "include *.html .env", "include conf/**/*.toml"))
+    )
     (source.folder / name).write_text("changed")
     assert await_reloads(server, 1).fields["changed"] == name
 

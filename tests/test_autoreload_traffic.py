@@ -17,6 +17,7 @@ from harness.websocket import WebSocket
 QUICK = ("debounce 10ms",)
 RELOADS = 100
 
+
 @pytest.mark.conformance("T06")
 @pytest.mark.parametrize("template", [WSGI, ASGI], ids=["wsgi", "asgi"])
 @pytest.mark.timeout(180)

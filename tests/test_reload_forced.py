@@ -46,9 +46,7 @@ def test_the_command_loads_the_code_of_unchanged_apps_anew(serve: Serve, source:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("change", ["nothing", "something else"])
-def test_unforced_reloads_leave_the_app_as_it_is(
-    serve: Serve, source: Source, change: str
-) -> None:
+def test_unforced_reloads_leave_the_app_as_it_is(serve: Serve, source: Source, change: str) -> None:
     body = source.block(autoreload=None)
     server = serve(body)
     source.write("forced")

@@ -202,7 +202,14 @@ class Server:
         address = f"{HOST}:{self.admin}"
         options = ["--force"] if force else []
         return self.command(
-            "reload", "--config", str(path), "--adapter", "caddyfile", "--address", address, *options
+            "reload",
+            "--config",
+            str(path),
+            "--adapter",
+            "caddyfile",
+            "--address",
+            address,
+            *options,
         )
 
     def load(self, *bodies: str) -> http1.Response:
