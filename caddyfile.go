@@ -53,6 +53,15 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        ping_timeout  <duration>
 //	        compression   on|off
 //	    }
+//	    autoreload {
+//	        debounce      <duration>
+//	        include       <glob>...
+//	        exclude       <glob>...
+//	        on_error      fail|keep
+//	        grace         <duration>
+//	        drain_timeout <duration>
+//	    }
+//	    debug
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // "python"
@@ -114,11 +123,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		h.EnvFiles = append(h.EnvFiles, path)
 	case "isolate":
-		packages := d.RemainingArgs()
-		if len(packages) == 0 {
-			return d.ArgErr()
-		}
-		h.Isolate = append(h.Isolate, packages...)
+		return someArgs(d, &h.Isolate)
 	case "max_apps":
 		return onlyNumber(d, &h.MaxApps)
 	case "idle_timeout":
@@ -133,6 +138,13 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return onlyDuration(d, &h.BlockedLoop, "off")
 	case "websocket":
 		return h.unmarshalWebSocket(d)
+	case "autoreload":
+		return h.unmarshalAutoreload(d)
+	case "debug":
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		h.Debug = true
 	default:
 		return h.unmarshalLegacyOption(d)
 	}
@@ -207,6 +219,16 @@ func onlyNumber(d *caddyfile.Dispenser, target *int) error {
 		return d.Errf("%s must be a number from 1, not '%s'", option, value)
 	}
 	*target = n
+	return nil
+}
+
+// someArgs reads values of an option that may be given repeatedly.
+func someArgs(d *caddyfile.Dispenser, target *[]string) error {
+	values := d.RemainingArgs()
+	if len(values) == 0 {
+		return d.ArgErr()
+	}
+	*target = append(*target, values...)
 	return nil
 }
 

@@ -118,6 +118,14 @@ type Handler struct {
 	// WebSocket are the settings for websockets of an ASGI application.
 	WebSocket *WebSocketOptions `json:"websocket,omitempty"`
 
+	// Autoreload loads the application's code anew when its files change. Default:
+	// it is not.
+	Autoreload *AutoreloadOptions `json:"autoreload,omitempty"`
+
+	// Debug shows those who ask for HTML why changed code can't be loaded, with the
+	// traceback. Not for production. Default: false.
+	Debug bool `json:"debug,omitempty"`
+
 	// One of the two, and its key in the pool.
 	app     *App
 	dynamic *dynamicApp
@@ -137,6 +145,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	parsed.base.Round = codeRound.Load()
 	names := parsed.placeholders()
 	var config appConfig
 	if len(names) == 0 {
@@ -201,6 +210,7 @@ func (h *Handler) parse() (*appTemplate, error) {
 		Threads:  h.Threads,
 		Lifespan: h.Lifespan,
 		Loop:     h.Loop,
+		Debug:    h.Debug,
 	}
 	slices.Sort(config.Isolate)
 	config.Isolate = slices.Compact(config.Isolate)
@@ -235,6 +245,9 @@ func (h *Handler) parse() (*appTemplate, error) {
 	config.BlockedLoop = max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop))
 	var err error
 	if config.WebSocket, err = h.WebSocket.resolve(); err != nil {
+		return nil, err
+	}
+	if config.Autoreload, err = h.Autoreload.resolve(); err != nil {
 		return nil, err
 	}
 	config.RequestTimeout = time.Duration(h.RequestTimeout)

@@ -110,7 +110,7 @@ func (d *dynamicApp) setLogger(logger *zap.Logger) {
 	defer d.mu.RUnlock()
 	for _, t := range d.tenants {
 		if app := t.loaded(); app != nil {
-			app.setLogger(logger)
+			app.adopt(logger, d.timeout)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 			continue // it was evicted in the meantime
 		}
 		if err != nil {
-			return caddyhttp.Error(http.StatusServiceUnavailable, err)
+			return t.app.refuse(w, r, err)
 		}
 		defer d.touch(t)
 		return gen.serve(w, r, t.config.RequestTimeout)

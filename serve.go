@@ -18,7 +18,7 @@ import (
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 	gen, err := a.acquire()
 	if err != nil {
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return a.refuse(w, r, err)
 	}
 	return gen.serve(w, r, a.config.RequestTimeout)
 }

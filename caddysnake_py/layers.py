@@ -277,20 +277,20 @@ class App(View):
         """Claims every name that the app's own directories offer, so that what other apps have
         imported under such a name from elsewhere is not found first."""
         shared = self.layer.path
-        own = [entry for entry in self.path if entry not in shared or self._is_below(entry)]
+        own = [entry for entry in self.path if entry not in shared or self.is_below(entry)]
         offered = {name for entry in own for name in importable_names(entry)}
         self.claims = frozenset(offered - Base.names | self._named | self.private)
 
-    def _is_below(self, path: str) -> bool:
+    def is_below(self, path: str) -> bool:
         """Whether a path is in the app's directories and in no installation that is there, too."""
         return (path + "/").startswith(self._roots) and not (path + "/").startswith(self._elsewhere)
 
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this app, or has the layer load what it owns."""
         name = spec.name
-        if isinstance(spec.loader, ExtensionFileLoader) and self._is_below(spec.origin or ""):
+        if isinstance(spec.loader, ExtensionFileLoader) and self.is_below(spec.origin or ""):
             return extensions.load(spec, load)
-        if top(name) in self.private or (spec.origin and self._is_below(spec.origin)):
+        if top(name) in self.private or (spec.origin and self.is_below(spec.origin)):
             return load(spec)
         owner = self if was_deleted(self, name) else owner_of(self, spec)
         if owner is self:

@@ -214,7 +214,8 @@ HTTPS = "local_certs\nskip_install_trust\nauto_https disable_redirects\nadmin of
 def two_apps(folder: Path, interface: str, module: str, options: str, server: Server) -> None:
     """Starts it where there are app1 and app2, whose modules have these names or are `main`."""
     server.write_text(
-        f"{{\n{options.format(port=server.port)}\n}}\n*.example.com:{server.port} {{\n route /* {{\n python {{\n"
+        f"{{\n{options.format(port=server.port)}\n}}\n"
+        f"*.example.com:{server.port} {{\n route /* {{\n python {{\n"
         f"module_{interface} {module}\n"
         'working_dir "{http.request.host.labels.2}/"\n } \n }\n}\n'
     )

@@ -52,7 +52,7 @@ def server(serve_module: Serve, tenants: Tenants) -> Server:
     }
     matchers = ["@header header X-Tenant *", "@host not host any"]
     routes = [f"handle {matcher} {{\n{block}\n}}" for matcher, block in blocks.items()]
-    routes = matchers + ["route {", *routes, "}"]
+    routes = [*matchers, "route {", *routes, "}"]
     return serve_module("\n".join(routes), slack=SLACK)
 
 
