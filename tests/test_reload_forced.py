@@ -144,6 +144,6 @@ def app(environ, start_response):
         if way == "signal":
             server.process.send_signal(signal.SIGTERM)
         else:
-            assert http1.request(server.admin, "POST", "/stop").status == 200
+            assert http1.request(server.admin, "POST", "/stop", timeout=30).status == 200
         assert server.process.wait(25) == 0
         server.process = None
