@@ -66,6 +66,7 @@ static void app_dealloc(PyObject *object) {
     snake_app *self = (snake_app *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
+    gate_forget(self);
     app_clear(object);
     header_cache_free(self->st, self->cache);
     if (self->efd >= 0)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { ROUND = 256 };
+enum { ROUND = 256, BATCH = 16 };
 
 /* ---- waking the loop (any thread, no GIL) */
 
@@ -11,9 +11,7 @@ static void wake_loop(snake_app *app) {
     if (!__atomic_load_n(&app->armed, __ATOMIC_SEQ_CST) ||
         !__atomic_exchange_n(&app->armed, 0, __ATOMIC_SEQ_CST))
         return;
-    uint64_t one = 1;
-    while (write(app->efd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
+    gate_enter(app);
 }
 
 void asgi_push(snake_slot *slot) {
@@ -29,24 +27,49 @@ void asgi_post(snake_slot *slot, uint32_t event) {
 
 /* ---- telling Go */
 
+/* With others at the gate, they have Go woken once for all. */
+static void ring_bell(void) {
+    static int rounds; /* that Go has not been told about; guarded by the GIL */
+    if (gate_is_crowded() && ++rounds < BATCH) {
+        ring_later();
+    } else {
+        rounds = 0;
+        ring_now();
+    }
+}
+
+static void end_round(snake_app *app) {
+    ring_bell();
+    if (app->round_began)
+        gate_leave(app, app->round_began);
+    app->round_began = 0;
+}
+
+/* Has asgi_flush called once the steps that are due now have been taken. */
+static bool flush_soon(snake_app *app) {
+    if (!app->flush_soon) {
+        PyObject *handle = PyObject_CallFunctionObjArgs(app->call_soon, app->flush, NULL);
+        app->flush_soon = handle != NULL;
+        if (!handle) /* the loop is closed */
+            PyErr_Clear();
+        Py_XDECREF(handle);
+    }
+    return app->flush_soon;
+}
+
 void asgi_announce(snake_app *app) {
     if (app->draining || app->flush_soon)
         return;
-    PyObject *handle = PyObject_CallFunctionObjArgs(app->call_soon, app->flush, NULL);
-    if (!handle) { /* the loop is closed */
-        PyErr_Clear();
+    if (flush_soon(app))
+        ring_later();
+    else
         ring_now();
-        return;
-    }
-    Py_DECREF(handle);
-    app->flush_soon = true;
-    ring_later();
 }
 
 PyObject *asgi_flush(PyObject *object, PyObject *ignored) {
     (void)ignored;
     ((snake_app *)object)->flush_soon = false;
-    ring_now();
+    end_round((snake_app *)object);
     Py_RETURN_NONE;
 }
 
@@ -107,6 +130,7 @@ PyObject *asgi_drain(snake_app *app) {
         ;
     __atomic_store_n(&app->probed_at, 0, __ATOMIC_RELAXED);
     app->draining = true;
+    app->round_began = now_us();
     for (int n = 0;;) {
         snake_slot *slot;
         while (n < ROUND && (slot = queue_pop(&app->queue))) {
@@ -116,18 +140,20 @@ PyObject *asgi_drain(snake_app *app) {
                 ring_later();
         }
         if (n >= ROUND) { /* timers and sockets have their turn, then we go on */
-            value = 1;
-            if (write(app->efd, &value, sizeof value) < 0)
-                PyErr_Clear();
+            gate_enter(app);
             break;
         }
-        ring_now();
         __atomic_store_n(&app->armed, 1, __ATOMIC_SEQ_CST);
         if (queue_is_empty(&app->queue) || !__atomic_exchange_n(&app->armed, 0, __ATOMIC_SEQ_CST))
             break;
+        ring_now();
     }
     app->draining = false;
-    ring_now();
+    /* The tasks that were started, if they are not eager, have their first steps before them. */
+    if (!app->active || !flush_soon(app))
+        end_round(app);
+    else
+        ring_bell();
     Py_RETURN_NONE;
 }
 

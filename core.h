@@ -154,6 +154,9 @@ struct snake_app {
     uint64_t probed_at; /* [atomic] when the loop was asked for a sign of life, 0: it gave one */
     struct header_cache *cache;
     bool draining, flush_soon;
+    uint64_t round_began; /* 0: no round for requests */
+    snake_app *gate_next; /* these two are guarded by the gate's mutex */
+    bool gate_stuck;
 };
 void app_finished_one(snake_app *app);
 extern PyType_Spec app_spec;
@@ -249,6 +252,17 @@ PyObject *pool_running(PyObject *module, PyObject *ignored);
 PyObject *pool_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
 bool pool_watch(uint64_t now);
+
+/* ---- gate.c: whose loop is woken for requests */
+/* Wakes the loop as soon as that is useful. Any thread, for an app whose armed it has cleared. */
+void gate_enter(snake_app *app);
+/* The loop's round is over; the next app's turn. With the GIL. */
+void gate_leave(snake_app *app, uint64_t round_began);
+/* Before the app is freed. With the GIL. */
+void gate_forget(snake_app *app);
+bool gate_is_crowded(void);
+/* For the monitor: passes the gate on when its holder is stuck. True while apps wait. */
+bool gate_watch(uint64_t now);
 
 /* ---- monitor.c */
 int monitor_start(void);

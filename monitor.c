@@ -1,5 +1,5 @@
 /* A thread without a Python state that looks after what must not wait for the
- * GIL: a hot WSGI thread that is stuck, and finished answers whose announcement
+ * GIL: a hot WSGI thread or a loop at the gate that is stuck, and finished answers whose announcement
  * was put off. It sleeps while there is neither. */
 #include "core.h"
 #include <pthread.h>
@@ -15,20 +15,24 @@ void monitor_wake(void) {
         futex_wake(&asleep, 1);
 }
 
+static bool look(uint64_t now) {
+    bool pool = pool_watch(now), gate = gate_watch(now);
+    return pool || gate || ring_is_deferred();
+}
+
 static void *watch(void *unused) {
     (void)unused;
     int quiet = 0;
     for (;;) {
         uint64_t now = now_us();
         ring_if_overdue(now);
-        bool busy = pool_watch(now) || ring_is_deferred();
-        quiet = busy ? 0 : quiet + 1;
+        quiet = look(now) ? 0 : quiet + 1;
         if (quiet <= QUIET_TICKS) {
             usleep(TICK_US);
             continue;
         }
         __atomic_store_n(&asleep, 1, __ATOMIC_SEQ_CST);
-        if (!pool_watch(now_us()) && !ring_is_deferred())
+        if (!look(now_us()))
             futex_wait(&asleep, 1, 0);
         __atomic_store_n(&asleep, 0, __ATOMIC_SEQ_CST);
         quiet = 0;

@@ -51,8 +51,9 @@ void ring_list(snake_slot *slot, uint32_t events) {
 }
 
 void ring_now(void) {
-    __atomic_store_n(&ring.deferred_since, 0, __ATOMIC_RELAXED);
-    if (!__atomic_exchange_n(&ring.done_rung, 1, __ATOMIC_SEQ_CST))
+    __atomic_store_n(&ring.deferred_since, 0, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ring.done, __ATOMIC_SEQ_CST) &&
+        !__atomic_exchange_n(&ring.done_rung, 1, __ATOMIC_SEQ_CST))
         write_eventfd(ring.done_fd);
 }
 

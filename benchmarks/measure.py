@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPORT_SCRIPT = Path(__file__).resolve().parent / "report.lua"
+SPREAD_SCRIPT = REPORT_SCRIPT.with_name("spread.lua")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # What a browser sends: `--headers N` adds the first N of these to each request.
@@ -40,6 +41,7 @@ class Load:
     seconds: int
     connections: int
     headers: int
+    hosts: Sequence[str] = ()  # whom to ask in turn; else the loopback address
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,12 @@ def reaped_seconds() -> float:
 def _wrk(port: int, load: Load) -> dict[str, int]:
     threads = min(2, load.connections, os.cpu_count() or 1)
     command = ["wrk", f"-t{threads}", f"-c{load.connections}", f"-d{load.seconds}s"]
-    command += ["-s", str(REPORT_SCRIPT)]
+    command += ["-s", str(SPREAD_SCRIPT if load.hosts else REPORT_SCRIPT)]
     for header in HEADERS[: load.headers]:
         command += ["-H", header]
     command.append(f"http://127.0.0.1:{port}/")
+    if load.hosts:
+        command += ["--", *load.hosts]
     run = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=load.seconds + 30
     )

@@ -1,0 +1,8 @@
+"""What the site stores."""
+
+from django.db import models
+
+
+class Note(models.Model):
+    text = models.TextField()
+    written = models.DateTimeField(auto_now_add=True)

@@ -1,0 +1,273 @@
+"""What many apps in one Caddy cost, all with the same module name in directories of their own:
+memory and time of each further one, and CPU time per request with traffic on one or on all.
+
+    python benchmarks/density.py --caddy bin/caddy [--only 'fastapi|django'] [--static]
+
+README.md says how to read the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import resource
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import Load, Sample, run_window
+from servers import Server, free_ports
+
+SOURCES = Path(__file__).resolve().parent / "apps" / "tenants"
+DOMAIN = "density.test"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the tenants are. Its directory in `apps/tenants` is called like its framework."""
+
+    framework: str
+    interface: str
+    loop: str = ""  # ASGI only
+
+    @property
+    def name(self) -> str:
+        return f"{self.framework}, {self.loop}" if self.loop else self.framework
+
+
+ASYNCIO = Kind("fastapi", "asgi", "asyncio")
+UVLOOP = Kind("fastapi", "asgi", "uvloop")
+FLASK = Kind("flask", "wsgi")
+DJANGO = Kind("django", "wsgi")
+
+
+class Tenants:
+    """A running Caddy with so many tenants."""
+
+    def __init__(self, options: argparse.Namespace, kind: Kind, count: int, folder: Path) -> None:
+        self.kind, self.count = kind, count
+        self._folder = folder
+        self._options = options
+        (self.port,) = free_ports(1)
+        for number in range(count):
+            target = folder / "tenants" / f"t{number}"
+            skip = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(SOURCES / kind.framework, target, ignore=skip)
+            (target / "tenant.py").write_text(f'NAME = "t{number}"\n')
+        config = folder / "Caddyfile"
+        config.write_text(self._static() if options.static else self._dynamic())
+        command = [str(options.caddy.resolve()), "run", "--config", str(config)]
+        self.server = Server("caddy", command, folder, os.environ, folder / "log")
+
+    def _block(self, directory: str) -> str:
+        lines = [f'module_{self.kind.interface} "main:app"', f'working_dir "{directory}"']
+        lines.append(f'venv "{self._options.venv}"')
+        if self.kind.loop:
+            lines.append(f"loop {self.kind.loop}")
+        return "python {\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}"
+
+    def _caddyfile(self, sites: Sequence[tuple[str, str]]) -> str:
+        lines = ["{", "\tadmin off", "\tpersist_config off", "}"]
+        for host, directive in sites:
+            lines += [f"http://{host}:{self.port} {{", "\tbind 127.0.0.1", f"\t{directive}", "}"]
+        return "\n".join(lines) + "\n"
+
+    def _static(self) -> str:
+        tenants = self._folder / "tenants"
+        names = [f"t{number}" for number in range(self.count)]
+        return self._caddyfile(
+            [(f"{name}.{DOMAIN}", self._block(f"{tenants}/{name}")) for name in names]
+        )
+
+    def _dynamic(self) -> str:
+        directory = f"{self._folder}/tenants/{{http.request.host.labels.2}}"
+        return self._caddyfile([(f"*.{DOMAIN}", self._block(directory))])
+
+    def wait_until_listening(self) -> None:
+        while True:
+            self.server.check_running()
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            try:
+                connection.connect()
+                return
+            except OSError:
+                time.sleep(0.02)
+            finally:
+                connection.close()
+
+    def ask(self, numbers: Sequence[int]) -> list[float]:
+        """Requests to these tenants, one after the other; the seconds that each took."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        seconds = []
+        for number in numbers:
+            begin = time.perf_counter()
+            connection.request("GET", "/", headers={"Host": self.host(number)})
+            response = connection.getresponse()
+            answer = response.read()
+            seconds.append(time.perf_counter() - begin)
+            if response.status != 200 or json.loads(answer)["tenant"] != f"t{number}":
+                raise self.server.failure(f"t{number} answered {response.status} {answer!r}")
+        connection.close()
+        return seconds
+
+    def host(self, number: int) -> str:
+        return f"t{number}.{DOMAIN}"
+
+    def window(self, numbers: Sequence[int]) -> Sample:
+        """A window of traffic on these tenants, in turn."""
+        hosts = tuple(map(self.host, numbers))
+        load = Load(self._options.seconds, self._options.connections, 0, hosts)
+        sample = run_window(self.port, [self.server.pid], load)
+        self.server.check_running()
+        if sample.failed:
+            raise self.server.failure(f"{sample.failed} requests failed")
+        return sample
+
+
+@contextmanager
+def tenants(options: argparse.Namespace, kind: Kind, count: int) -> Iterator[Tenants]:
+    with tempfile.TemporaryDirectory(prefix="density-") as name:
+        running = Tenants(options, kind, count, Path(name))
+        with running.server:
+            begin = time.monotonic()
+            running.wait_until_listening()
+            progress(f"{kind.name}: {count:,} tenants in {time.monotonic() - begin:.1f} s")
+            yield running
+
+
+def usage(pid: int) -> tuple[float, int, int]:
+    """Resident MiB, threads and descriptors of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return int(fields["VmRSS"].split()[0]) / 1024, int(fields["Threads"]), descriptors
+
+
+def further(options: argparse.Namespace, kind: Kind, counts: Sequence[int]) -> None:
+    """Prints what each further tenant costs, up to so many of them."""
+    for count in counts:
+        begin = time.monotonic()
+        if options.static:  # loaded before Caddy listens
+            with tenants(options, kind, 1) as one:
+                one_seconds = time.monotonic() - begin
+                one.ask([0])
+                before = usage(one.server.pid)
+            begin = time.monotonic()
+        with tenants(options, kind, count) as many:
+            if options.static:
+                each = (time.monotonic() - begin - one_seconds) / (count - 1)
+                many.ask(range(count))
+            else:
+                many.ask([0])
+                before = usage(many.server.pid)
+                each = statistics.median(many.ask(range(1, count)))
+            after = usage(many.server.pid)
+            warm = statistics.median(many.ask(range(count)))
+        mib, threads, descriptors = ((b - a) / (count - 1) for a, b in zip(before, after))
+        print(
+            f"| {kind.name} | {count:,} | {mib:.3f} | {each * 1000:.1f} | {threads:.2f} | "
+            f"{descriptors:.2f} | {warm * 1000:.2f} |",
+            flush=True,
+        )
+
+
+def compare(
+    options: argparse.Namespace, one: Callable[[], Sample], other: Callable[[], Sample], name: str
+) -> None:
+    """Prints CPU time per request of two kinds of windows, which take turns."""
+    one(), other()
+    pairs = []
+    for number in range(options.rounds):
+        progress(f"round {number + 1} of {options.rounds}")
+        if number % 2:
+            second = other()
+            pairs.append((one(), second))
+        else:
+            pairs.append((one(), other()))
+    first, second = (statistics.median(s.cpu_us for s in column) for column in zip(*pairs))
+    ratios = sorted(b.cpu_us / a.cpu_us for a, b in pairs)
+    rates = [statistics.median(s.rps for s in column) for column in zip(*pairs)]
+    print(
+        f"| {name} | {first:.0f} | {second:.0f} | {statistics.median(ratios):.2f} | "
+        f"{ratios[0]:.2f}–{ratios[-1]:.2f} | {rates[0]:,.0f} | {rates[1]:,.0f} |",
+        flush=True,
+    )
+
+
+def loaded(options: argparse.Namespace, kind: Kind) -> None:
+    """Traffic on one app, alone and with many others loaded."""
+    with tenants(options, kind, 1) as alone, tenants(options, kind, options.tenants) as many:
+        many.ask(range(many.count))
+        name = f"{kind.name}: 1 of {many.count:,} apps, against it alone"
+        compare(options, lambda: alone.window([0]), lambda: many.window([0]), name)
+
+
+def spread(options: argparse.Namespace, kind: Kind) -> None:
+    """Traffic on one of some apps, and on all of them in turn."""
+    with tenants(options, kind, options.spread) as many:
+        numbers = range(many.count)
+        many.ask(numbers)
+        middle = [many.count // 2]  # a static configuration is searched from its beginning
+        name = f"{kind.name}: {many.count} apps in turn, against one of them"
+        compare(options, lambda: many.window(middle), lambda: many.window(numbers), name)
+
+
+def progress(text: str) -> None:
+    """Tells a waiting person, not the file that the tables go to."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--caddy", type=Path, default=Path("bin/caddy"))
+    parser.add_argument("--venv", type=Path, default=Path(sys.prefix))
+    parser.add_argument("--static", action="store_true", help="one block per tenant")
+    parser.add_argument("--only", default="", metavar="REGEX", help="these lines")
+    parser.add_argument("--tenants", type=int, default=1000)
+    parser.add_argument("--most", type=int, default=5000, help="0: leave it out")
+    parser.add_argument("--sites", type=int, default=50, help="of Django")
+    parser.add_argument("--spread", type=int, default=100, help="apps that get traffic in turn")
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--connections", type=int, default=64)
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    counts = [options.tenants, *([options.most] if options.most else [])]
+    densities: list[tuple[Kind, list[int]]]
+    densities = [(ASYNCIO, counts), (UVLOOP, counts), (DJANGO, [options.sites])]
+    chosen = [
+        (kind, counts)
+        for kind, counts in densities
+        if re.search(options.only, f"memory {kind.name}")
+    ]
+    if chosen:
+        print("| each further app | of | MiB | ms | threads | descriptors | ms per request later |")
+        print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
+    for kind, counts in chosen:
+        further(options, kind, counts)
+    comparisons = [
+        (what, kind)
+        for what in (loaded, spread)
+        for kind in (ASYNCIO, UVLOOP, FLASK)
+        if re.search(options.only, f"{what.__name__} {kind.name}")
+    ]
+    if comparisons:
+        print("\n| CPU µs per request | one | other | ratio | of rounds | req/s one | other |")
+        print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
+    for what, kind in comparisons:
+        what(options, kind)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+/* The gate in front of the event loops: which app's loop is woken for requests.
+ *
+ * A loop that is woken while another one runs Python only fights with it for
+ * the GIL, which costs both more than most requests. So one app at a time holds
+ * the gate, from when its loop is woken until its round is over; others that
+ * have requests wait in the order in which they came. The monitor passes the
+ * gate on when its holder is stuck. A loop that was stuck is woken at once,
+ * gate or not, until a round of it is short again: loops that block have no
+ * use for each other's end.
+ *
+ * Timers and sockets wake loops past the gate. */
+#include "core.h"
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum { STUCK_US = 1000 };
+
+/* Owned by the mutex; first and the apps' gate_stuck are also peeped at without it. */
+static struct {
+    pthread_mutex_t mutex;
+    snake_app *holder;
+    uint64_t since;          /* when the holder was woken */
+    snake_app *first, *last; /* those that wait */
+} gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static void lock(void) { pthread_mutex_lock(&gate.mutex); }
+static void unlock(void) { pthread_mutex_unlock(&gate.mutex); }
+
+static void wake(snake_app *app) {
+    uint64_t one = 1;
+    while (write(app->efd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static void append(snake_app *app) {
+    app->gate_next = NULL;
+    if (gate.last)
+        gate.last->gate_next = app;
+    else
+        __atomic_store_n(&gate.first, app, __ATOMIC_SEQ_CST);
+    gate.last = app;
+}
+
+/* Makes the next app the holder, whose loop must be woken, or NULL. */
+static snake_app *next_holder(uint64_t now) {
+    snake_app *app = gate.first;
+    if (app) {
+        __atomic_store_n(&gate.first, app->gate_next, __ATOMIC_SEQ_CST);
+        if (!gate.first)
+            gate.last = NULL;
+    }
+    gate.holder = app;
+    gate.since = now;
+    return app;
+}
+
+bool gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_RELAXED) != NULL; }
+
+void gate_enter(snake_app *app) {
+    bool at_once = true;
+    lock();
+    if (!app->gate_stuck) {
+        if (gate.holder) {
+            append(app);
+            at_once = false;
+        } else {
+            gate.holder = app;
+            gate.since = now_us();
+        }
+    }
+    unlock();
+    if (at_once)
+        wake(app);
+    else
+        monitor_wake();
+}
+
+void gate_leave(snake_app *app, uint64_t round_began) {
+    uint64_t now = now_us();
+    snake_app *next = NULL;
+    lock();
+    if (now < round_began + STUCK_US)
+        app->gate_stuck = false;
+    if (gate.holder == app)
+        next = next_holder(now);
+    unlock();
+    if (next) /* it is not freed meanwhile: that needs the GIL, which we have */
+        wake(next);
+}
+
+void gate_forget(snake_app *app) {
+    snake_app *next = NULL;
+    lock();
+    for (snake_app **link = &gate.first, *before = NULL; *link;
+         before = *link, link = &before->gate_next) {
+        if (*link != app)
+            continue;
+        __atomic_store_n(link, app->gate_next, __ATOMIC_SEQ_CST);
+        if (gate.last == app)
+            gate.last = before;
+        break;
+    }
+    if (gate.holder == app)
+        next = next_holder(now_us());
+    unlock();
+    if (next)
+        wake(next);
+}
+
+bool gate_watch(uint64_t now) {
+    if (!gate_is_crowded())
+        return false;
+    lock();
+    if (gate.first && now > gate.since + STUCK_US) {
+        gate.holder->gate_stuck = true;
+        wake(next_holder(now)); /* with the lock, so that it is not freed meanwhile */
+    }
+    unlock();
+    return true;
+}
