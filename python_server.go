@@ -33,7 +33,7 @@ const (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  serverCommand,
-		Usage: "[<module>:<variable>] [options]",
+		Usage: "[<module>:<variable>]",
 		Short: "Serves a Python application",
 		Long: `
 Serves a WSGI or ASGI application, on http://127.0.0.1:9080 unless told
