@@ -88,6 +88,10 @@ test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every 
 	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
 
+.PHONY: test-xcaddy
+test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
+	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)
+
 .PHONY: autobahn
 autobahn: build $(venvs)/tests/ready .tools/autobahn/ready ## run every case of the Autobahn suite
 	CADDYSNAKE_AUTOBAHN_ALL=1 $(pytest) tests/test_autobahn.py $(ARGS)

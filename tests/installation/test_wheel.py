@@ -59,7 +59,9 @@ class Installed:
 
 
 @pytest.fixture(scope="module", params=PYTHONS, ids=lambda python: Path(python).name)
-def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Installed:
     directory = tmp_path_factory.mktemp("wheel")
     own = make_venv(request.param, directory / "own", str(WHEEL))
     app = directory / "app"
@@ -112,9 +114,7 @@ def test_an_app_on_its_own_environment_starts_processes_in_every_way(
 @pytest.mark.parametrize(
     ("folder", "app"), [("flask_site", "flask_app:app"), ("command_line", "main:wsgi")]
 )
-def test_wsgi_apps_are_served(
-    installed: Installed, tmp_path: Path, folder: str, app: str
-) -> None:
+def test_wsgi_apps_are_served(installed: Installed, tmp_path: Path, folder: str, app: str) -> None:
     arguments = [app, "--venv", str(installed.app_venv)]
     cwd = APPS / folder
     with PythonServer(tmp_path, *arguments, cwd=cwd, launcher=[installed.script]) as server:
