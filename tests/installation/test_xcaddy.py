@@ -1,4 +1,4 @@
-"""What xcaddy does: a generated main module with a `replace`, xcaddy's flags, and another plugin."""
+"""What xcaddy does: a generated main module, a `replace`, its flags, and another plugin."""
 
 from __future__ import annotations
 
