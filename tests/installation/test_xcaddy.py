@@ -16,7 +16,8 @@ from harness.settings import APPS, REPOSITORY
 pytestmark = pytest.mark.timeout(1200)
 
 PLUGIN = "github.com/caddysnake/caddysnake"
-OTHER = "github.com/caddyserver/replace-response"
+OTHER = "github.com/mholt/caddy-l4"
+OTHER_VERSION = "v0.1.2"
 GO = os.environ.get("GO", "go")
 MAIN = f"""package main
 
@@ -44,7 +45,13 @@ def caddy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert version is not None
     go(directory, "mod", "init", "caddy")
     go(directory, "mod", "edit", f"-replace={PLUGIN}={REPOSITORY}")
-    go(directory, "get", f"github.com/caddyserver/caddy/v2@{version[1]}", PLUGIN, OTHER)
+    go(
+        directory,
+        "get",
+        f"github.com/caddyserver/caddy/v2@{version[1]}",
+        f"{OTHER}@{OTHER_VERSION}",
+    )
+    go(directory, "mod", "tidy", "-e")
     flags = ["-ldflags", "-w -s", "-trimpath", "-tags", "nobadger,nomysql,nopgx"]
     go(directory, "build", "-o", "caddy", *flags)
     return directory / "caddy"
@@ -52,7 +59,7 @@ def caddy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_both_plugins_are_in_it(caddy: Path) -> None:
     done = subprocess.run([caddy, "list-modules"], capture_output=True, text=True, check=True)
-    assert {"http.handlers.python", "http.handlers.replace_response"} <= set(done.stdout.split())
+    assert {"http.handlers.python", "layer4"} <= set(done.stdout.split())
 
 
 def test_it_serves(caddy: Path, tmp_path: Path) -> None:
