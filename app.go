@@ -39,6 +39,7 @@ type appConfig struct {
 	Module     string
 	Interface  string // "wsgi", "asgi" or "" to detect it
 	WorkingDir string
+	PythonPath []string
 	Venv       string
 	Env        map[string]string
 	EnvFiles   []string
@@ -51,6 +52,9 @@ type appConfig struct {
 	RequestTimeout time.Duration
 	BlockedLoop    time.Duration
 	WebSocket      webSocketConfig
+	Autoreload     *autoreloadConfig // nil: no
+	Debug          bool
+	Round          uint64 // of forced loads, see codeRound
 }
 
 // key returns a string that is equal for equal configurations.
@@ -64,8 +68,16 @@ func (c appConfig) key() string {
 
 // App is one loaded application. It implements caddy.Destructor.
 type App struct {
-	config  appConfig
-	current atomic.Pointer[generation]
+	config       appConfig
+	logger       atomic.Pointer[zap.Logger] // of the newest config which uses the app
+	startTimeout atomic.Int64               // of that config, a time.Duration
+	current      atomic.Pointer[generation]
+	failure      atomic.Pointer[loadFailure] // why there is no current one
+	reloader     *reloader                   // nil without autoreload
+	cancel       context.CancelFunc          // ends the reloader
+
+	mu      sync.Mutex // replacing current
+	stopped bool
 }
 
 // generation is an App's code as it was loaded at one time. It counts the
@@ -93,28 +105,65 @@ var (
 func loadApp(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*App, error) {
 	value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
 		app := &App{config: config}
-		gen, err := loadGeneration(ctx, config, timeout, logger)
-		if err != nil {
-			return nil, err
-		}
-		app.current.Store(gen)
-		return app, nil
+		app.adopt(logger, timeout)
+		return app, app.start(ctx, timeout)
 	})
 	if err != nil {
 		return nil, err
 	}
 	app := value.(*App)
 	if loaded {
-		app.current.Load().voice.logger.Store(logger)
+		app.adopt(logger, timeout)
 	}
 	return app, nil
 }
 
+// adopt is told of a new config that uses the app.
+func (a *App) adopt(logger *zap.Logger, startTimeout time.Duration) {
+	a.logger.Store(logger)
+	a.startTimeout.Store(int64(startTimeout))
+	if gen := a.current.Load(); gen != nil {
+		gen.voice.logger.Store(logger)
+	}
+}
+
+// isBusy tells whether requests run on the app's current generation.
+func (a *App) isBusy() bool {
+	gen := a.current.Load()
+	return gen != nil && gen.refs.Load() > 1
+}
+
+// start loads the app for the first time.
+func (a *App) start(ctx context.Context, timeout time.Duration) error {
+	if a.config.Autoreload != nil {
+		if err := a.startWatching(); err != nil {
+			return err
+		}
+	}
+	gen, err := loadGeneration(ctx, a.config, timeout, a.logger.Load())
+	if err != nil {
+		if a.reloader != nil {
+			a.reloader.stop()
+		}
+		return err
+	}
+	a.current.Store(gen)
+	if a.reloader != nil {
+		running, cancel := context.WithCancel(context.Background())
+		a.cancel = cancel
+		go a.reloader.run(running)
+	}
+	return nil
+}
+
 func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("it has not started within %s (start_timeout)", timeout))
-	defer cancel()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout,
+			fmt.Errorf("it has not started within %s (start_timeout)", timeout))
+		defer cancel()
+	}
 
 	id := lastID.Add(1)
 	gen := &generation{id: id, drained: make(chan struct{})}
@@ -126,6 +175,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		App:        config.Module,
 		Interface:  config.Interface,
 		WorkingDir: config.WorkingDir,
+		PythonPath: config.PythonPath,
 		Venv:       config.Venv,
 		Env:        config.Env,
 		EnvFiles:   config.EnvFiles,
@@ -137,7 +187,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		SlowRequest:    config.SlowRequest.Seconds(),
 		RequestTimeout: config.RequestTimeout.Seconds(),
 		BlockedLoop:    config.BlockedLoop.Seconds(),
-	}}, func(answer) { gen.retire(0) })
+	}}, func(answer) { gen.retire(patience{}) })
 	if err != nil {
 		if ctx.Err() == nil {
 			removeVoice(id)
@@ -161,6 +211,12 @@ func (a *App) acquire() (*generation, error) {
 	for {
 		gen := a.current.Load()
 		if gen == nil {
+			if failure := a.failure.Load(); failure != nil {
+				return nil, failure
+			}
+			if a.current.Load() != nil {
+				continue // just loaded
+			}
 			return nil, errAppStopped
 		}
 		for refs := gen.refs.Load(); refs > 0; refs = gen.refs.Load() {
@@ -180,28 +236,32 @@ func (g *generation) release() {
 // Destruct unloads the app once its requests are done: in the background, or
 // before it returns when the process ends.
 func (a *App) Destruct() error {
+	if a.reloader != nil {
+		a.reloader.stop()
+		a.cancel()
+	}
+	a.mu.Lock()
+	a.stopped = true
 	gen := a.current.Swap(nil)
+	a.failure.Store(nil)
+	a.mu.Unlock()
 	if gen == nil {
 		return nil
 	}
 	gen.release()
 	if caddy.Exiting() {
-		gen.retire(exitTimeout)
+		gen.retire(patience{Streams: exitTimeout, Requests: exitTimeout})
 		return nil
 	}
-	retiring.Go(func() { gen.retire(drainTimeout) })
+	retiring.Go(func() { gen.retire(patience{Streams: defaultGrace, Requests: drainTimeout}) })
 	return nil
 }
 
 // retire waits for the generation's requests and unloads it.
-func (g *generation) retire(drain time.Duration) {
+func (g *generation) retire(p patience) {
 	logger := g.voice.logger.Load()
-	deadline := time.Now().Add(drain)
-	g.webSockets.closeAll()
-	select {
-	case <-g.drained:
-	case <-time.After(drain):
-	}
+	deadline := time.Now().Add(p.Requests)
+	g.drain(p)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Until(deadline)+shutdownTimeout)
 	defer cancel()
 	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: max(0, time.Until(deadline).Seconds())})

@@ -21,7 +21,10 @@ func init() {
 
 func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	h := new(Handler)
-	return h, h.UnmarshalCaddyfile(helper.Dispenser)
+	if err := h.UnmarshalCaddyfile(helper.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.withBodyLimit(), nil
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -30,6 +33,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    module_wsgi   <module>:<variable>
 //	    module_asgi   <module>:<variable>
 //	    working_dir   <dir>
+//	    python_path   <dir>...
 //	    venv          <dir>
 //	    lifespan      auto|on|off
 //	    threads       <n>
@@ -37,7 +41,9 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    env_var       <name> <value>
 //	    env_file      <path>
 //	    isolate       <package>...
-//	    start_timeout   <duration>
+//	    max_apps      <n>
+//	    idle_timeout  <duration>
+//	    start_timeout   <duration>|forever
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
 //	    blocked_loop    <duration>|off
@@ -47,6 +53,15 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	        ping_timeout  <duration>
 //	        compression   on|off
 //	    }
+//	    autoreload {
+//	        debounce      <duration>
+//	        include       <glob>...
+//	        exclude       <glob>...
+//	        on_error      fail|keep
+//	        grace         <duration>
+//	        drain_timeout <duration>
+//	    }
+//	    debug
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // "python"
@@ -61,20 +76,29 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if _, err := h.resolve(); err != nil {
+	if err := h.check(); err != nil {
 		return d.Err(err.Error())
 	}
 	return nil
 }
 
 func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
-	switch option := d.Val(); option {
+	switch d.Val() {
 	case "module_wsgi":
 		return onlyArg(d, &h.ModuleWSGI)
 	case "module_asgi":
 		return onlyArg(d, &h.ModuleASGI)
 	case "working_dir":
 		return onlyArg(d, &h.WorkingDir)
+	case "python_path":
+		directories := d.RemainingArgs()
+		if len(directories) == 0 {
+			return d.ArgErr()
+		}
+		for _, directory := range directories {
+			warnOfPackages(d, directory)
+		}
+		h.PythonPath = append(h.PythonPath, directories...)
 	case "venv":
 		return onlyArg(d, &h.Venv)
 	case "lifespan":
@@ -82,18 +106,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "loop":
 		return onlyArg(d, &h.Loop)
 	case "threads":
-		var value string
-		if err := onlyArg(d, &value); err != nil {
-			return err
-		}
-		if h.Threads != 0 {
-			return d.Err("threads is given twice")
-		}
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 {
-			return d.Errf("threads must be a number from 1, not '%s'", value)
-		}
-		h.Threads = n
+		return onlyNumber(d, &h.Threads)
 	case "env_var":
 		var name, value string
 		if !d.AllArgs(&name, &value) {
@@ -110,13 +123,13 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 		h.EnvFiles = append(h.EnvFiles, path)
 	case "isolate":
-		packages := d.RemainingArgs()
-		if len(packages) == 0 {
-			return d.ArgErr()
-		}
-		h.Isolate = append(h.Isolate, packages...)
+		return someArgs(d, &h.Isolate)
+	case "max_apps":
+		return onlyNumber(d, &h.MaxApps)
+	case "idle_timeout":
+		return onlyDuration(d, &h.IdleTimeout)
 	case "start_timeout":
-		return onlyDuration(d, &h.StartTimeout)
+		return onlyDuration(d, &h.StartTimeout, "forever", "-1")
 	case "request_timeout":
 		return onlyDuration(d, &h.RequestTimeout)
 	case "slow_request":
@@ -125,8 +138,15 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return onlyDuration(d, &h.BlockedLoop, "off")
 	case "websocket":
 		return h.unmarshalWebSocket(d)
+	case "autoreload":
+		return h.unmarshalAutoreload(d)
+	case "debug":
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		h.Debug = true
 	default:
-		return d.Errf("unknown option '%s' of python", option)
+		return h.unmarshalLegacyOption(d)
 	}
 	return nil
 }
@@ -182,6 +202,33 @@ func onlyArg(d *caddyfile.Dispenser, target *string) error {
 		return d.Errf("%s is given twice", option)
 	}
 	*target = value
+	return nil
+}
+
+// onlyNumber reads the single number, from 1, of an option that may be given once.
+func onlyNumber(d *caddyfile.Dispenser, target *int) error {
+	option, value := d.Val(), ""
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	if *target != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 {
+		return d.Errf("%s must be a number from 1, not '%s'", option, value)
+	}
+	*target = n
+	return nil
+}
+
+// someArgs reads values of an option that may be given repeatedly.
+func someArgs(d *caddyfile.Dispenser, target *[]string) error {
+	values := d.RemainingArgs()
+	if len(values) == 0 {
+		return d.ArgErr()
+	}
+	*target = append(*target, values...)
 	return nil
 }
 

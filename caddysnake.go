@@ -6,10 +6,9 @@ package caddysnake
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
@@ -36,6 +35,10 @@ const (
 // The application is loaded when the config is; a config whose application
 // can't be loaded is rejected. Handlers with the same settings share one
 // application, which also outlives config reloads that don't change them.
+//
+// The names of the application, working_dir, venv, env and env_files may have
+// placeholders. Then each request names its application, which is loaded when
+// it is needed first.
 type Handler struct {
 	// Module names a WSGI or ASGI application; which of the two is detected.
 	// "package.module:variable": the variable may have dots, and is called
@@ -51,6 +54,10 @@ type Handler struct {
 	// WorkingDir is the directory with the application's modules, first on its
 	// sys.path. It is relative to Caddy's working directory, the default.
 	WorkingDir string `json:"working_dir,omitempty"`
+
+	// PythonPath are further directories with modules of the application, behind
+	// WorkingDir on its sys.path.
+	PythonPath []string `json:"python_path,omitempty"`
 
 	// Venv is a virtual environment whose packages the application uses. It must
 	// belong to the Python version that Caddy runs.
@@ -80,8 +87,17 @@ type Handler struct {
 	// own: those that keep one configuration for the whole process.
 	Isolate []string `json:"isolate,omitempty"`
 
+	// MaxApps limits how many applications a handler with placeholders may hold
+	// at once. For a further one, the one that has been idle for longest is
+	// unloaded; if all are busy, the answer is 503. Default: no limit.
+	MaxApps int `json:"max_apps,omitempty"`
+
+	// IdleTimeout is after what time without requests an application of a handler
+	// with placeholders is unloaded. Default: never.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
 	// StartTimeout is how long the application may take to load, its startup
-	// included. Default: 60s.
+	// included. Negative: as long as it takes. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
 
 	// RequestTimeout is how long the application may take for a request, its
@@ -102,8 +118,20 @@ type Handler struct {
 	// WebSocket are the settings for websockets of an ASGI application.
 	WebSocket *WebSocketOptions `json:"websocket,omitempty"`
 
-	app    *App
-	config appConfig
+	// Autoreload loads the application's code anew when its files change. Default:
+	// it is not.
+	Autoreload *AutoreloadOptions `json:"autoreload,omitempty"`
+
+	// Debug shows those who ask for HTML why changed code can't be loaded, with the
+	// traceback. Not for production. Default: false.
+	Debug bool `json:"debug,omitempty"`
+
+	// One of the two, and its key in the pool.
+	app     *App
+	dynamic *dynamicApp
+	key     string
+
+	maxBody int64 // while a Caddyfile is read: see caddyfile_legacy.go
 }
 
 // CaddyModule returns the Caddy module information.
@@ -111,11 +139,19 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.python", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision loads the application.
+// Provision loads the application, unless requests name it.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	config, err := h.resolve()
+	parsed, err := h.parse()
 	if err != nil {
 		return err
+	}
+	parsed.base.Round = codeRound.Load()
+	names := parsed.placeholders()
+	var config appConfig
+	if len(names) == 0 {
+		if config, err = parsed.resolve(nil); err != nil {
+			return err
+		}
 	}
 	engine, err := ctx.App("python")
 	if err != nil {
@@ -125,74 +161,82 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := engine.(*Engine).start(logger); err != nil {
 		return err
 	}
-	timeout := time.Duration(h.StartTimeout)
-	if timeout == 0 {
-		timeout = defaultStartTimeout
+	timeout := cmp.Or(time.Duration(h.StartTimeout), defaultStartTimeout)
+	if len(names) > 0 {
+		key := dynamicKey(h, timeout, parsed.base)
+		if h.dynamic, err = newDynamicApp(h, key, parsed, timeout, logger); err != nil {
+			return err
+		}
+		h.key = key
+		logger.Debug("python handler ready", zap.Strings("placeholders", names))
+		return nil
 	}
-	app, err := loadApp(ctx, config, timeout, logger)
-	if err != nil {
+	if h.MaxApps != 0 || h.IdleTimeout != 0 {
+		logger.Warn("max_apps and idle_timeout have no effect: no option of this handler has a placeholder")
+	}
+	if h.app, err = loadApp(ctx, config, timeout, logger); err != nil {
 		return err
 	}
-	h.app, h.config = app, config
+	h.key = config.key()
 	logger.Debug("python handler ready", zap.String("app", config.Module))
 	return nil
 }
 
-// Cleanup lets go of the application.
-func (h *Handler) Cleanup() error {
-	if h.app == nil {
-		return nil
+// Cleanup lets go of the application, or of all that requests have named.
+func (h *Handler) Cleanup() (err error) {
+	switch {
+	case h.app != nil:
+		_, err = apps.Delete(h.key)
+	case h.dynamic != nil:
+		_, err = dynamicApps.Delete(h.key)
 	}
-	_, err := apps.Delete(h.config.key())
 	return err
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if h.dynamic != nil {
+		return h.dynamic.serve(w, r)
+	}
 	return h.app.serve(w, r)
 }
 
 var modulePattern = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)*:[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)*(\(\))?$`)
 
-// resolve checks the settings, fills in the defaults and makes paths absolute.
-func (h *Handler) resolve() (appConfig, error) {
+// parse checks the settings and fills in the defaults.
+func (h *Handler) parse() (*appTemplate, error) {
 	config := appConfig{
-		Env:      map[string]string{},
-		EnvFiles: []string{},
 		Isolate:  append([]string{}, h.Isolate...), // not nil, which JSON would show
 		Threads:  h.Threads,
 		Lifespan: h.Lifespan,
 		Loop:     h.Loop,
+		Debug:    h.Debug,
 	}
 	slices.Sort(config.Isolate)
 	config.Isolate = slices.Compact(config.Isolate)
-	maps.Copy(config.Env, h.Env)
-	named := 0
+	named, module := 0, ""
 	for _, candidate := range []struct{ module, iface string }{
 		{h.Module, ""}, {h.ModuleWSGI, "wsgi"}, {h.ModuleASGI, "asgi"},
 	} {
 		if candidate.module != "" {
 			named++
-			config.Module, config.Interface = candidate.module, candidate.iface
+			module, config.Interface = candidate.module, candidate.iface
 		}
 	}
 	if named != 1 {
-		return config, fmt.Errorf("exactly one of module, module_wsgi and module_asgi must be set, not %d", named)
-	}
-	if !modulePattern.MatchString(config.Module) {
-		return config, fmt.Errorf("'%s' does not name an application: it must look like package.module:variable", config.Module)
+		return nil, fmt.Errorf("exactly one of module, module_wsgi and module_asgi must be set, not %d", named)
 	}
 	if err := oneOf("lifespan", &config.Lifespan, "auto", "on", "off"); err != nil {
-		return config, err
+		return nil, err
 	}
 	if err := oneOf("loop", &config.Loop, "auto", "asyncio", "uvloop"); err != nil {
-		return config, err
+		return nil, err
 	}
 	if config.Threads == 0 {
 		config.Threads = defaultThreads
 	}
 	if config.Threads < 1 {
-		return config, fmt.Errorf("threads must be at least 1, not %d", config.Threads)
+		return nil, fmt.Errorf("threads must be at least 1, not %d", config.Threads)
 	}
 	config.SlowRequest = max(0, time.Duration(h.SlowRequest))
 	if h.SlowRequest == 0 {
@@ -201,35 +245,42 @@ func (h *Handler) resolve() (appConfig, error) {
 	config.BlockedLoop = max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop))
 	var err error
 	if config.WebSocket, err = h.WebSocket.resolve(); err != nil {
-		return config, err
+		return nil, err
+	}
+	if config.Autoreload, err = h.Autoreload.resolve(); err != nil {
+		return nil, err
 	}
 	config.RequestTimeout = time.Duration(h.RequestTimeout)
-	if config.RequestTimeout < 0 {
-		return config, fmt.Errorf("request_timeout must be positive, not %s", config.RequestTimeout)
+	for _, option := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"request_timeout", config.RequestTimeout},
+		{"idle_timeout", time.Duration(h.IdleTimeout)},
+	} {
+		if option.value < 0 {
+			return nil, fmt.Errorf("%s must be positive, not %s", option.name, option.value)
+		}
 	}
-	if h.StartTimeout < 0 {
-		return config, fmt.Errorf("start_timeout must be positive, not %s", time.Duration(h.StartTimeout))
+	if h.MaxApps < 0 {
+		return nil, fmt.Errorf("max_apps must be at least 1, not %d", h.MaxApps)
 	}
-	return config, h.resolvePaths(&config)
+	parsed := &appTemplate{base: config}
+	return parsed, parsed.parse(h, module)
 }
 
-func (h *Handler) resolvePaths(config *appConfig) (err error) {
-	if config.WorkingDir, err = filepath.Abs(h.WorkingDir); err != nil {
-		return fmt.Errorf("working_dir: %w", err)
+// check finds mistakes in the settings, as far as they show before the server
+// runs them.
+func (h *Handler) check() error {
+	parsed, err := h.parse()
+	if errors.Is(err, errUnset) {
+		return nil // the machine that adapts the config need not be the server
 	}
-	if h.Venv != "" {
-		if config.Venv, err = filepath.Abs(h.Venv); err != nil {
-			return fmt.Errorf("venv: %w", err)
-		}
+	if err != nil || len(parsed.placeholders()) > 0 {
+		return err
 	}
-	for _, file := range h.EnvFiles {
-		absolute, err := filepath.Abs(file)
-		if err != nil {
-			return fmt.Errorf("env_file: %w", err)
-		}
-		config.EnvFiles = append(config.EnvFiles, absolute)
-	}
-	return nil
+	_, err = parsed.resolve(nil)
+	return err
 }
 
 // oneOf checks an option with a fixed set of values; the first is the default.

@@ -36,7 +36,7 @@ enum {
     SNAKE_GONE = 1,            /* it can neither send nor receive any more */
     SNAKE_STOPPED_SENDING = 2, /* HTTP/1: it may still read */
     SNAKE_TIMED_OUT = 3,       /* it has been answered without the app */
-    SNAKE_CLOSED = 4,          /* a websocket: chunks with what it sent before, and its end, follow */
+    SNAKE_CLOSED = 4, /* a websocket: chunks with what it sent before, and its end, follow */
 };
 
 /* What the connection offers (snake_slot.features). */

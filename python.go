@@ -131,6 +131,7 @@ type loadRequest struct {
 	App        string            `json:"app"`
 	Interface  string            `json:"interface"`
 	WorkingDir string            `json:"working_dir"`
+	PythonPath []string          `json:"python_path"`
 	Venv       string            `json:"venv"`
 	Env        map[string]string `json:"env"`
 	EnvFiles   []string          `json:"env_files"`

@@ -60,7 +60,7 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 			flags.StringVar(&o.lifespan, "lifespan", "", "ASGI lifespan: auto, on or off (default auto)")
 			flags.IntVar(&o.threads, "threads", defaultThreads, "How many WSGI requests run at once")
 			flags.IntVar(&o.workers, "workers", 1, "Has no effect: one process serves all requests")
-			flags.StringVar(&o.workersRuntime, "workers-runtime", "thread", "thread; process is not available")
+			flags.StringVar(&o.workersRuntime, "workers-runtime", "thread", "thread or process, which is not available: threads are used")
 			flags.StringVar(&o.staticPath, "static-path", "", "Directory of files to serve without the application")
 			flags.StringVar(&o.staticRoute, "static-route", "/static", "Path prefix of those files")
 			flags.BoolVar(&o.autoreload, "autoreload", false, "Load the application again when its code changes")
@@ -138,6 +138,9 @@ func (o *serverOptions) warn() {
 	if o.workers > 1 {
 		caddy.Log().Warn("--workers has no effect: one process serves all requests; " +
 			"--threads sets how many run at once in a WSGI application")
+	}
+	if o.workersRuntime == "process" {
+		caddy.Log().Warn("--workers-runtime process is not available: threads of this process are used")
 	}
 }
 
@@ -282,6 +285,10 @@ func (o *serverOptions) handler() (object, error) {
 		Threads:    o.threads,
 		EnvFiles:   o.envFiles,
 		Env:        make(map[string]string),
+		Debug:      o.debug,
+	}
+	if o.autoreload {
+		h.Autoreload = new(AutoreloadOptions)
 	}
 	switch o.serverType {
 	case "":
@@ -306,21 +313,15 @@ func (o *serverOptions) handler() (object, error) {
 	if o.workers < 1 {
 		return nil, fmt.Errorf("--workers must be at least 1, not %d", o.workers)
 	}
-	if o.workersRuntime != "thread" {
-		return nil, fmt.Errorf("--workers-runtime must be thread, not '%s'", o.workersRuntime)
+	if err := oneOf("--workers-runtime", &o.workersRuntime, "thread", "process"); err != nil {
+		return nil, err
 	}
-	if _, err := h.resolve(); err != nil {
+	if err := h.check(); err != nil {
 		return nil, err
 	}
 	handler := object{"handler": "python"}
 	if err := caddy.StrictUnmarshalJSON(caddyconfig.JSON(h, nil), &handler); err != nil {
 		return nil, err
-	}
-	if o.autoreload {
-		handler["autoreload"] = object{}
-	}
-	if o.debug {
-		handler["debug"] = true
 	}
 	return handler, nil
 }

@@ -38,6 +38,10 @@ type exchange struct {
 	slot *slot
 	body *bodyStream // nil unless the body is streamed
 	sent bool        // the head is out
+
+	pieces, nudgedAt int  // of the response; nudgedAt as of the last nudge
+	idle             int  // nudges without a piece between them
+	nudged           bool // at all
 }
 
 // run writes the app's response. It returns when the response is complete or
@@ -57,9 +61,14 @@ func (x *exchange) run(timeout time.Duration) error {
 			if news&C.SNAKE_GO_HINT != 0 {
 				x.writeHints()
 			}
+			if news&newsNudge != 0 && news&C.SNAKE_GO_RESPONSE == 0 && x.standsStill() {
+				x.leave(C.SNAKE_GONE)
+				return x.breakOff()
+			}
 			if news&C.SNAKE_GO_RESPONSE == 0 {
 				continue
 			}
+			x.pieces++
 			if done, err := x.write(); done {
 				return err
 			}
@@ -81,6 +90,21 @@ func (x *exchange) run(timeout time.Duration) error {
 			return caddyhttp.Error(http.StatusGatewayTimeout, errTimeout)
 		}
 	}
+}
+
+// standsStill is asked in intervals when the app's code is being replaced. A
+// response that has begun and does not move between two of them is a stream that
+// waits for something: its app sees a disconnect. It has another interval to end.
+func (x *exchange) standsStill() bool {
+	if !x.sent || !x.nudged || x.pieces != x.nudgedAt {
+		x.nudged, x.nudgedAt, x.idle = true, x.pieces, 0
+		return false
+	}
+	x.idle++
+	if x.idle == 1 {
+		C.snake_gone(x.slot.c, C.SNAKE_STOPPED_SENDING)
+	}
+	return x.idle > 1
 }
 
 // leave ends the exchange before the app has.

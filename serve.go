@@ -9,19 +9,25 @@ import "C"
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // serve hands r to the app and writes its response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
-	if isExtendedConnect(r) {
-		return caddyhttp.Error(http.StatusNotImplemented, errExtendedConnect)
-	}
-	timeout := a.config.RequestTimeout
 	gen, err := a.acquire()
 	if err != nil {
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return a.refuse(w, r, err)
+	}
+	return gen.serve(w, r, a.config.RequestTimeout)
+}
+
+// serve hands r to the code of one generation, which the caller has acquired.
+func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) error {
+	if isExtendedConnect(r) {
+		gen.release()
+		return caddyhttp.Error(http.StatusNotImplemented, errExtendedConnect)
 	}
 	s, err := slots.get(gen, 1)
 	if err != nil {

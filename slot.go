@@ -60,9 +60,9 @@ func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
 		p.mu.Unlock()
 		return nil, errTooManySlots
 	}
-	p.mu.Unlock()
 	s.gen = gen
 	s.refs.Store(refs)
+	p.mu.Unlock()
 	return s, nil
 }
 
@@ -79,6 +79,21 @@ func (p *slotPool) grow() *slot {
 	return s
 }
 
+// newsNudge is set apart from SNAKE_GO_*, in news.
+const newsNudge = 1 << 31
+
+// nudge tells the exchanges on a generation, websockets excepted, that it is to end.
+func (p *slotPool) nudge(gen *generation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.all {
+		if s.gen == gen && s.ws.Load() == nil {
+			s.news.Or(newsNudge)
+			notify(s.piece)
+		}
+	}
+}
+
 // release drops one reference.
 func (s *slot) release() {
 	if s.refs.Add(-1) > 0 {
@@ -87,7 +102,19 @@ func (s *slot) release() {
 	if file := s.takeFile(); file != nil { // nobody was there to receive it
 		file.Close()
 	}
-	// A handler that left early may have left a message.
+	if s.c.in_cap > keepBuffer || s.c.out_cap > keepBuffer || s.c.chunk != nil {
+		C.snake_slot_trim(s.c)
+	}
+	if s.c.hints != nil {
+		C.snake_hints_free(s.takeHints())
+	}
+	if s.ws.Load() != nil {
+		s.ws.Store(nil)
+	}
+	gen := s.gen
+	slots.mu.Lock()
+	s.gen = nil
+	// A handler that left early may have left a message; nudge leaves none from here on.
 	select {
 	case <-s.piece:
 	default:
@@ -96,21 +123,9 @@ func (s *slot) release() {
 	case <-s.want:
 	default:
 	}
-	if s.c.in_cap > keepBuffer || s.c.out_cap > keepBuffer || s.c.chunk != nil {
-		C.snake_slot_trim(s.c)
-	}
-	if s.c.hints != nil {
-		C.snake_hints_free(s.takeHints())
-	}
 	if s.news.Load() != 0 { // for most requests a look is enough
 		s.news.Store(0)
 	}
-	if s.ws.Load() != nil {
-		s.ws.Store(nil)
-	}
-	gen := s.gen
-	s.gen = nil
-	slots.mu.Lock()
 	s.next = slots.free
 	slots.free = s
 	slots.mu.Unlock()

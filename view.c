@@ -17,9 +17,9 @@ struct snake_view {
     struct snake_view *outer; /* where to look next; NULL: the base */
     PyObject *claims;         /* set of top-level names that are never looked up further out */
     PyObject *loading;        /* set of names whose modules are not complete yet */
-    PyObject *path;       /* sys.path under this view; a list, as long as nobody assigns nonsense */
-    Py_ssize_t path_size; /* of path when the claims were made */
-    uint32_t app;         /* id of the app, 0 for a layer */
+    PyObject *path;      /* sys.path under this view; a list, as long as nobody assigns nonsense */
+    PyObject *path_seen; /* tuple: what was in path when the claims were made */
+    uint32_t app;        /* id of the app, 0 for a layer */
 };
 
 __thread uint32_t current_app;
@@ -29,15 +29,41 @@ uint32_t view_app(const snake_view *view) { return view->app; }
 
 /* ---- finding a module */
 
-/* Calls path_changed() if the list of directories has another length than when the claims were
- * made: nothing else tells of sys.path.append(). */
+/* Whether the list has other items than when the claims were made: nothing else tells of
+ * sys.path.append(), or sys.path[0] = "...". */
+static bool path_differs(snake_view *self) {
+    if (!self->path || !PyList_Check(self->path))
+        return false;
+    Py_ssize_t size = PyList_Size(self->path);
+    if (!self->path_seen || PyTuple_Size(self->path_seen) != size)
+        return true;
+    for (Py_ssize_t i = 0; i < size; i++)
+        if (PyList_GetItem(self->path, i) != PyTuple_GetItem(self->path_seen, i))
+            return true;
+    return false;
+}
+
+/* Calls path_changed() if the path differs. -1 with an exception. */
 static int check_path(snake_view *self) {
-    if (!self->path || !PyList_Check(self->path) || PyList_Size(self->path) == self->path_size)
+    static __thread bool is_checking; /* path_changed() itself may import */
+    if (is_checking || !path_differs(self))
         return 0;
-    self->path_size = PyList_Size(self->path);
+    PyObject *seen = PyList_AsTuple(self->path);
+    if (!seen)
+        return -1;
+    is_checking = true;
     PyObject *done = PyObject_CallMethod((PyObject *)self, "path_changed", NULL);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
+    is_checking = false;
+    if (!done) {
+        Py_DECREF(seen);
+        return -1;
+    }
+    Py_DECREF(done);
+    /* Only now: another thread must not take the old claims for those of the new path. */
+    PyObject *before = self->path_seen;
+    self->path_seen = seen;
+    Py_XDECREF(before);
+    return 0;
 }
 
 /* 1: a module of that name from further out must not be seen through self. -1 with an exception. */
@@ -49,10 +75,13 @@ static int claims_name(snake_view *self, PyObject *name) {
     Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, PyUnicode_GetLength(name), 1);
     if (dot == -2)
         return -1;
-    if (dot == -1)
-        return PySet_Contains(self->claims, name);
-    PyObject *top = PyUnicode_Substring(name, 0, dot);
-    int claimed = top ? PySet_Contains(self->claims, top) : -1;
+    PyObject *claims = self->claims;
+    if (!claims)
+        return 0;
+    PyObject *top = dot == -1 ? Py_NewRef(name) : PyUnicode_Substring(name, 0, dot);
+    Py_INCREF(claims); /* a name may be of a class with an __eq__, and other threads go on then */
+    int claimed = top ? PySet_Contains(claims, top) : -1;
+    Py_DECREF(claims);
     Py_XDECREF(top);
     return claimed;
 }
@@ -77,10 +106,24 @@ static int is_visible(snake_view *self, snake_view *holder, PyObject *name) {
 /* What the base itself has. Borrowed; NULL perhaps with an exception. */
 static __thread bool in_base; /* planted names don't answer */
 static PyObject *base_get(PyObject *base, PyObject *name) {
+    bool before = in_base; /* a name of a class with an __eq__ can bring us here again */
     in_base = true;
     PyObject *found = PyDict_GetItemWithError(base, name);
-    in_base = false;
+    in_base = before;
     return found;
+}
+
+/* Has a planted name answer with a module. What it answered before may be freed by that, and run
+ * code: not before the planted names of this thread are themselves again. */
+static int base_answer(PyObject *base, PyObject *planted, PyObject *module) {
+    PyObject *before = base_get(base, planted);
+    Py_XINCREF(before);
+    bool was_in_base = in_base;
+    in_base = true;
+    int rc = PyDict_SetItem(base, planted, module);
+    in_base = was_in_base;
+    Py_XDECREF(before);
+    return rc;
 }
 
 /* The module that self (NULL: the base) sees. New reference; NULL without an exception when there
@@ -128,10 +171,11 @@ static PyObject *name_compare(PyObject *self, PyObject *other, int op) {
     PyObject *module = lookup(base, other);
     if (!module)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
-    in_base = true;
-    int rc = PyDict_SetItem(base, self, module);
-    in_base = false;
-    Py_DECREF(module);
+    /* Code that ran when the old answer was freed may have let another thread answer. */
+    int rc = 0;
+    while (rc == 0 && base_get(base, self) != module)
+        rc = base_answer(base, self, module);
+    Py_DECREF(module); /* not the last reference: the dict has one */
     return rc < 0 ? NULL : Py_NewRef(Py_True);
 }
 
@@ -161,27 +205,22 @@ static int plant_name(PyObject *base, PyObject *name) {
     if (planted)
         return planted < 0 ? -1 : 0;
     PyObject *key = PyObject_CallFunctionObjArgs((PyObject *)st->name_type, name, NULL);
-    in_base = true;
-    int rc = key ? PyDict_SetItem(base, key, Py_None) : -1;
-    in_base = false;
+    int rc = key ? base_answer(base, key, Py_None) : -1;
     Py_XDECREF(key);
     return rc < 0 ? -1 : PySet_Add(st->planted, name);
 }
 
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored) {
-    (void)module;
     (void)ignored;
+    core *st = PyModule_GetState(module);
     PyObject *base = PyImport_GetModuleDict(), *keys = PyList_New(0), *key, *value; /* borrowed */
     Py_ssize_t position = 0;
     int rc = keys ? 0 : -1;
     while (rc == 0 && PyDict_Next(base, &position, &key, &value))
-        if (!PyUnicode_CheckExact(key) && value != Py_None)
+        if (Py_TYPE(key) == st->name_type && value != Py_None)
             rc = PyList_Append(keys, key);
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_Size(keys); i++) {
-        in_base = true;
-        rc = PyDict_SetItem(base, PyList_GetItem(keys, i), Py_None);
-        in_base = false;
-    }
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_Size(keys); i++)
+        rc = base_answer(base, PyList_GetItem(keys, i), Py_None);
     Py_XDECREF(keys);
     if (rc < 0)
         return NULL;
@@ -234,12 +273,13 @@ static int modules_contains(PyObject *self, PyObject *name) {
 /* Adds to seen what holder (NULL: the base) contributes to self. The items of the base are read
  * with PyDict_Next, because everything else would ask us again. */
 static int add_visible(PyObject *seen, PyObject *base, snake_view *self, snake_view *holder) {
+    core *st = PyType_GetModuleState(Py_TYPE(base));
     PyObject *names = PyList_New(0), *modules = holder ? holder->modules : base;
     PyObject *name, *module;
     Py_ssize_t position = 0;
     int rc = names ? 0 : -1;
     while (rc == 0 && PyDict_Next(modules, &position, &name, &module))
-        if (PyUnicode_CheckExact(name)) /* no planted one */
+        if (Py_TYPE(name) != st->name_type)
             rc = PyList_Append(names, name);
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_Size(names); i++) {
         name = PyList_GetItem(names, i);
@@ -403,6 +443,13 @@ static PyObject *modules_popitem(PyObject *self, PyObject *ignored) {
                                current_view ? current_view->modules : self);
 }
 
+/* type(sys.modules)() is just a dict; as is copy.copy(sys.modules), which is made with it. There is
+ * one object only that knows views. */
+static PyObject *modules_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)type;
+    return PyObject_Call((PyObject *)&PyDict_Type, args, kwargs);
+}
+
 static PyMethodDef modules_methods[] = {
     {"copy", modules_copy, METH_NOARGS, NULL},
     {"keys", modules_keys, METH_NOARGS, NULL},
@@ -420,6 +467,7 @@ static PyMethodDef modules_methods[] = {
 static PyType_Slot modules_slots[] = {
     {Py_tp_doc, "sys.modules, as the current thread's view sees it."},
     {Py_tp_methods, modules_methods},
+    {Py_tp_new, modules_new},
     {Py_tp_iter, modules_iter},
     {Py_tp_repr, modules_repr},
     {Py_mp_subscript, modules_subscript},
@@ -500,6 +548,7 @@ static int view_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->claims);
     Py_VISIT(self->loading);
     Py_VISIT(self->path);
+    Py_VISIT(self->path_seen);
     return 0;
 }
 
@@ -510,6 +559,7 @@ static int view_clear(PyObject *object) {
         PyDict_Clear(self->modules);
     Py_CLEAR(self->claims);
     Py_CLEAR(self->path);
+    Py_CLEAR(self->path_seen);
     return 0;
 }
 
@@ -522,6 +572,7 @@ static void view_dealloc(PyObject *object) {
     Py_CLEAR(self->loading);
     Py_CLEAR(self->claims);
     Py_CLEAR(self->path);
+    Py_CLEAR(self->path_seen);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
@@ -557,8 +608,10 @@ static int view_set_path(PyObject *object, PyObject *path, void *unused) {
         return -1;
     }
     PyObject *before = self->path;
+    PyObject *seen = self->path_seen;
     self->path = Py_NewRef(path);
-    self->path_size = -1; /* the claims are to be made anew */
+    self->path_seen = NULL; /* the claims are to be made anew */
+    Py_XDECREF(seen);
     Py_XDECREF(before);
     return 0;
 }

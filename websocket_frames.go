@@ -178,14 +178,15 @@ func (w *webSocket) close(code ws.StatusCode, reason string) {
 	_ = w.writeLast(ws.NewCloseFrame(append(body, reason...)))
 }
 
-// writeLast writes a close frame, once.
+// writeLast writes a close frame, once. When it returns, that has been written,
+// whoever does it: the caller may close the connection.
 func (w *webSocket) writeLast(frame ws.Frame) error {
-	if w.closing.Swap(true) {
-		return errClosed
-	}
 	_ = w.conn.SetWriteDeadline(time.Now().Add(closeTimeout)) // also for who is writing now
 	w.writing.Lock()
 	defer w.writing.Unlock()
+	if w.closing.Swap(true) {
+		return errClosed
+	}
 	return ws.WriteFrame(w.conn, frame)
 }
 

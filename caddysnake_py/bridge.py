@@ -33,6 +33,7 @@ from caddysnake_py import (
     subprocesses,
     sysmodule,
     threads,
+    typehints,
     variables,
     watchdog,
     wsgi,
@@ -51,6 +52,7 @@ class LoadRequest:
     app: str
     interface: str
     working_dir: str
+    python_path: list[str]
     venv: str
     env: dict[str, str]
     env_files: list[str]
@@ -131,9 +133,14 @@ def _make_view(request: LoadRequest) -> App:
     values = environment.variables(request.env_files, request.env)
     layer = installations.layer_for(request.venv or None)
     module = request.app.partition(":")[0]
-    own = App(request.id, request.working_dir, layer, module, request.isolate)
+    for directory in request.python_path:
+        if not os.path.isdir(directory):
+            text = f"python_path {directory}: no such directory"
+            logs.emit(logging.WARNING, "caddysnake", text, request.id)
+    directories = [request.working_dir, *request.python_path]
+    own = App(request.id, directories, layer, module, request.isolate)
     variables.set_variables(own, values)
-    release.forget_files(request.working_dir)
+    release.forget_files(own.directories)
     return own
 
 
@@ -222,6 +229,7 @@ def start() -> None:
     variables.install()
     subprocesses.install()
     exits.install()
+    typehints.install()
     sysmodule.install()
     imports.install()
     _caddysnake.adopt_modules()

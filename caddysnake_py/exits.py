@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 import _caddysnake
@@ -16,10 +18,23 @@ _register = atexit.register
 _unregister = atexit.unregister
 
 
+def _is_shared(function: object) -> bool:
+    """Whether a function is one of a shared module itself. Those who call it without arguments at
+    their exit clean up what is everybody's: ``weakref.finalize`` does so, for one."""
+    if isinstance(function, MethodType) and isinstance(function.__self__, type):
+        function = function.__func__  # a class method
+    if not isinstance(function, FunctionType) or "<locals>" in function.__qualname__:
+        return False
+    name = function.__globals__.get("__name__", "")
+    module = sys.modules.get(name)
+    is_from_there = module is not None and module.__dict__ is function.__globals__
+    return is_from_there and not isinstance(_caddysnake.owner(name), App)
+
+
 def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
     """Stands in for ``atexit.register``."""
     view = _caddysnake.current_view()
-    if not isinstance(view, App):
+    if not isinstance(view, App) or (not args and not kwargs and _is_shared(function)):
         return _register(function, *args, **kwargs)
     if not callable(function):
         raise TypeError("the first argument must be callable")

@@ -7,6 +7,7 @@ where it is written in C, looks them up by name.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -70,13 +71,32 @@ class _Reloading(dict[Any, ModuleType]):
         super().__delitem__(self._key(name))
 
 
+_CERTAIN = 2.0  # seconds; what some file systems round to
 _codes: dict[str, tuple[int, int, CodeType]] = {}
+
+
+def _drop_stale_bytecode(path: str) -> None:
+    """Removes the bytecode of a file that may have changed since it was made.
+
+    Python compares seconds and sizes. A file that is edited, loaded and edited again within a
+    second would be taken for the one before.
+    """
+    try:
+        bytecode = importlib.util.cache_from_source(path)
+        if os.stat(bytecode).st_mtime - os.stat(path).st_mtime < _CERTAIN:
+            os.unlink(bytecode)
+    except (OSError, NotImplementedError):
+        pass  # there is none, or it can't be removed nor written
 
 
 def get_code(loader: Any, fullname: str) -> CodeType:
     """Code of private packages is loaded once for all apps: code objects never change."""
     current = _caddysnake.current_view()
-    if not isinstance(current, App) or top(fullname) not in current.private:
+    if not isinstance(current, App):
+        return _get_code(loader, fullname)
+    if top(fullname) not in current.private:
+        if current.is_below(loader.get_filename(fullname)):
+            _drop_stale_bytecode(loader.get_filename(fullname))
         return _get_code(loader, fullname)
     path = loader.get_filename(fullname)
     status = os.stat(path)
@@ -90,7 +110,7 @@ def get_code(loader: Any, fullname: str) -> CodeType:
 
 def install() -> None:
     """From now on importlib asks the view."""
-    for replacement in (load_unlocked, exec_again, get_module_lock, get_code):
+    for replacement in (load_unlocked, exec_again, get_module_lock, get_code, _drop_stale_bytecode):
         as_importlib(replacement)
     importlib._RELOADING = _Reloading()  # type: ignore[attr-defined]
     bootstrap._load_unlocked = load_unlocked

@@ -166,8 +166,8 @@ class Layer(View):
                 )
         for layer in self.chain():
             layer.private |= set(names)
-            for name in [name for name in layer.modules if top(name) in names]:
-                del layer.modules[name]
+            for name in [name for name in list(layer.modules) if top(name) in names]:
+                layer.modules.pop(name, None)
             for app in list(layer.apps):
                 app.private |= set(names)
                 app.claims = app.claims | set(names)
@@ -182,12 +182,12 @@ as_importlib(Layer.load)
 
 
 class _AppFinder:
-    """Finds the module that the configuration names in ``working_dir``, even if it is called like
-    one that is frozen or built into Python."""
+    """Finds the module that the configuration names in the app's directories, even if it is called
+    like one that is frozen or built into Python."""
 
-    def __init__(self, name: str, working_dir: str) -> None:
+    def __init__(self, name: str, directories: Sequence[str]) -> None:
         self._name = name
-        self._path = [working_dir]
+        self._path = list(directories)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -198,10 +198,11 @@ class _AppFinder:
 
 
 class App(View):
-    """What one loaded app sees: everything under its ``working_dir``, private packages, and the
-    layers behind.
+    """What one loaded app sees: everything under its directories, private packages, and the layers
+    behind.
 
     Attributes:
+        directories: ``working_dir`` and those of ``python_path``.
         layer: what it shares with other apps.
         private: top-level names of packages that it imports for itself.
         variables: what it has set (None: deleted) of the environment.
@@ -209,30 +210,43 @@ class App(View):
     """
 
     def __new__(
-        cls, app: int, working_dir: str, layer: Layer, module: str, isolate: Sequence[str] = ()
+        cls,
+        app: int,
+        directories: Sequence[str],
+        layer: Layer,
+        module: str,
+        isolate: Sequence[str] = (),
     ) -> App:
         return super().__new__(cls, app, layer)
 
     def __init__(
-        self, app: int, working_dir: str, layer: Layer, module: str, isolate: Sequence[str] = ()
+        self,
+        app: int,
+        directories: Sequence[str],
+        layer: Layer,
+        module: str,
+        isolate: Sequence[str] = (),
     ) -> None:
         self.layer = layer
-        self.working_dir = working_dir
+        self.directories = tuple(directories)
         self.prefix, self.exec_prefix = layer.prefix, layer.exec_prefix
         self.executable = layer.executable
         self.variables: dict[bytes, bytes | None] = {}
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.private = layer.private | self._isolated(isolate)
-        self.path = [working_dir, *layer.path]
+        self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]
-        self._root = os.path.join(os.path.realpath(working_dir), "")
+        roots = [*directories, *map(os.path.realpath, directories)]
+        self._roots = tuple(os.path.join(root, "") for root in roots)
         elsewhere = [*Base.path, *(entry for each in layer.chain() for entry in each.site_dirs)]
         self._elsewhere = tuple(os.path.join(entry, "") for entry in elsewhere)
         self._named: set[str] = set()
         named = top(module)
-        if named in importable_names(working_dir):
+        if any(named in importable_names(directory) for directory in directories):
             self._named.add(named)
-            self.meta_path.insert(0, _AppFinder(named, working_dir))
+            self.meta_path.insert(0, _AppFinder(named, directories))
+        # What is put there, by a script that is run or by pickles, is not for others.
+        self.modules["__main__"] = ModuleType("__main__")
         self.claims = frozenset()  # made when they are first needed
         layer.apps.add(self)
 
@@ -263,21 +277,20 @@ class App(View):
         """Claims every name that the app's own directories offer, so that what other apps have
         imported under such a name from elsewhere is not found first."""
         shared = self.layer.path
-        own = [entry for entry in self.path if entry not in shared or self._is_below(entry)]
+        own = [entry for entry in self.path if entry not in shared or self.is_below(entry)]
         offered = {name for entry in own for name in importable_names(entry)}
         self.claims = frozenset(offered - Base.names | self._named | self.private)
 
-    def _is_below(self, path: str) -> bool:
-        """Whether a path is in ``working_dir`` and in no installation that is there, too."""
-        below = (os.path.join(self.working_dir, ""), self._root)
-        return (path + "/").startswith(below) and not (path + "/").startswith(self._elsewhere)
+    def is_below(self, path: str) -> bool:
+        """Whether a path is in the app's directories and in no installation that is there, too."""
+        return (path + "/").startswith(self._roots) and not (path + "/").startswith(self._elsewhere)
 
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this app, or has the layer load what it owns."""
         name = spec.name
-        if isinstance(spec.loader, ExtensionFileLoader) and self._is_below(spec.origin or ""):
+        if isinstance(spec.loader, ExtensionFileLoader) and self.is_below(spec.origin or ""):
             return extensions.load(spec, load)
-        if top(name) in self.private or (spec.origin and self._is_below(spec.origin)):
+        if top(name) in self.private or (spec.origin and self.is_below(spec.origin)):
             return load(spec)
         owner = self if was_deleted(self, name) else owner_of(self, spec)
         if owner is self:

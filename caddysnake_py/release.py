@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 import _caddysnake
@@ -120,9 +120,10 @@ def _clear_warnings(search: _Searcher) -> None:
     ]
 
 
-def forget_files(directory: str) -> None:
+def forget_files(directories: Sequence[str]) -> None:
     """Drops what is cached about files, so that the next load looks at them again."""
-    below = (os.path.join(directory, ""), os.path.join(os.path.realpath(directory), ""))
+    roots = [*directories, *map(os.path.realpath, directories)]
+    below = tuple(os.path.join(root, "") for root in roots)
     for path in list(sys.path_importer_cache):
         if isinstance(path, str) and os.path.join(path, "").startswith(below):
             sys.path_importer_cache.pop(path, None)
@@ -161,7 +162,7 @@ class Leftovers:
     """
 
     app: int
-    working_dir: str
+    directories: tuple[str, ...]
     remnants: list[Remnant]
     attempts: int = 3
 
@@ -175,7 +176,7 @@ _waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
 
 def free_later(view: App) -> None:
     """Has everything freed that goes with a view. The caller must let go of it."""
-    _waiting.put(Leftovers(view.app, view.working_dir, remnants_of(view)))
+    _waiting.put(Leftovers(view.app, view.directories, remnants_of(view)))
 
 
 def _take(again: list[Leftovers]) -> list[Leftovers]:
@@ -194,7 +195,7 @@ def _take(again: list[Leftovers]) -> list[Leftovers]:
 def _free(leftovers: list[Leftovers]) -> list[Leftovers]:
     """Frees what it can and returns what is to be looked at again."""
     for each in leftovers:
-        forget_files(each.working_dir)
+        forget_files(each.directories)
     _caddysnake.forget_answers()
     gc.collect()
     left = [remnant for each in leftovers for remnant in each.alive]

@@ -7,7 +7,7 @@ import _thread
 import functools
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import _caddysnake
@@ -52,6 +52,33 @@ def _run_for(view: _caddysnake.View, function: Callable[..., Any], *args: Any, *
         _caddysnake.enter(before)
 
 
+def _with_initializer(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def init_for_app(
+        executor: Any,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., Any] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        view = _caddysnake.current_view()
+        if view is not None and callable(initializer):
+            initializer = functools.partial(_run_for, view, initializer)
+        init(executor, max_workers, thread_name_prefix, initializer, *args, **kwargs)
+
+    return init_for_app
+
+
+def _with_callback(add: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(add)
+    def add_for_app(future: Any, function: Callable[[Any], object]) -> None:
+        view = _caddysnake.current_view()
+        add(future, function if view is None else functools.partial(_run_for, view, function))
+
+    return add_for_app
+
+
 def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(submit)
     def submit_for_app(
@@ -60,7 +87,13 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
         view = _caddysnake.current_view()
         if view is None:
             return submit(executor, function, *args, **kwargs)
-        return submit(executor, _run_for, view, function, *args, **kwargs)
+        # A thread that this starts is nobody's: it would keep the view as long as it waits for
+        # work, and with that an executor among the app's modules, whose end it waits for.
+        before = _caddysnake.switch(None)
+        try:
+            return submit(executor, _run_for, view, function, *args, **kwargs)
+        finally:
+            _caddysnake.switch(before)
 
     return submit_for_app
 
@@ -82,4 +115,7 @@ def install() -> None:
             start = getattr(module, name, None)
             if start is not None:
                 setattr(module, name, wrapped.setdefault(start, _inheriting(start)))
+    executor: Any = ThreadPoolExecutor
+    executor.__init__ = _with_initializer(executor.__init__)
+    Future.add_done_callback = _with_callback(Future.add_done_callback)  # type: ignore[method-assign]
     ThreadPoolExecutor.submit = _submitting(ThreadPoolExecutor.submit)  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 
 Tests name the items they cover in `@pytest.mark.conformance("S07", ...)`. The markers are read from
 the sources, so neither a server nor the packages of the test apps are needed. The items are those
-of WSGI, of ASGI, and of the connection below them.
+of WSGI, of ASGI, of reloads, and of the connection below them.
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ SECTIONS = {
         "L03": "an app without lifespan",
         "L05": "shutdown after the last request",
         "L06": "startup of the new before shutdown of the old",
+        "L07": "a new version that fails",
         "L08": "one loop and thread for lifespan and requests",
     },
     "ASGI: websockets": {
@@ -152,6 +153,14 @@ SECTIONS = {
         "K20": "reload and stop",
         "K21": "HTTP/2",
         "K23": "the Autobahn test suite",
+    },
+    "Reloads": {
+        "T06": "changes under traffic",
+        "T07": "code that can't be loaded, until it can",
+        "T08": "the ways in which files change",
+        "T09": "streams and websockets on code that was replaced",
+        "T10": "what many reloads leave behind",
+        "T11": "reload and stop of the server",
     },
     "The connection": {
         "M01": "ambiguous or broken framing",

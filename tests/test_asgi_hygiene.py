@@ -23,7 +23,7 @@ APP = asgi("asgi_hygiene:app", "lifespan off")
 
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Server:
-    return serve_module(APP, APP, tls=True, probe="/hello")
+    return serve_module(APP, APP, tls=True, servers=["max_header_size 2MB"], probe="/hello")
 
 
 def plain(server: Server) -> Connection:

@@ -71,6 +71,27 @@ def test_workers_are_accepted_with_a_word_that_they_have_no_effect(tmp_path: Pat
         assert "--workers has no effect" in server.output
 
 
+def test_processes_are_accepted_with_a_word_that_threads_are_used(tmp_path: Path) -> None:
+    with PythonServer(tmp_path, "main:wsgi", "--workers-runtime", "process", cwd=SITE) as server:
+        assert "threads of this process are used" in server.output
+
+
+def test_saved_files_are_served_and_mistakes_are_shown(tmp_path: Path) -> None:
+    code = (
+        "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'{}']\n"
+    )
+    main = tmp_path / "main.py"
+    main.write_text(code.format("before"))
+    with PythonServer(tmp_path, "main:app", "--autoreload", "--debug", cwd=tmp_path) as server:
+        assert http1.request(server.port, "GET", "/").text == "before"
+        main.write_text("planted = 1 / 0")
+        wait_for(lambda: http1.request(server.port, "GET", "/").status == 500, "the failure")
+        page = http1.request(server.port, "GET", "/", [("Accept", "text/html")])
+        assert "ZeroDivisionError" in page.text
+        main.write_text(code.format("after"))
+        wait_for(lambda: http1.request(server.port, "GET", "/").text == "after", "the new code")
+
+
 def test_the_admin_endpoint_is_there_on_demand_alone(tmp_path: Path) -> None:
     admin = tmp_path / "admin.sock"
     with PythonServer(tmp_path, "main:wsgi", "--admin", f"unix/{admin}", cwd=SITE):

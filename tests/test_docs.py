@@ -113,7 +113,9 @@ def test_every_option_of_the_directive_is_documented() -> None:
 def test_every_field_of_the_handler_is_documented() -> None:
     known = json_fields("caddysnake.go")
     assert "module_wsgi" in known
-    assert set(options_in_table().values()) == known | json_fields("websocket_options.go")
+    assert set(options_in_table().values()) == known | json_fields(
+        "websocket_options.go"
+    ) | json_fields("autoreload_options.go")
 
 
 def test_every_global_option_is_documented() -> None:

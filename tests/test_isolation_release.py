@@ -99,6 +99,59 @@ def test_a_failed_load_leaves_no_module_behind(
     wait_for(lambda: server.get(f"/?{broken}").text == "0", "the modules to go")
 
 
+EXECUTOR = """
+import gc, json
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+POOL = ThreadPoolExecutor(4)
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    found = [item for item in gc.get_objects() if isinstance(item, ModuleType)]
+    count = sum(item.__dict__.get("__file__") == __file__ for item in found)
+    return [json.dumps(POOL.submit(lambda: count).result()).encode()]
+"""
+
+
+def test_an_executor_among_its_modules_keeps_no_application(serve: Serve, tmp_path: Path) -> None:
+    write(tmp_path, {"main.py": EXECUTOR})
+
+    def block(number: int) -> str:
+        return wsgi("main:app", f"env_var NUMBER {number}", folder=tmp_path)
+
+    server = serve(block(0), slack=Slack(threads=12, python_threads=8))
+    for number in range(1, 4):
+        assert server.get("/").status == 200
+        assert server.load(block(number)).status == 200
+    wait_for(lambda: server.get("/").text == "1", "the modules to go")
+
+
+# It makes the first object with a finalizer of the process, and so registers all finalizers.
+TEMPORARY = """
+import os, tempfile
+FOLDER = tempfile.TemporaryDirectory()
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str(os.path.isdir(FOLDER.name)).encode()]
+"""
+
+
+def test_an_application_that_leaves_finalizes_nothing_of_others(
+    serve: Serve, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name, {"main.py": TEMPORARY})
+    one, two = (wsgi("main:app", folder=tmp_path / name) for name in ("one", "two"))
+    server = serve(one, two, slack=SLACK, env={"TMPDIR": str(tmp_path)})
+    made = set(tmp_path.glob("tmp*"))
+    assert len(made) == 2
+    assert server.load(two, two).status == 200
+    wait_for(lambda: len(set(tmp_path.glob("tmp*"))) == 1, "the directory of the first to go")
+    assert server.get("/").text == "True"
+
+
 COUNTS = """
 import gc
 from types import ModuleType

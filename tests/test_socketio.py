@@ -32,6 +32,8 @@ def counts(server: Server) -> tuple[int, int]:
 
 @contextmanager
 def client(server: Server, transports: list[str]) -> Iterator[socketio.Client]:
+    # What python-engineio says of a poll that comes while the client leaves.
+    server.allow_log("'Session is disconnected'")
     found = socketio.Client(reconnection=False)
     found.connect(f"http://{HOST}:{server.port}", transports=transports, wait_timeout=30)
     try:

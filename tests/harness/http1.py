@@ -71,6 +71,7 @@ class Connection:
         tls: bool = False,
         timeout: float = 10.0,
         receive_buffer: int | None = None,
+        server_name: str = "localhost",
     ) -> None:
         raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer is not None:
@@ -78,7 +79,7 @@ class Connection:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.settimeout(timeout)
         raw.connect((HOST, port))
-        self.socket = client_tls().wrap_socket(raw, server_hostname="localhost") if tls else raw
+        self.socket = client_tls().wrap_socket(raw, server_hostname=server_name) if tls else raw
         self.port = port
         self._buffer = b""
         self._head: Head | None = None
@@ -139,8 +140,10 @@ class Connection:
         version: str = "HTTP/1.1",
         length: int | None = None,
     ) -> None:
-        lines = [f"{method} {target} {version}", f"Host: {HOST}:{self.port}"]
+        lines = [f"{method} {target} {version}"]
         lines += [f"{name}: {value}" for name, value in headers]
+        if not any(line.startswith("Host:") for line in lines):
+            lines.insert(1, f"Host: {HOST}:{self.port}")
         if length is None and isinstance(body, bytes):
             length = len(body)
         if length is not None:

@@ -39,14 +39,16 @@ class Stream:
 class Connection2:
     """One HTTP/2 connection. `timeout` bounds each wait for bytes."""
 
-    def __init__(self, port: int, *, tls: bool = False, timeout: float = 10.0) -> None:
+    def __init__(
+        self, port: int, *, tls: bool = False, timeout: float = 10.0, host: str = ""
+    ) -> None:
         self._timeout = timeout
         raw = socket.create_connection((HOST, port), timeout=timeout)
         if tls:
-            raw = client_tls(["h2"]).wrap_socket(raw, server_hostname="localhost")
+            raw = client_tls(["h2"]).wrap_socket(raw, server_hostname=host or "localhost")
         self.socket = raw
         self.streams: dict[int, Stream] = {}
-        self._authority = f"{HOST}:{port}"
+        self._authority = f"{host or HOST}:{port}"
         self._scheme = "https" if tls else "http"
         # Unchecked, for tests also want to see what a server must not send.
         config = h2.config.H2Configuration(

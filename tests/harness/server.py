@@ -172,6 +172,10 @@ class Server:
         text = caddyfile(
             sites, admin=self.admin, tls=tls, options=self.options, servers=self.servers
         )
+        return self.write_text(text)
+
+    def write_text(self, text: str) -> Path:
+        """Writes a whole Caddyfile, in which nothing is the harness's own."""
         self._caddyfile.write_text(text)
         return self._caddyfile
 
@@ -196,18 +200,32 @@ class Server:
     def validate(self) -> subprocess.CompletedProcess[str]:
         return self.command("validate", "--config", str(self._caddyfile), "--adapter", "caddyfile")
 
-    def reload(self, *bodies: str) -> subprocess.CompletedProcess[str]:
+    def reload(self, *bodies: str, force: bool = False) -> subprocess.CompletedProcess[str]:
         """`caddy reload` with new site bodies."""
         path = self.write(*bodies)
         address = f"{HOST}:{self.admin}"
+        options = ["--force"] if force else []
         return self.command(
-            "reload", "--config", str(path), "--adapter", "caddyfile", "--address", address
+            "reload",
+            "--config",
+            str(path),
+            "--adapter",
+            "caddyfile",
+            "--address",
+            address,
+            *options,
         )
 
     def load(self, *bodies: str) -> http1.Response:
         """The same over the admin API: POST /load."""
         body = self.write(*bodies).read_bytes()
         headers = [("Content-Type", "text/caddyfile")]
+        return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
+
+    def force(self, *bodies: str) -> http1.Response:
+        """What `caddy reload --force` does."""
+        body = self.write(*bodies).read_bytes()
+        headers = [("Content-Type", "text/caddyfile"), ("Cache-Control", "must-revalidate")]
         return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
 
     def adapt(self) -> dict[str, Any]:

@@ -196,6 +196,53 @@ def fresh_copy_of_a_shared_module() -> str:
     return identity.NAME
 
 
+def shallow_copy_of_the_modules() -> str:
+    """A plain dict, and what is done to it is not done to the modules."""
+    copied = copy.copy(sys.modules)
+    assert type(copied) is dict and copied == dict(sys.modules)
+    assert type(sys.modules)() == type(sys.modules).fromkeys("") == {}
+    copied["only_in_the_copy"] = identity
+    assert "only_in_the_copy" not in sys.modules
+    return copied["identity"].NAME
+
+
+def modules_under_names_of_a_subclass_of_str() -> str:
+    class Text(str):
+        def __eq__(self, other):
+            import json  # noqa: F401
+
+            return str(self) == other
+
+        __hash__ = str.__hash__
+
+    sys.modules[Text("named_text")] = identity
+    try:
+        assert sys.modules["named_text"] is sys.modules[Text("named_text")] is identity
+        assert "named_text" in list(sys.modules)
+        return sys.modules[Text("identity")].NAME
+    finally:
+        del sys.modules["named_text"]
+
+
+def main_module() -> str:
+    """What is made by a script belongs to `__main__`."""
+    import __main__
+
+    __main__.__dict__.setdefault("OWNER", identity.NAME)
+    scope = {"__name__": "__main__"}
+    exec("class Made: pass", scope)
+    __main__.Made = scope["Made"]
+    assert type(pickle.loads(pickle.dumps(scope["Made"]()))) is scope["Made"]
+    return __main__.OWNER
+
+
+def temporary_main_module() -> str:
+    before = sys.modules["__main__"]
+    found = runpy.run_path(os.path.join(HERE, "script.py"), run_name="__main__")
+    assert sys.modules["__main__"] is before
+    return found["NAME"]
+
+
 def module_put_there() -> str:
     sys.modules["made_up"] = type(sys)("made_up")
     sys.modules["made_up"].NAME = identity.NAME
@@ -283,6 +330,28 @@ def executor_of_a_shared_package() -> str:
     return shared_executor.POOL.submit(import_module).result()
 
 
+async def callback_of_a_future() -> str:
+    import shared_executor
+
+    found = []
+    done = threading.Event()
+
+    def look(_future):
+        found.append(import_module())
+        done.set()
+
+    shared_executor.POOL.submit(threading.Event().wait, 0.05).add_done_callback(look)
+    assert await asyncio.to_thread(done.wait, 20)
+    return found[0]
+
+
+def initializer_of_an_executor() -> str:
+    found = []
+    with ThreadPoolExecutor(1, initializer=lambda: found.append(import_module())) as pool:
+        pool.submit(int).result()
+    return found[0]
+
+
 async def to_thread() -> str:
     return await asyncio.to_thread(first_import_in_a_request)
 
@@ -344,6 +413,16 @@ def deep_copy() -> str:
 def type_hints() -> str:
     assert [field.name for field in dataclasses.fields(Record)] == ["thing", "number"]
     return typing.get_type_hints(Record)["thing"].owner
+
+
+def _hinted(things: typing.List["Thing"]) -> None: ...  # noqa: UP006, UP037
+
+
+def type_hints_of_a_function() -> str:
+    """`typing` caches List["Thing"], for whoever asks."""
+    hints = typing.get_type_hints(_hinted)
+    assert hints["things"].__args__ == (Thing,), hints["things"].__args__[0].owner
+    return hints["things"].__args__[0].owner
 
 
 def type_hints_of_a_shared_base() -> str:
@@ -417,6 +496,23 @@ def preferred_directory() -> str:
         return shared_or_own.NAME
     finally:
         sys.path[:] = before
+
+
+def replaced_directory() -> str:
+    """As many directories as before."""
+    sys.path.insert(0, os.path.join(HERE, "absent"))
+    import shared_too
+
+    installed = shared_too
+    try:
+        sys.path[0] = os.path.join(HERE, "other")
+        import shared_too
+
+        assert shared_too is not installed
+        return shared_too.NAME
+    finally:
+        del sys.path[0]
+        sys.modules.pop("shared_too", None)
 
 
 def first_on_path() -> str:

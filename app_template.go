@@ -1,0 +1,200 @@
+package caddysnake
+
+// appTemplate: the settings of a handler, before the placeholders in them have
+// values.
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+type appTemplate struct {
+	module     template
+	workingDir template
+	pythonPath []template
+	venv       template
+	env        map[string]template
+	envFiles   []template
+	base       appConfig // the other settings
+}
+
+// Errors of resolve: what the request names can't be an application, or is none.
+var (
+	errBadValue = errors.New("the request can't name a python app")
+	errNoApp    = errors.New("no such python app")
+)
+
+// placeholders returns the distinct names of all placeholders, sorted.
+func (t *appTemplate) placeholders() []string {
+	all := slices.Concat(t.module.names, t.workingDir.names, t.venv.names)
+	for _, value := range t.env {
+		all = append(all, value.names...)
+	}
+	for _, path := range slices.Concat(t.pythonPath, t.envFiles) {
+		all = append(all, path.names...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// resolve returns the settings of the app that the values of the placeholders
+// name, with absolute paths. Its error is an errBadValue or an errNoApp if the
+// values are to blame.
+func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
+	config := t.base
+	for name, value := range values {
+		if strings.ContainsRune(value, 0) {
+			return config, fmt.Errorf("%w: {%s} has a NUL character in it", errBadValue, name)
+		}
+	}
+	config.Module = t.module.fill(values)
+	if !modulePattern.MatchString(config.Module) {
+		err := fmt.Errorf("'%s' does not name an application: it must look like package.module:variable", config.Module)
+		if !t.module.isFixed() {
+			err = fmt.Errorf("%w: %w", errNoApp, err)
+		}
+		return config, err
+	}
+	config.Env = make(map[string]string, len(t.env))
+	for name, value := range t.env {
+		config.Env[name] = value.fill(values)
+	}
+	err := errors.Join(
+		resolvePath("working_dir", t.workingDir, values, &config.WorkingDir),
+		resolvePath("venv", t.venv, values, &config.Venv))
+	config.PythonPath = make([]string, len(t.pythonPath))
+	for i, directory := range t.pythonPath {
+		err = errors.Join(err, resolvePath("python_path", directory, values, &config.PythonPath[i]))
+	}
+	config.EnvFiles = make([]string, len(t.envFiles))
+	for i, file := range t.envFiles {
+		err = errors.Join(err, resolvePath("env_file", file, values, &config.EnvFiles[i]))
+	}
+	if err == nil && !t.module.isFixed() {
+		err = findModule(config)
+	}
+	return config, err
+}
+
+// resolvePath fills in a path and makes it absolute; an empty venv stays empty.
+// What a request names must be there, before Python is asked.
+func resolvePath(option string, path template, values map[string]string, target *string) error {
+	text, fixed, err := path.fillPath(option, values)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadValue, err)
+	}
+	if text == "" && option == "venv" {
+		return nil
+	}
+	if *target, err = filepath.Abs(text); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
+	}
+	if fixed == "" {
+		return nil
+	}
+	info, err := os.Stat(*target)
+	if err != nil || info.IsDir() == (option == "env_file") {
+		return fmt.Errorf("%w: there is no %s %s", errNoApp, option, *target)
+	}
+	if !isWithin(fixed, *target) {
+		return fmt.Errorf("%w: %s is a symbolic link that leads out of %s", errNoApp, *target, fixed)
+	}
+	return nil
+}
+
+// isWithin tells whether a path is in a directory when all symbolic links are
+// followed.
+func isWithin(dir, path string) bool {
+	dir, err1 := filepath.Abs(dir)
+	realDir, err2 := filepath.EvalSymlinks(dir)
+	realPath, err3 := filepath.EvalSymlinks(path)
+	if errors.Join(err1, err2, err3) != nil {
+		return false
+	}
+	relative, err := filepath.Rel(realDir, realPath)
+	return err == nil && filepath.IsLocal(relative)
+}
+
+// findModule checks that a module which a request may choose is in the working
+// directory.
+func findModule(config appConfig) error {
+	if file := moduleFile(config); file == "" || !isWithin(config.WorkingDir, file) {
+		return fmt.Errorf("%w: there is no module for %s in %s", errNoApp, config.Module, config.WorkingDir)
+	}
+	return nil
+}
+
+// moduleFile returns the path in the working directory of the file or package
+// that the first part of the module's name stands for, or "". Directories
+// without __init__.py count only as far as a module is found in them: any module
+// of that name elsewhere, such as one of the standard library, would win.
+func moduleFile(config appConfig) string {
+	module, _, _ := strings.Cut(config.Module, ":")
+	path, isNamespace := config.WorkingDir, true
+	for name := range strings.SplitSeq(module, ".") {
+		if path, isNamespace = moduleIn(path, name); !isNamespace {
+			return path
+		}
+	}
+	return ""
+}
+
+// moduleIn returns what a module's name stands for in a directory, and whether
+// that is a directory without __init__.py.
+func moduleIn(dir, name string) (found string, isNamespace bool) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", false
+	}
+	for _, entry := range entries {
+		stem, suffix, _ := strings.Cut(entry.Name(), ".")
+		if stem != name {
+			continue
+		}
+		path := filepath.Join(dir, entry.Name())
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+		case info.IsDir() && suffix == "":
+			if init, isDir := moduleIn(path, "__init__"); init != "" && !isDir {
+				return path, false
+			}
+			found, isNamespace = path, true
+		case !info.IsDir() && moduleSuffix.MatchString(suffix):
+			return path, false
+		}
+	}
+	return found, isNamespace
+}
+
+// moduleSuffix is what follows the name and a dot in files that Python imports.
+var moduleSuffix = regexp.MustCompile(`^(py|pyc|((abi3|cpython-[^.]+)\.)?so)$`)
+
+// parse fills the template from the options of a handler.
+func (t *appTemplate) parse(h *Handler, module string) (err error) {
+	parse := func(option, text string) template {
+		parsed, problem := parseTemplate(option, text)
+		err = errors.Join(err, problem)
+		return parsed
+	}
+	t.module = parse("the module", module)
+	t.workingDir = parse("working_dir", h.WorkingDir)
+	for _, directory := range h.PythonPath {
+		t.pythonPath = append(t.pythonPath, parse("python_path", directory))
+	}
+	t.venv = parse("venv", h.Venv)
+	t.env = make(map[string]template, len(h.Env))
+	for _, name := range slices.Sorted(maps.Keys(h.Env)) {
+		t.env[name] = parse("env_var "+name, h.Env[name])
+	}
+	for _, file := range h.EnvFiles {
+		t.envFiles = append(t.envFiles, parse("env_file", file))
+	}
+	return err
+}

@@ -1,0 +1,158 @@
+package caddysnake
+
+// Options of the python directive in earlier releases: their Caddyfiles load,
+// and the log says what became of them.
+
+import (
+	"encoding/json"
+	"math"
+	"path/filepath"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/requestbody"
+	"github.com/dustin/go-humanize"
+	"go.uber.org/zap"
+)
+
+// unmarshalLegacyOption reads an option that only earlier releases had. They
+// have no JSON of their own. Syntax:
+//
+//	python … {
+//	    workers          <n>
+//	    workers_runtime  thread|process
+//	    runtime          <name>
+//	    max_dynamic_apps <n>
+//	    request_body     <size>
+//	    request_body {
+//	        max_size <size>
+//	    }
+//	}
+func (h *Handler) unmarshalLegacyOption(d *caddyfile.Dispenser) error {
+	switch option := d.Val(); option {
+	case "workers":
+		return unmarshalWorkers(d)
+	case "workers_runtime":
+		return unmarshalWorkersRuntime(d)
+	case "runtime":
+		var name string
+		if !d.AllArgs(&name) {
+			return d.ArgErr()
+		}
+		warn(d, "runtime "+name+" has no effect: applications run in threads of Caddy's process; "+
+			"remove it, and choose the event loop of an ASGI application with loop")
+	case "max_dynamic_apps":
+		if err := onlyNumber(d, &h.MaxApps); err != nil {
+			return err
+		}
+		warn(d, "max_dynamic_apps is called max_apps now, and has the same effect: rename it")
+	case "request_body":
+		return h.unmarshalRequestBody(d)
+	default:
+		return d.Errf("unknown option '%s' of python", option)
+	}
+	return nil
+}
+
+func unmarshalWorkers(d *caddyfile.Dispenser) error {
+	var value string
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	if n, err := strconv.Atoi(value); err != nil || n < 1 {
+		return d.Errf("workers must be a number from 1, not '%s'", value)
+	}
+	warn(d, "workers "+value+" has no effect: all requests are served by one process; remove it, and "+
+		"set how many requests of a WSGI application may run at once with threads")
+	return nil
+}
+
+func unmarshalWorkersRuntime(d *caddyfile.Dispenser) error {
+	var value string
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	switch value {
+	case "thread": // as it is
+	case "process":
+		warn(d, "workers_runtime process is not available: threads of Caddy's process are used; remove it")
+	default:
+		return d.Errf("workers_runtime must be thread or process, not '%s'", value)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalRequestBody(d *caddyfile.Dispenser) error {
+	if h.maxBody != 0 {
+		return d.Err("request_body is given twice")
+	}
+	warn(d, "request_body has become a directive of Caddy; its limit is applied, but write "+
+		"request_body before python, not inside of it")
+	if d.NextArg() {
+		return h.unmarshalMaxBody(d, "request_body", d.Val())
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if option := d.Val(); option != "max_size" {
+			return d.Errf("unknown option '%s' of request_body inside of python; "+
+				"there is: max_size", option)
+		}
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		if err := h.unmarshalMaxBody(d, "max_size", d.Val()); err != nil {
+			return err
+		}
+	}
+	if h.maxBody == 0 {
+		return d.Err("request_body needs a max_size")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalMaxBody(d *caddyfile.Dispenser, option, value string) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if h.maxBody != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	size, err := humanize.ParseBytes(value)
+	if err != nil || size < 1 || size > math.MaxInt64 {
+		return d.Errf("%s must be a size such as 10MB, not '%s'", option, value)
+	}
+	h.maxBody = int64(size)
+	return nil
+}
+
+// withBodyLimit returns the handler, behind Caddy's own that limits request
+// bodies if the Caddyfile has the option for it.
+func (h *Handler) withBodyLimit() caddyhttp.MiddlewareHandler {
+	if h.maxBody == 0 {
+		return h
+	}
+	limit := requestbody.RequestBody{MaxSize: h.maxBody}
+	return &caddyhttp.Subroute{Routes: caddyhttp.RouteList{{HandlersRaw: []json.RawMessage{
+		caddyconfig.JSONModuleObject(limit, "handler", "request_body", nil),
+		caddyconfig.JSONModuleObject(h, "handler", "python", nil),
+	}}}}
+}
+
+// warnOfPackages warns of directories that are better known as a part of their
+// virtual environment.
+func warnOfPackages(d *caddyfile.Dispenser, directory string) {
+	switch filepath.Base(directory) {
+	case "site-packages", "dist-packages":
+		warn(d, "python_path "+directory+" makes the packages there the application's own; "+
+			"name their virtual environment with venv instead, so that applications can share them")
+	}
+}
+
+// warn logs what a user should know of the option that is being read, as
+// Caddy's own directives do: each command that reads a Caddyfile shows it. The
+// name of the logger is lost while caddy run holds its log back.
+func warn(d *caddyfile.Dispenser, message string) {
+	caddy.Log().Named(loggerName).Warn("python: "+message, zap.String("file", d.File()), zap.Int("line", d.Line()))
+}

@@ -1,0 +1,341 @@
+package caddysnake
+
+// dynamicApp: the apps of a handler whose settings have placeholders. Each
+// request names its app; the first one has it loaded.
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+const (
+	// retryAfter is how long a failed load counts, unless a file changes.
+	retryAfter = 5 * time.Second
+	// maxFailures limits how many failed loads are remembered.
+	maxFailures = 1000
+	// statusClientClosedRequest is what Caddy's reverse_proxy uses, too.
+	statusClientClosedRequest = 499
+)
+
+var errAllBusy = errors.New("all python apps that max_apps allows are busy")
+
+// dynamicApp is shared by handlers with the same settings, and kept across
+// config reloads. It implements caddy.Destructor.
+type dynamicApp struct {
+	template    *appTemplate
+	names       []string // of the placeholders
+	timeout     time.Duration
+	maxApps     int           // 0: no limit
+	idleTimeout time.Duration // 0: never
+	logger      atomic.Pointer[zap.Logger]
+
+	ctx  context.Context
+	stop context.CancelFunc
+	idle *time.Timer
+
+	mu       sync.RWMutex
+	tenants  map[string]*tenant // by the values of the placeholders
+	failures int                // how many of them have failed
+}
+
+// tenant is one app of a dynamicApp: loading, loaded, or failed.
+type tenant struct {
+	config appConfig
+	ready  chan struct{} // closed when it is loaded or has failed
+	used   atomic.Int64  // when a request came, in ns of Unix time
+
+	// Set before ready is closed.
+	app    *App
+	err    error
+	failed time.Time
+	file   fileState
+}
+
+var dynamicApps = caddy.NewUsagePool()
+
+// dynamicKey identifies a dynamicApp.
+func dynamicKey(h *Handler, timeout time.Duration, base appConfig) string {
+	b, err := json.Marshal([]any{
+		base, h.Module, h.ModuleWSGI, h.ModuleASGI, h.WorkingDir, h.PythonPath, h.Venv, h.Env, h.EnvFiles,
+		timeout, h.MaxApps, h.IdleTimeout,
+	})
+	if err != nil {
+		panic(err) // strings and numbers cannot fail
+	}
+	return string(b)
+}
+
+// newDynamicApp returns the dynamicApp of a key, which the caller must delete
+// from dynamicApps when it is done with it.
+func newDynamicApp(h *Handler, key string, parsed *appTemplate, timeout time.Duration, logger *zap.Logger) (*dynamicApp, error) {
+	value, _, err := dynamicApps.LoadOrNew(key, func() (caddy.Destructor, error) {
+		d := &dynamicApp{
+			template:    parsed,
+			names:       parsed.placeholders(),
+			timeout:     timeout,
+			maxApps:     h.MaxApps,
+			idleTimeout: time.Duration(h.IdleTimeout),
+			tenants:     make(map[string]*tenant),
+		}
+		d.ctx, d.stop = context.WithCancel(context.Background())
+		if d.idleTimeout > 0 {
+			d.idle = time.AfterFunc(d.idleTimeout, d.evictIdle)
+		}
+		return d, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	d := value.(*dynamicApp)
+	d.setLogger(logger)
+	return d, nil
+}
+
+func (d *dynamicApp) setLogger(logger *zap.Logger) {
+	d.logger.Store(logger)
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, t := range d.tenants {
+		if app := t.loaded(); app != nil {
+			app.adopt(logger, d.timeout)
+		}
+	}
+}
+
+// loaded returns the app, or nil if it is not there (yet).
+func (t *tenant) loaded() *App {
+	select {
+	case <-t.ready:
+		return t.app
+	default:
+		return nil
+	}
+}
+
+// serve has the app answer that the request names.
+func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
+	var room [256]byte
+	key, err := d.appendKey(room[:0], r)
+	if err != nil {
+		return caddyhttp.Error(http.StatusNotFound, err)
+	}
+	for {
+		d.mu.RLock()
+		t := d.tenants[string(key)]
+		d.mu.RUnlock()
+		if t == nil {
+			if t, err = d.add(string(key)); err != nil {
+				return d.refuse(w, err)
+			}
+		}
+		select {
+		case <-t.ready:
+		case <-r.Context().Done():
+			return caddyhttp.Error(statusClientClosedRequest, r.Context().Err())
+		}
+		if t.err != nil {
+			if d.forget(string(key), t) {
+				continue
+			}
+			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf(
+				"python app %s in %s could not be loaded", t.config.Module, t.config.WorkingDir))
+		}
+		d.touch(t)
+		gen, err := t.app.acquire()
+		if errors.Is(err, errAppStopped) && d.ctx.Err() == nil {
+			continue // it was evicted in the meantime
+		}
+		if err != nil {
+			return t.app.refuse(w, r, err)
+		}
+		defer d.touch(t)
+		return gen.serve(w, r, t.config.RequestTimeout)
+	}
+}
+
+// appendKey appends the values of the placeholders, each after its length.
+func (d *dynamicApp) appendKey(key []byte, r *http.Request) ([]byte, error) {
+	replacer := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	for _, name := range d.names {
+		value, known := replacer.GetString(name)
+		if !known {
+			return nil, fmt.Errorf("%w: unknown placeholder {%s}", errNoApp, name)
+		}
+		if value == "" {
+			return nil, fmt.Errorf("%w: {%s} is empty", errNoApp, name)
+		}
+		if strings.HasPrefix(name, "http.request.host") {
+			value = strings.ToLower(value)
+		}
+		key = appendValue(key, value)
+	}
+	return key, nil
+}
+
+func appendValue(key []byte, value string) []byte {
+	return append(binary.AppendUvarint(key, uint64(len(value))), value...)
+}
+
+// values is the reverse of appendKey.
+func (d *dynamicApp) values(key string) map[string]string {
+	values := make(map[string]string, len(d.names))
+	rest := []byte(key)
+	for _, name := range d.names {
+		size, n := binary.Uvarint(rest)
+		rest = rest[n:]
+		values[name] = string(rest[:size])
+		rest = rest[size:]
+	}
+	return values
+}
+
+// add begins to load the app of a key, unless someone else has.
+func (d *dynamicApp) add(key string) (*tenant, error) {
+	config, err := d.template.resolve(d.values(key))
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.tenants[key]; t != nil {
+		return t, nil
+	}
+	if d.ctx.Err() != nil {
+		return nil, errAppStopped
+	}
+	if d.maxApps > 0 && len(d.tenants)-d.failures >= d.maxApps && !d.evictOne() {
+		return nil, errAllBusy
+	}
+	t := &tenant{config: config, ready: make(chan struct{})}
+	t.used.Store(time.Now().UnixNano())
+	d.tenants[key] = t
+	go d.load(t)
+	return t, nil
+}
+
+// load loads an app, for whoever waits: a client that leaves does not stop it.
+func (d *dynamicApp) load(t *tenant) {
+	logger := d.logger.Load()
+	file := readFileState(t.config)
+	app, err := loadApp(d.ctx, t.config, d.timeout, logger)
+	d.mu.Lock()
+	t.app, t.err = app, err
+	if err != nil {
+		t.file, t.failed = file, time.Now()
+		d.failures++
+		d.limitFailures()
+	}
+	close(t.ready)
+	stopped := d.ctx.Err() != nil
+	d.mu.Unlock()
+	switch {
+	case err == nil && stopped:
+		t.unload(logger)
+	case err != nil && !stopped:
+		logger.Error(err.Error(), zap.String("app", t.config.Module), zap.String("working_dir", t.config.WorkingDir))
+	}
+}
+
+// refuse turns an error of add into a response.
+func (d *dynamicApp) refuse(w http.ResponseWriter, err error) error {
+	switch {
+	case errors.Is(err, errBadValue):
+		return caddyhttp.Error(http.StatusBadRequest, err)
+	case errors.Is(err, errNoApp):
+		return caddyhttp.Error(http.StatusNotFound, err)
+	case errors.Is(err, errAllBusy):
+		w.Header().Set("Retry-After", "1")
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	default:
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+}
+
+// forget removes a failed app if it is time to try again.
+func (d *dynamicApp) forget(key string, t *tenant) bool {
+	if time.Since(t.failed) < retryAfter && readFileState(t.config) == t.file {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tenants[key] == t {
+		delete(d.tenants, key)
+		d.failures--
+	}
+	return true
+}
+
+// limitFailures removes failed apps if there are too many: the old ones, or if
+// there are none, any. The lock is held.
+func (d *dynamicApp) limitFailures() {
+	if d.failures <= maxFailures {
+		return
+	}
+	for _, all := range []bool{false, true} {
+		for key, t := range d.tenants {
+			if t.err != nil && (all || time.Since(t.failed) > retryAfter) {
+				delete(d.tenants, key)
+				d.failures--
+			}
+		}
+		if d.failures <= maxFailures {
+			return
+		}
+	}
+}
+
+// Destruct unloads all apps.
+func (d *dynamicApp) Destruct() error {
+	d.mu.Lock()
+	d.stop()
+	if d.idle != nil {
+		d.idle.Stop()
+	}
+	tenants := d.tenants
+	d.tenants = make(map[string]*tenant)
+	d.failures = 0
+	d.mu.Unlock()
+
+	var unloading sync.WaitGroup
+	for _, t := range tenants {
+		if t.loaded() != nil {
+			unloading.Go(func() { t.unload(d.logger.Load()) })
+		}
+	}
+	unloading.Wait()
+	return nil
+}
+
+func (t *tenant) unload(logger *zap.Logger) {
+	if _, err := apps.Delete(t.config.key()); err != nil {
+		logger.Error("unloading python app", zap.String("app", t.config.Module), zap.Error(err))
+	}
+}
+
+// fileState tells whether the file or directory of an app's module has changed.
+type fileState struct {
+	path     string
+	modified time.Time
+	size     int64
+}
+
+func readFileState(config appConfig) fileState {
+	state := fileState{path: moduleFile(config)}
+	if info, err := os.Stat(state.path); err == nil {
+		state.modified, state.size = info.ModTime(), info.Size()
+	}
+	return state
+}

@@ -1,0 +1,76 @@
+package caddysnake
+
+// Eviction of a dynamicApp's idle apps: max_apps and idle_timeout.
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// touch notes that an app is in use.
+func (d *dynamicApp) touch(t *tenant) {
+	if d.maxApps > 0 || d.idleTimeout > 0 {
+		t.used.Store(time.Now().UnixNano())
+	}
+}
+
+// isBusy tells whether requests run on the app, or wait for it to be loaded.
+func (t *tenant) isBusy() bool {
+	app := t.loaded()
+	return app == nil || app.isBusy()
+}
+
+// evictOne unloads the idle app that has been idle for longest. The lock is held.
+func (d *dynamicApp) evictOne() bool {
+	var oldest *tenant
+	var oldestKey string
+	for key, t := range d.tenants {
+		if (oldest == nil || t.used.Load() < oldest.used.Load()) && t.app != nil && !t.isBusy() {
+			oldest, oldestKey = t, key
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	d.evict(oldestKey, oldest, "max_apps")
+	return true
+}
+
+// evictIdle unloads the apps that had no request for the idle timeout, and sets
+// the timer for the next ones.
+func (d *dynamicApp) evictIdle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx.Err() != nil {
+		return
+	}
+	next := d.idleTimeout
+	for key, t := range d.tenants {
+		if t.loaded() == nil {
+			continue
+		}
+		left := d.idleTimeout - time.Since(time.Unix(0, t.used.Load()))
+		switch {
+		case t.isBusy():
+			t.used.Store(time.Now().UnixNano())
+		case left <= 0:
+			d.evict(key, t, "idle_timeout")
+		default:
+			next = min(next, left)
+		}
+	}
+	d.idle.Reset(max(next, time.Millisecond))
+}
+
+// evict lets go of an app. Requests that have it already finish there. The lock
+// is held.
+func (d *dynamicApp) evict(key string, t *tenant, reason string) {
+	delete(d.tenants, key)
+	logger := d.logger.Load()
+	logger.Info("evicting idle python app",
+		zap.String("app", t.config.Module),
+		zap.String("working_dir", t.config.WorkingDir),
+		zap.String("reason", reason))
+	go t.unload(logger)
+}

@@ -1,0 +1,3 @@
+"""A shared module of a name that tenants have, too."""
+
+NAME = "shared"

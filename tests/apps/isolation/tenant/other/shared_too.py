@@ -1,0 +1,1 @@
+from name import NAME as NAME

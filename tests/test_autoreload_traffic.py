@@ -1,0 +1,166 @@
+"""Reloads while requests run: none is lost, and each is answered by one version (T06, T09)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.board import Board
+from harness.crowd import Crowd
+from harness.plugin import Serve
+from harness.server import Server
+from harness.source import ASGI, WSGI, Source, await_version
+from harness.waiting import wait_for
+from harness.websocket import WebSocket
+
+QUICK = ("debounce 10ms",)
+RELOADS = 100
+
+
+@pytest.mark.conformance("T06")
+@pytest.mark.parametrize("template", [WSGI, ASGI], ids=["wsgi", "asgi"])
+@pytest.mark.timeout(180)
+def test_a_hundred_changes_lose_and_mix_nothing(
+    serve: Serve, tmp_path: Path, template: str
+) -> None:
+    source = Source(tmp_path / "site", template)
+    server = serve(source.block(autoreload=QUICK))
+    with Crowd(server) as crowd:
+        for number in range(RELOADS):
+            source.replace(f"version {number}")
+            await_version(server, f"version {number}")
+    assert crowd.failures == []
+    assert crowd.reconnects == 0
+    assert len(crowd.answers) > RELOADS / 2
+
+
+@pytest.mark.conformance("T06", "T11")
+@pytest.mark.parametrize("template", [WSGI, ASGI], ids=["wsgi", "asgi"])
+@pytest.mark.timeout(240)
+def test_a_hundred_forced_reloads_lose_and_mix_nothing(
+    serve: Serve, tmp_path: Path, template: str
+) -> None:
+    source = Source(tmp_path / "site", template)
+    body = source.block(autoreload=None)
+    server = serve(body)
+    with Crowd(server) as crowd:
+        for number in range(RELOADS):
+            source.replace(f"version {number}")
+            assert server.force(body).status == 200
+            assert server.get("/").text == f"version {number}"
+    assert crowd.failures == []
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("T06")
+def test_a_request_finishes_on_the_code_that_it_began_on(
+    serve: Serve, tmp_path: Path, board: Board
+) -> None:
+    source = Source(
+        tmp_path / "site",
+        """
+import os, time
+
+VERSION = {version!r}
+
+
+def app(environ, start_response):
+    folder = environ.get("HTTP_X_BOARD")
+    if folder:
+        open(os.path.join(folder, "running"), "a").write("\\n")
+        while not os.path.exists(os.path.join(folder, "go")):
+            time.sleep(0.01)
+    start_response("200 OK", [("X-Version", VERSION)])
+    from late import LATE
+    return [f"{{VERSION}} {{LATE}}".encode()]
+""",
+    )
+    (source.folder / "late.py").write_text("LATE = 'late'\n")
+    server = serve(source.block())
+    with server.connect() as connection:
+        connection.request("GET", "/", board.headers)
+        board.wait("running")
+        source.write("2")
+        await_version(server, "2 late")
+        board.post("go")
+        assert connection.response().text == "1 late"
+    wait_for(lambda: server.log.find("^python app unloaded$"), "the old code to go")
+
+
+STREAMS = """
+import asyncio
+
+VERSION = {version!r}
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            kind = (await receive())["type"]
+            if kind.endswith("shutdown"):
+                print("shutdown of", VERSION, flush=True)
+            await send({{"type": kind + ".complete"}})
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({{"type": "websocket.accept"}})
+        await send({{"type": "websocket.send", "text": VERSION}})
+        print("websocket:", await receive(), flush=True)
+    else:
+        await send({{"type": "http.response.start", "status": 200, "headers": []}})
+        is_stream = scope["path"] == "/events"
+        body = {{"type": "http.response.body", "body": VERSION.encode(), "more_body": is_stream}}
+        await send(body)
+        while is_stream:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                print("stream: disconnect", flush=True)
+                break
+"""
+
+
+def streams(tmp_path: Path, *autoreload: str) -> tuple[Source, str]:
+    source = Source(tmp_path / "site", STREAMS)
+    block = source.block(autoreload=("debounce 50ms", *autoreload))
+    return source, block
+
+
+def logged(server: Server, text: str) -> None:
+    wait_for(lambda: server.log.find(text), lambda: f"{text}\n{server.tail()}", 15)
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("T09")
+def test_streams_and_websockets_delay_nothing_and_end_after_the_grace(
+    serve: Serve, tmp_path: Path
+) -> None:
+    source, block = streams(tmp_path, "grace 1s")
+    server = serve(block)
+    with WebSocket(server, "/") as socket, server.connect() as connection:
+        assert socket.receive().payload == b"1"
+        connection.request("GET", "/events")
+        assert connection.head().status == 200
+        source.write("2")
+        await_version(server, "2")
+        assert socket.receive().code == 1012
+        socket.close(1012)
+        logged(server, "stream: disconnect")
+        logged(server, r"websocket: .*1012")
+        logged(server, "shutdown of 1")
+
+
+@pytest.mark.conformance("T09", "L06")
+def test_old_and_new_code_live_side_by_side_during_the_grace(serve: Serve, tmp_path: Path) -> None:
+    source, block = streams(tmp_path, "grace 1h")
+    server = serve(block)
+    with WebSocket(server, "/") as socket, WebSocket(server, "/") as other:
+        source.write("2")
+        await_version(server, "2")
+        with WebSocket(server, "/") as new:
+            assert socket.receive().payload == b"1"
+            assert other.receive().payload == b"1"
+            assert new.receive().payload == b"2"
+            assert server.log.find("shutdown of 1") == []
+            socket.close(1000)
+            other.close(1000)
+            logged(server, "shutdown of 1")

@@ -1,0 +1,149 @@
+"""`caddy reload`: apps that are not concerned stay as they are, with `--force` none does (T11)."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from harness import http1
+from harness.board import Board
+from harness.health import Slack
+from harness.plugin import Serve
+from harness.server import Server
+from harness.source import ASGI, EAGER, WSGI, Source, await_version
+from harness.waiting import wait_for
+
+pytestmark = pytest.mark.conformance("T11")
+
+LOADED = "^python app loaded$"
+
+
+@pytest.fixture(params=[WSGI, ASGI], ids=["wsgi", "asgi"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    return Source(tmp_path / "site", request.param)
+
+
+def loads(server: Server) -> int:
+    return len(server.log.find(LOADED))
+
+
+@pytest.mark.smoke
+def test_the_command_loads_the_code_of_unchanged_apps_anew(serve: Serve, source: Source) -> None:
+    body = source.block(autoreload=None)
+    server = serve(body)
+    for number in range(3):
+        source.write(f"deploy {number}")
+        done = server.reload(body, force=True)
+        assert done.returncode == 0, done.stderr
+        assert server.get("/").text == f"deploy {number}"
+    # One app of the test and two canaries, each time.
+    assert loads(server) == 4 * 3
+    wait_for(lambda: len(server.log.find("^python app unloaded$")) == 9, "the old ones to go")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("change", ["nothing", "something else"])
+def test_unforced_reloads_leave_the_app_as_it_is(serve: Serve, source: Source, change: str) -> None:
+    body = source.block(autoreload=None)
+    server = serve(body)
+    source.write("forced")
+    assert server.force(body).status == 200
+    before = loads(server)
+    source.write("not loaded")
+    other = body if change == "nothing" else f"header X-Other yes\n{body}"
+    for _ in range(2):
+        assert server.load(other).status == 200
+        assert server.get("/").text == "forced"
+    assert loads(server) == before
+
+
+@pytest.mark.smoke
+def test_a_forced_reload_of_broken_code_is_rejected(serve: Serve, source: Source) -> None:
+    body = source.block(autoreload=None)
+    server = serve(body)
+    server.allow_log(".")
+    source.main.write_text("raise ValueError('planted: broken')\n")
+    for _ in range(2):
+        answer = server.force(body)
+        assert answer.status == 400
+        assert "planted: broken" in json.loads(answer.body)["error"]
+        assert server.get("/").text == "1"
+    before = loads(server)
+    assert server.load(f"header X-Other yes\n{body}").status == 200  # still the same app
+    assert server.get("/").text == "1"
+    assert loads(server) == before
+    source.write("fixed")
+    assert server.force(body).status == 200
+    assert server.get("/").text == "fixed"
+
+
+def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
+    block = source.block(autoreload=None)
+    body = f"handle /two {{\n{block}\n}}\nhandle {{\n{block}\n}}"
+    server = serve(body)
+    before = loads(server)
+    source.write("2")
+    assert server.force(body).status == 200
+    assert [server.get(target).text for target in ("/", "/two")] == ["2", "2"]
+    assert loads(server) == 2 * before
+
+
+def test_autoreload_goes_on_after_reloads_of_both_kinds(serve: Serve, source: Source) -> None:
+    body = source.block(autoreload=EAGER)
+    server = serve(body)
+    assert server.force(body).status == 200
+    source.write("after the forced one")
+    await_version(server, "after the forced one")
+    assert server.load(f"header X-Other yes\n{body}").status == 200
+    source.write("after the other")
+    await_version(server, "after the other")
+
+
+def test_the_admin_endpoint_is_otherwise_caddys(serve: Serve, source: Source) -> None:
+    server = serve(source.block(autoreload=None))
+    assert http1.request(server.admin, "GET", "/load").status == 405
+    answer = http1.request(server.admin, "POST", "/load", [("Content-Type", "text/none")], b"x")
+    assert answer.status == 400
+    server.allow_log(".")
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("way", ["signal", "api"])
+def test_a_thread_stuck_in_c_does_not_hold_up_the_end(
+    serve: Serve, tmp_path: Path, board: Board, way: str
+) -> None:
+    """It waits for a lock that nobody gives back, in a system call and with the GIL released."""
+    source = Source(
+        tmp_path / "site",
+        """
+import ctypes, os
+
+VERSION = {version!r}
+
+
+def app(environ, start_response):
+    folder = environ.get("HTTP_X_BOARD")
+    if folder:
+        open(os.path.join(folder, "stuck"), "a").write("\\n")
+        ctypes.CDLL(None).pause()
+    start_response("200 OK", [])
+    return [VERSION.encode()]
+""",
+    )
+    server = serve(source.block(), slack=Slack(python_threads=1))
+    server.allow_log(".")
+    with server.connect() as connection:
+        connection.request("GET", "/", board.headers)
+        board.wait("stuck")
+        source.write("2")
+        await_version(server, "2")  # It does not hold up a reload either.
+        assert server.process is not None
+        if way == "signal":
+            server.process.send_signal(signal.SIGTERM)
+        else:
+            assert http1.request(server.admin, "POST", "/stop", timeout=30).status == 200
+        assert server.process.wait(25) == 0
+        server.process = None
