@@ -192,7 +192,7 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         (["main:wsgi", "--lifespan", "maybe"], "Error: lifespan must be one of"),
         (["main:wsgi", "--threads", "0"], "Error: --threads must be at least 1, not 0"),
         (["main:wsgi", "--workers", "0"], "Error: --workers must be at least 1, not 0"),
-        (["main:wsgi", "--workers-runtime", "process"], "Error: --workers-runtime must be thread"),
+        (["main:wsgi", "--workers-runtime", "magic"], "Error: --workers-runtime must be one of"),
         (["main:wsgi", "--env-var", "COLOR"], "Error: --env-var must be NAME=value, not 'COLOR'"),
         (["main:wsgi", "--listen", "127.0.0.1"], "Error: --listen 127.0.0.1: it has no port"),
         (["main:wsgi", "--static-path", "absent"], "Error: --static-path absent: no such dir"),
