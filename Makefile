@@ -58,6 +58,15 @@ module: | $(toolchain) ## build the server as a Python extension module, bin/_ca
 	$(GO) build -buildmode=c-shared -tags=pyext,$(TAGS) -o $(MODULE) ./cmd/module
 	@rm -f $(MODULE:.so=.h)
 
+# pip's isolated build finds Go by GO, and our own Python by itself.
+.PHONY: wheel
+wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python into dist/
+	rm -rf build/wheel
+	GO=$(GO) $(venvs)/packaging/bin/python -m build --wheel --outdir build/wheel
+	PATH="$(abspath $(venvs)/packaging/bin):$$PATH" \
+	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
+	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
+
 .PHONY: run
 run: build ## build and serve examples/hello, or EXAMPLE=another
 	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
@@ -73,6 +82,15 @@ test: build module $(venvs)/tests/ready .tools/autobahn/ready ## run the Go, Pyt
 .PHONY: smoke
 smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 	$(pytest) -m smoke $(ARGS)
+
+.PHONY: test-wheel
+test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every Python found
+	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
+	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
+
+.PHONY: test-xcaddy
+test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
+	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)
 
 .PHONY: autobahn
 autobahn: build $(venvs)/tests/ready .tools/autobahn/ready ## run every case of the Autobahn suite
@@ -117,7 +135,7 @@ format: $(venvs)/tools/ready | $(toolchain) ## rewrite Go, C and Python sources 
 
 .PHONY: clean
 clean: ## remove everything that make has built or installed here
-	rm -rf bin .tools .mypy_cache .pytest_cache .ruff_cache
+	rm -rf bin build dist .tools .mypy_cache .pytest_cache .ruff_cache
 
 # A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists.
 $(venvs)/%/ready: %/requirements.txt

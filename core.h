@@ -4,6 +4,9 @@
 #define SNAKE_CORE_H
 
 #define _GNU_SOURCE 1
+#if !__has_include(<Python.h>)
+#error "No Python headers: apt-get install python3-dev (Fedora: dnf install python3-devel)"
+#endif
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030A0000
 #include <Python.h>

@@ -3,6 +3,9 @@
 /* The linked executable owns its interpreter. The only file that needs more
  * than the stable ABI: PyConfig. */
 #define _GNU_SOURCE
+#if !__has_include(<Python.h>)
+#error "No Python headers: apt-get install python3-dev (Fedora: dnf install python3-devel)"
+#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <dlfcn.h>

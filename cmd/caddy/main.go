@@ -2,12 +2,16 @@
 package main
 
 import (
+	"os"
 	_ "time/tzdata"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	_ "github.com/caddysnake/caddysnake"
+	"github.com/caddysnake/caddysnake"
 )
 
-func main() { caddycmd.Main() }
+func main() {
+	os.Args = caddysnake.Arguments(os.Args)
+	caddycmd.Main()
+}

@@ -12,17 +12,24 @@ package main
 import "C"
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	_ "time/tzdata"
 	"unsafe"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	_ "github.com/caddysnake/caddysnake"
+	"github.com/caddysnake/caddysnake"
 )
 
-// go_snake_main runs Caddy's command line. It usually ends the process.
+// replacing are the commands that write a new Caddy over the running
+// executable, which here is somebody's python.
+var replacing = []string{"upgrade", "add-package", "remove-package"}
+
+// go_snake_main runs Caddy's command line and ends the process.
 //
 //export go_snake_main
 func go_snake_main(argc C.int, argv **C.char) {
@@ -30,8 +37,14 @@ func go_snake_main(argc C.int, argv **C.char) {
 	for _, arg := range unsafe.Slice(argv, int(argc)) {
 		args = append(args, C.GoString(arg))
 	}
-	os.Args = args
+	if len(args) > 1 && slices.Contains(replacing, args[1]) && !slices.Contains(args, "--help") {
+		fmt.Fprintf(os.Stderr, "caddysnake %s: this Caddy is a Python package; "+
+			"use pip install --upgrade caddysnake, or build one with other plugins by xcaddy\n", args[1])
+		os.Exit(caddy.ExitCodeFailedStartup)
+	}
+	os.Args = caddysnake.Arguments(args)
 	caddycmd.Main()
+	os.Exit(caddy.ExitCodeSuccess)
 }
 
 func main() {}

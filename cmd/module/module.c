@@ -36,7 +36,7 @@ static char **copy_argv(PyObject *list, Py_ssize_t count) {
     return argv;
 }
 
-/* main(argv: list[str]): runs Caddy's command line on this thread and usually ends the process.
+/* main(argv: list[str]): runs Caddy's command line on this thread and ends the process.
  * argv[0] is what `caddy start` executes again. */
 static PyObject *caddy_main(PyObject *module, PyObject *list) {
     (void)module;

@@ -1,0 +1,3 @@
+"""Caddy as an extension module: `cmd/module`."""
+
+def main(argv: list[str]) -> None: ...

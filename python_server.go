@@ -1,0 +1,355 @@
+package caddysnake
+
+// The python-server command: one application, served without a Caddyfile.
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+)
+
+const (
+	serverCommand = "python-server"
+	importPath    = "github.com/caddysnake/caddysnake"
+	defaultListen = "127.0.0.1:9080"
+
+	// serverGracePeriod is how long open requests may take after Ctrl-C.
+	serverGracePeriod = 10 * time.Second
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  serverCommand,
+		Usage: "[<module>:<variable>]",
+		Short: "Serves a Python application",
+		Long: `
+Serves a WSGI or ASGI application, on http://127.0.0.1:9080 unless told
+otherwise. With --domain it is served over HTTPS, with a certificate that
+Caddy gets and renews.
+
+	$ caddy python-server main:app
+	$ caddy python-server --app shop.wsgi:application --static-path ./static
+	$ caddy python-server --app api:app --domain api.example.com
+
+Ctrl-C stops it when the requests at work are done; once more stops it at once.
+There is no admin endpoint unless --admin names its address.
+
+For anything beyond these options, write a Caddyfile with the python directive.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			o := new(serverOptions)
+			flags := cmd.Flags()
+			flags.StringVarP(&o.app, "app", "a", "", "The application, as <module>:<variable>")
+			flags.StringVarP(&o.serverType, "server-type", "t", "", "Its interface, wsgi or asgi (default: detected)")
+			flags.StringVarP(&o.domain, "domain", "d", "", "Host name to serve over HTTPS")
+			flags.StringVarP(&o.listen, "listen", "l", "", "Address to listen on (default "+defaultListen+", or :443 with --domain)")
+			flags.StringVarP(&o.workingDir, "working-dir", "w", "", "Directory with the application's modules (default: the current one)")
+			flags.StringVar(&o.venv, "venv", "", "Virtual environment with its packages (default: $VIRTUAL_ENV)")
+			flags.StringVar(&o.lifespan, "lifespan", "", "ASGI lifespan: auto, on or off (default auto)")
+			flags.IntVar(&o.threads, "threads", defaultThreads, "How many WSGI requests run at once")
+			flags.IntVar(&o.workers, "workers", 1, "Has no effect: one process serves all requests")
+			flags.StringVar(&o.workersRuntime, "workers-runtime", "thread", "thread or process, which is not available: threads are used")
+			flags.StringVar(&o.staticPath, "static-path", "", "Directory of files to serve without the application")
+			flags.StringVar(&o.staticRoute, "static-route", "/static", "Path prefix of those files")
+			flags.BoolVar(&o.autoreload, "autoreload", false, "Load the application again when its code changes")
+			flags.BoolVar(&o.accessLogs, "access-logs", false, "Log each request")
+			flags.BoolVar(&o.debug, "debug", false, "Log debug messages, and show tracebacks in the browser")
+			flags.StringArrayVar(&o.envFiles, "env-file", nil, "File with NAME=value lines for the application (repeatable)")
+			flags.StringArrayVar(&o.envVars, "env-var", nil, "NAME=value for the application (repeatable)")
+			flags.StringVar(&o.admin, "admin", "off", "Address of Caddy's admin endpoint, or off")
+			cmd.Args = cobra.MaximumNArgs(1)
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 1 && o.app != "" {
+					return errors.New("the application is given twice: " + o.app + " and " + args[0])
+				}
+				if len(args) == 1 {
+					o.app = args[0]
+				}
+				return o.run()
+			}
+		},
+	})
+}
+
+// Arguments returns the arguments of Caddy's command line with the short form
+// `caddy main:app` written out, which is `caddy python-server main:app`.
+func Arguments(args []string) []string {
+	if len(args) < 2 || !modulePattern.MatchString(args[1]) {
+		return args
+	}
+	return append([]string{args[0], serverCommand}, args[1:]...)
+}
+
+// serverOptions are the options of python-server.
+type serverOptions struct {
+	app, serverType, domain, listen, workingDir, venv, lifespan string
+
+	threads, workers        int
+	workersRuntime          string
+	staticPath, staticRoute string
+
+	autoreload, accessLogs, debug bool
+
+	envFiles, envVars []string
+	admin             string
+}
+
+// run serves until a signal ends the process. What it returns is for people.
+func (o *serverOptions) run() error {
+	config, err := o.config()
+	if err != nil {
+		return err
+	}
+	if err := o.checkAddress(); err != nil {
+		return err
+	}
+	caddy.TrapSignals()
+	if err := caddy.Run(config); err != nil {
+		return errors.New(reason(err))
+	}
+	o.warn()
+	fmt.Println(o.greeting())
+	select {}
+}
+
+// reason strips from an error what only says through which of its modules
+// Caddy has come to the application.
+func reason(err error) string {
+	_, own, found := strings.Cut(err.Error(), "provision "+loggerName+": ")
+	if !found {
+		return err.Error()
+	}
+	return own
+}
+
+func (o *serverOptions) warn() {
+	if o.workers > 1 {
+		caddy.Log().Warn("--workers has no effect: one process serves all requests; " +
+			"--threads sets how many run at once in a WSGI application")
+	}
+	if o.workersRuntime == "process" {
+		caddy.Log().Warn("--workers-runtime process is not available: threads of this process are used")
+	}
+}
+
+// greeting says what is served, where, and by what.
+func (o *serverOptions) greeting() string {
+	iface := "ASGI"
+	apps.Range(func(_, value any) bool {
+		if gen := value.(*App).current.Load(); gen != nil && gen.isWSGI {
+			iface = "WSGI"
+		}
+		return true
+	})
+	caddyVersion, _ := caddy.Version()
+	return fmt.Sprintf("caddysnake %s (Caddy %s, Python %s) serves %s (%s) on %s",
+		pluginVersion(), caddyVersion, pythonVersion(), o.app, iface, o.url())
+}
+
+func (o *serverOptions) url() string {
+	switch {
+	case o.domain != "" && (o.listen == "" || strings.HasSuffix(o.listen, ":443")):
+		return "https://" + o.domain
+	case o.domain != "":
+		return o.address() + " for https://" + o.domain
+	case strings.HasPrefix(o.address(), "unix/"):
+		return o.address()
+	case strings.HasPrefix(o.address(), ":"):
+		return "http://localhost" + o.address()
+	default:
+		return "http://" + o.address()
+	}
+}
+
+func pluginVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, dep := range info.Deps {
+		if dep.Path == importPath {
+			return dep.Version
+		}
+	}
+	return info.Main.Version
+}
+
+func (o *serverOptions) address() string {
+	if o.domain != "" {
+		return cmp.Or(o.listen, ":443")
+	}
+	return cmp.Or(o.listen, defaultListen)
+}
+
+// checkAddress refuses an address on which somebody listens already. Caddy
+// itself would share it in silence with another Caddy.
+func (o *serverOptions) checkAddress() error {
+	address, err := caddy.ParseNetworkAddressWithDefaults(o.address(), "tcp", 0)
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", o.listen, err)
+	}
+	if address.Network == "tcp" && address.StartPort == 0 {
+		return fmt.Errorf("--listen %s: it has no port", o.listen)
+	}
+	if !strings.HasPrefix(address.Network, "tcp") {
+		return nil
+	}
+	host := address.Host
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = ""
+	}
+	target := net.JoinHostPort(cmp.Or(host, "localhost"), strconv.Itoa(int(address.StartPort)))
+	conn, err := net.DialTimeout("tcp", target, time.Second)
+	if err != nil {
+		return nil
+	}
+	conn.Close()
+	return fmt.Errorf("another server listens on %s already; choose another address with --listen", o.address())
+}
+
+type object = map[string]any
+
+// config returns the configuration that the options stand for.
+func (o *serverOptions) config() (*caddy.Config, error) {
+	if o.app == "" {
+		return nil, errors.New("which application? Name it as <module>:<variable>, such as main:app")
+	}
+	handler, err := o.handler()
+	if err != nil {
+		return nil, err
+	}
+	var routes []object
+	if o.staticPath != "" {
+		static, err := o.staticFiles()
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, static)
+	}
+	routes = append(routes, object{"handle": []object{handler}})
+	if o.domain != "" {
+		routes = []object{{
+			"match":    []object{{"host": []string{o.domain}}},
+			"handle":   []object{{"handler": "subroute", "routes": routes}},
+			"terminal": true,
+		}}
+	}
+	server := object{"listen": []string{o.address()}, "routes": routes}
+	if o.domain == "" {
+		server["protocols"] = []string{"h1", "h2c"}
+	}
+	if o.accessLogs {
+		server["logs"] = object{}
+	}
+	http := object{
+		"servers":      object{"python": server},
+		"grace_period": caddy.Duration(serverGracePeriod),
+	}
+	persist := false
+	config := &caddy.Config{
+		Admin: &caddy.AdminConfig{
+			Disabled: o.admin == "off",
+			Config:   &caddy.ConfigSettings{Persist: &persist},
+		},
+		AppsRaw: caddy.ModuleMap{"http": caddyconfig.JSON(http, nil)},
+	}
+	if o.admin != "off" {
+		config.Admin.Listen = o.admin
+	}
+	if o.debug {
+		config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+			"default": {BaseLog: caddy.BaseLog{Level: zap.DebugLevel.CapitalString()}},
+		}}
+	}
+	return config, nil
+}
+
+// handler returns the python handler, its settings checked.
+func (o *serverOptions) handler() (object, error) {
+	h := Handler{
+		WorkingDir: o.workingDir,
+		Venv:       cmp.Or(o.venv, os.Getenv("VIRTUAL_ENV")),
+		Lifespan:   o.lifespan,
+		Threads:    o.threads,
+		EnvFiles:   o.envFiles,
+		Env:        make(map[string]string),
+		Debug:      o.debug,
+	}
+	if o.autoreload {
+		h.Autoreload = new(AutoreloadOptions)
+	}
+	switch o.serverType {
+	case "":
+		h.Module = o.app
+	case "wsgi":
+		h.ModuleWSGI = o.app
+	case "asgi":
+		h.ModuleASGI = o.app
+	default:
+		return nil, fmt.Errorf("--server-type must be wsgi or asgi, not '%s'", o.serverType)
+	}
+	for _, assignment := range o.envVars {
+		name, value, found := strings.Cut(assignment, "=")
+		if !found || name == "" {
+			return nil, fmt.Errorf("--env-var must be NAME=value, not '%s'", assignment)
+		}
+		h.Env[name] = value
+	}
+	if o.threads < 1 {
+		return nil, fmt.Errorf("--threads must be at least 1, not %d", o.threads)
+	}
+	if o.workers < 1 {
+		return nil, fmt.Errorf("--workers must be at least 1, not %d", o.workers)
+	}
+	if err := oneOf("--workers-runtime", &o.workersRuntime, "thread", "process"); err != nil {
+		return nil, err
+	}
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	handler := object{"handler": "python"}
+	if err := caddy.StrictUnmarshalJSON(caddyconfig.JSON(h, nil), &handler); err != nil {
+		return nil, err
+	}
+	return handler, nil
+}
+
+// staticFiles returns a route for files below a path prefix.
+func (o *serverOptions) staticFiles() (object, error) {
+	directory, err := filepath.Abs(o.staticPath)
+	if err != nil {
+		return nil, fmt.Errorf("--static-path: %w", err)
+	}
+	if info, err := os.Stat(directory); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("--static-path %s: no such directory", o.staticPath)
+	}
+	prefix := strings.TrimRight(o.staticRoute, "/")
+	if !strings.HasPrefix(prefix, "/") {
+		return nil, fmt.Errorf("--static-route must be a path such as /static, not '%s'", o.staticRoute)
+	}
+	return object{
+		"match": []object{{"path": []string{prefix + "/*"}}},
+		"handle": []object{
+			{"handler": "rewrite", "strip_path_prefix": prefix},
+			{
+				"handler":             "file_server",
+				"root":                directory,
+				"precompressed":       object{"zstd": object{}, "br": object{}, "gzip": object{}},
+				"precompressed_order": []string{"zstd", "br", "gzip"},
+			},
+		},
+		"terminal": true,
+	}, nil
+}

@@ -1,0 +1,1 @@
+"""A package that applications have installed from its sources, editable."""

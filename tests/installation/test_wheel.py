@@ -1,0 +1,177 @@
+"""One wheel for every Python: `make test-wheel` builds it and runs these.
+
+Each Python gets an environment with nothing but the wheel, and a second one for the application.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import http1
+from harness.ports import Ports
+from harness.python_server import PythonServer, run_in_vain
+from harness.pythons import pythons
+from harness.server import environment
+from harness.settings import APPS, REPOSITORY
+from harness.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+WHEEL = Path(os.environ["CADDYSNAKE_WHEEL"])
+SITE = APPS / "command_line"
+PYTHONS = pythons()
+
+
+def make_venv(python: str, directory: Path, *requirements: str) -> Path:
+    """A new virtual environment; its bin folder."""
+    subprocess.run([python, "-m", "venv", str(directory)], check=True)
+    pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--disable-pip-version-check", *requirements], check=True)
+    return directory / "bin"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The wheel in an environment of its own, beside that of an application."""
+
+    bin: Path
+    app_venv: Path
+    version: str
+
+    @property
+    def script(self) -> str:
+        return str(self.bin / "caddysnake")
+
+    def run(self, *arguments: str, **options: Any) -> str:
+        command = [self.script, *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60, **options
+        ).stdout
+
+
+@pytest.fixture(scope="module", params=PYTHONS, ids=lambda python: Path(python).name)
+def installed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Installed:
+    directory = tmp_path_factory.mktemp("wheel")
+    own = make_venv(request.param, directory / "own", str(WHEEL))
+    app = directory / "app"
+    # Editable installs leave files beside the sources.
+    sample = shutil.copytree(APPS / "editable_sample", directory / "sample")
+    requirements = ["fastapi==0.162.5", "Flask==3.1.3", "Django==5.2.19"]
+    make_venv(request.param, app, *requirements, "-e", str(sample))
+    command = ["-c", "import platform; print(platform.python_version())"]
+    done = subprocess.run([str(own / "python"), *command], capture_output=True, text=True)
+    return Installed(own, app, done.stdout.strip())
+
+
+def test_there_is_more_than_one_python_to_test_with() -> None:
+    assert len(PYTHONS) > 1
+
+
+def test_the_wheel_is_for_every_python_from_3_10_on() -> None:
+    assert "-cp310-abi3-manylinux" in WHEEL.name
+
+
+def test_the_version_is_that_of_the_wheel(installed: Installed) -> None:
+    version = WHEEL.name.split("-")[1]
+    assert installed.run("version").startswith(f"caddysnake {version} v2.")
+    modules = installed.run("list-modules", "--versions", "--skip-standard")
+    release, _, local = version.partition("+")
+    handler = next(line for line in modules.splitlines() if "http.handlers.python" in line)
+    assert local in handler
+    assert f" v{release.partition('.dev')[0]}" in handler
+
+
+def test_an_app_on_its_own_environment_starts_processes_in_every_way(
+    installed: Installed, tmp_path: Path
+) -> None:
+    arguments = ["packaged:app", "--venv", str(installed.app_venv)]
+    with PythonServer(tmp_path, *arguments, cwd=SITE, launcher=[installed.script]) as server:
+        answer = http1.request(server.port, "GET", "/", timeout=60)
+        assert answer.status == 200, server.output
+        seen = json.loads(answer.body)
+        assert seen["version"] == installed.version
+        assert seen["prefix"] == str(installed.app_venv)
+        assert seen["fastapi"] == seen["of_child"]
+        assert seen["fastapi"].startswith(str(installed.app_venv))
+        assert "sample/src/editable_sample" in seen["editable"]
+        for method in ("spawn", "forkserver", "fork"):
+            assert seen[method] == [2, 4, 6]
+        server.interrupt()
+        assert server.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "app"), [("flask_site", "flask_app:app"), ("command_line", "main:wsgi")]
+)
+def test_wsgi_apps_are_served(installed: Installed, tmp_path: Path, folder: str, app: str) -> None:
+    arguments = [app, "--venv", str(installed.app_venv)]
+    cwd = APPS / folder
+    with PythonServer(tmp_path, *arguments, cwd=cwd, launcher=[installed.script]) as server:
+        assert http1.request(server.port, "GET", "/").status in (200, 404)
+        assert "(WSGI)" in server.greeting
+
+
+def test_the_package_runs_as_a_module(installed: Installed, tmp_path: Path) -> None:
+    launcher = [str(installed.bin / "python"), "-m", "caddysnake_py"]
+    with PythonServer(tmp_path, "main:asgi", cwd=SITE, launcher=launcher) as server:
+        assert http1.request(server.port, "GET", "/").text == "from ASGI"
+
+
+def test_a_broken_app_ends_in_its_traceback(installed: Installed) -> None:
+    error = run_in_vain("broken:app", cwd=SITE, launcher=[installed.script])
+    assert error.rstrip().endswith("LookupError: no settings today")
+
+
+def test_start_reload_and_stop(installed: Installed, tmp_path: Path) -> None:
+    ports = Ports()
+    admin, port = ports.take(), ports.take()
+    caddyfile = tmp_path / "Caddyfile"
+    env = environment(tmp_path / "home", {})
+
+    def configure(app: str) -> None:
+        options = f"admin 127.0.0.1:{admin}\n persist_config off\n default_bind 127.0.0.1"
+        site = f"http://:{port} {{\n python {app} {{\n working_dir {SITE}\n }}\n}}"
+        caddyfile.write_text(f"{{\n {options}\n}}\n{site}\n")
+
+    configure("main:asgi")
+    pid_file = tmp_path / "pid"
+    arguments = ["--config", str(caddyfile), "--adapter", "caddyfile"]
+    subprocess.run(
+        [installed.script, "start", *arguments, "--pidfile", str(pid_file)],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+        timeout=60,
+    )
+    pid = int(pid_file.read_text())
+    try:
+        assert http1.request(port, "GET", "/").text == "from ASGI"
+        configure("main:wsgi")
+        installed.run("reload", *arguments, env=env)
+        assert json.loads(http1.request(port, "GET", "/x").body)["path"] == "/x"
+        installed.run("stop", "--address", f"127.0.0.1:{admin}", env=env)
+        wait_for(lambda: not Path(f"/proc/{pid}/exe").exists(), "the end of the server")
+    finally:
+        ports.release()
+        if Path(f"/proc/{pid}/exe").exists():
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("command", ["upgrade", "add-package", "remove-package"])
+def test_commands_that_would_overwrite_python_are_refused(
+    installed: Installed, command: str
+) -> None:
+    error = run_in_vain(command, "example.com/module", cwd=REPOSITORY, launcher=[installed.script])
+    assert "pip install --upgrade caddysnake" in error
