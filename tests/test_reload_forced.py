@@ -11,6 +11,7 @@ import pytest
 from harness import http1
 from harness.board import Board
 from harness.health import Slack
+from harness.http1 import Broken
 from harness.plugin import Serve
 from harness.server import Server
 from harness.source import ASGI, EAGER, WSGI, Source, await_version
@@ -38,10 +39,18 @@ def test_the_command_loads_the_code_of_unchanged_apps_anew(serve: Serve, source:
         source.write(f"deploy {number}")
         done = server.reload(body, force=True)
         assert done.returncode == 0, done.stderr
-        assert server.get("/").text == f"deploy {number}"
+        assert text_after_load(server) == f"deploy {number}"
     # One app of the test and two canaries, each time.
     assert loads(server) == 4 * 3
     wait_for(lambda: len(server.log.find("^python app unloaded$")) == 9, "the old ones to go")
+
+
+def text_after_load(server: Server) -> str:
+    """Caddy resets a connection that waits at a listener which it is closing: once more then."""
+    try:
+        return server.get("/").text
+    except (ConnectionResetError, Broken):
+        return server.get("/").text
 
 
 @pytest.mark.smoke
@@ -56,7 +65,7 @@ def test_unforced_reloads_leave_the_app_as_it_is(serve: Serve, source: Source, c
     other = body if change == "nothing" else f"header X-Other yes\n{body}"
     for _ in range(2):
         assert server.load(other).status == 200
-        assert server.get("/").text == "forced"
+        assert text_after_load(server) == "forced"
     assert loads(server) == before
 
 
