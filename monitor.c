@@ -1,6 +1,6 @@
 /* A thread without a Python state that looks after what must not wait for the
- * GIL: a hot WSGI thread or a loop at the gate that is stuck, and finished answers whose announcement
- * was put off. It sleeps while there is neither. */
+ * GIL: a hot WSGI thread or a loop at the gate that is stuck, and finished
+ * answers whose announcement was put off. It sleeps while there is neither. */
 #include "core.h"
 #include <pthread.h>
 #include <unistd.h>

@@ -172,7 +172,9 @@ def further(options: argparse.Namespace, kind: Kind, counts: Sequence[int]) -> N
                 each = statistics.median(many.ask(range(1, count)))
             after = usage(many.server.pid)
             warm = statistics.median(many.ask(range(count)))
-        mib, threads, descriptors = ((b - a) / (count - 1) for a, b in zip(before, after))
+        mib, threads, descriptors = (
+            (b - a) / (count - 1) for a, b in zip(before, after, strict=True)
+        )
         print(
             f"| {kind.name} | {count:,} | {mib:.3f} | {each * 1000:.1f} | {threads:.2f} | "
             f"{descriptors:.2f} | {warm * 1000:.2f} |",
@@ -193,12 +195,14 @@ def compare(
             pairs.append((one(), second))
         else:
             pairs.append((one(), other()))
-    first, second = (statistics.median(s.cpu_us for s in column) for column in zip(*pairs))
+    first, second = (
+        statistics.median(s.cpu_us for s in column) for column in zip(*pairs, strict=True)
+    )
     ratios = sorted(b.cpu_us / a.cpu_us for a, b in pairs)
-    rates = [statistics.median(s.rps for s in column) for column in zip(*pairs)]
+    rates = [statistics.median(s.rps for s in column) for column in zip(*pairs, strict=True)]
     print(
         f"| {name} | {first:.0f} | {second:.0f} | {statistics.median(ratios):.2f} | "
-        f"{ratios[0]:.2f}–{ratios[-1]:.2f} | {rates[0]:,.0f} | {rates[1]:,.0f} |",
+        f"{ratios[0]:.2f}-{ratios[-1]:.2f} | {rates[0]:,.0f} | {rates[1]:,.0f} |",
         flush=True,
     )
 
