@@ -46,8 +46,7 @@ def keep_asking(server: Server, seed: int, numbers: range, go_on: Callable[[int]
                 try:
                     connection.request("GET", f"/{number}/{choice.choice(['now', 'later'])}")
                     response = connection.response()
-                except (ConnectionError, Broken) as error:
-                    assert not isinstance(error.__cause__, TimeoutError), "no answer"
+                except (ConnectionError, Broken):  # a timeout is neither
                     break
                 assert (response.status, response.text) == (200, str(number))
                 asked += 1
