@@ -111,6 +111,10 @@ $(MINORS:%=smoke-%): smoke-%:
 bench: build $(venvs)/benchmarks/ready ## measure against other servers
 	$(venvs)/benchmarks/bin/python benchmarks/bench.py --caddy $(CADDY) $(ARGS)
 
+.PHONY: bench-density
+bench-density: build $(venvs)/benchmarks/ready ## measure what many apps in one server cost
+	$(venvs)/benchmarks/bin/python benchmarks/density.py --caddy $(CADDY) $(ARGS)
+
 .PHONY: lint
 lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $(call sources,'*.go')); \

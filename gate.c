@@ -16,7 +16,7 @@
 
 enum { STUCK_US = 1000 };
 
-/* Owned by the mutex; first and the apps' gate_stuck are also peeped at without it. */
+/* Owned by the mutex; first is also peeped at without it. */
 static struct {
     pthread_mutex_t mutex;
     snake_app *holder;
