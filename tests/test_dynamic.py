@@ -29,9 +29,7 @@ QUERY = "{http.request.uri.query.q}"
 
 @pytest.fixture(params=INTERFACES)
 def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Tenants:
-    found = Tenants(tmp_path / "sites", board, request.param)
-    found.add("one", "two")
-    return found
+    return Tenants(tmp_path / "sites", board, request.param, "one", "two")
 
 
 @pytest.mark.smoke

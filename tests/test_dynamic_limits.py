@@ -23,17 +23,13 @@ MANY = [f"app{number}" for number in range(20)]
 
 @pytest.fixture(params=INTERFACES)
 def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Tenants:
-    found = Tenants(tmp_path / "sites", board, request.param)
-    found.add("one", "two", "three")
-    return found
+    return Tenants(tmp_path / "sites", board, request.param, "one", "two", "three")
 
 
 @pytest.fixture
 def asgi(tmp_path: Path, board: Board) -> Tenants:
     """Tenants that tell when they are unloaded."""
-    found = Tenants(tmp_path / "sites", board, "asgi")
-    found.add("one", "two", "three")
-    return found
+    return Tenants(tmp_path / "sites", board, "asgi", "one", "two", "three")
 
 
 def refused(server: Server, name: str) -> None:

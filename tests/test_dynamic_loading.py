@@ -21,9 +21,7 @@ REMEMBERED, SOON = 5.0, 4.0
 
 @pytest.fixture(params=INTERFACES)
 def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Tenants:
-    found = Tenants(tmp_path / "sites", board, request.param)
-    found.add("one", "two")
-    return found
+    return Tenants(tmp_path / "sites", board, request.param, "one", "two")
 
 
 @pytest.mark.smoke

@@ -1,8 +1,7 @@
-"""Broken and unusual requests in front of a WSGI app, and Caddy's other handlers around it."""
+"""Broken and unusual requests in front of a WSGI app."""
 
 from __future__ import annotations
 
-import gzip
 from contextlib import suppress
 
 import pytest
@@ -13,6 +12,7 @@ from harness.caddyfile import wsgi
 from harness.http1 import Broken, Connection
 from harness.plugin import Serve
 from harness.server import Server
+from harness.smuggling import SMUGGLED, post_head
 from harness.ways import WAYS, ask
 
 APP = wsgi("wsgi_hygiene:app")
@@ -25,15 +25,6 @@ def server(serve_module: Serve) -> Server:
 
 def plain(server: Server) -> Connection:
     return Connection(server.ports[1])
-
-
-def head(board: Board, *lines: str) -> bytes:
-    """A POST with these header lines beside those that it needs."""
-    fixed = ["POST /x HTTP/1.1", "Host: localhost", f"X-Board: {board.folder}"]
-    return "\r\n".join([*fixed, *lines, "", ""]).encode()
-
-
-SMUGGLED = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 # Framing
@@ -62,7 +53,7 @@ def test_framing_that_says_two_things_is_refused_and_closed(
     server: Server, board: Board, lines: tuple[str, ...]
 ) -> None:
     with plain(server) as connection:
-        connection.send(head(board, *lines) + b"0\r\n\r\n" + SMUGGLED)
+        connection.send(post_head(board, *lines) + b"0\r\n\r\n" + SMUGGLED)
         response = connection.response()
         assert response.status in (400, 501)
         assert connection.is_closed()
@@ -74,7 +65,7 @@ def test_a_length_beside_chunks_is_no_second_request(server: Server, board: Boar
     """RFC 9112 section 6.1: refused, or taken as chunked, by all who read along."""
     with plain(server) as connection:
         lines = ["Content-Length: 5", "Transfer-Encoding: chunked"]
-        connection.send(head(board, *lines) + b"0\r\n\r\n" + SMUGGLED)
+        connection.send(post_head(board, *lines) + b"0\r\n\r\n" + SMUGGLED)
         response = connection.response()
         if response.status != 400:
             assert (response.status, response.body) == (200, b"")
@@ -100,7 +91,7 @@ def test_broken_chunks_are_an_error_for_the_app_and_end_the_connection(
 ) -> None:
     server.allow_log("BrokenPipeError|python application failed")
     with plain(server) as connection:
-        connection.send(head(board, "Transfer-Encoding: chunked") + body + SMUGGLED)
+        connection.send(post_head(board, "Transfer-Encoding: chunked") + body + SMUGGLED)
         with suppress(Broken, ConnectionError):
             response = connection.response()
             assert response.status >= 400 or response.broken is not None
@@ -123,7 +114,7 @@ def test_chunks_in_all_their_glory_are_read(
     server: Server, board: Board, body: bytes, read: str
 ) -> None:
     with plain(server) as connection:
-        connection.send(head(board, "Transfer-Encoding: chunked") + body + SMUGGLED)
+        connection.send(post_head(board, "Transfer-Encoding: chunked") + body + SMUGGLED)
         assert connection.response().text == read
         assert connection.response().text == "hello"
     assert board.lines("read") == [read]
@@ -136,7 +127,7 @@ def test_pipelined_bodies_and_requests_are_not_mixed(
 ) -> None:
     body = b"abc" if framing.startswith("C") else b"3\r\nabc\r\n0\r\n\r\n"
     with plain(server) as connection:
-        connection.send((head(board, framing) + body + SMUGGLED) * 5)
+        connection.send((post_head(board, framing) + body + SMUGGLED) * 5)
         for _ in range(5):
             assert connection.response().text == "abc"
             assert connection.response().text == "hello"
@@ -274,100 +265,3 @@ def test_what_is_no_request_line_is_refused(server: Server, line: bytes) -> None
         connection.send(line + b"\r\nHost: localhost\r\n\r\n")
         assert connection.response().status in (400, 505)
         assert connection.is_closed()
-
-
-# Caddy's handlers around the app
-
-
-@pytest.mark.conformance("M08")
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_compression_replaces_the_length(serve: Serve, method: str) -> None:
-    server = serve(f"encode gzip\n{APP}")
-    for target in ("/long_text", "/nothing", "/hello"):
-        response = server.request(method, target, [("Accept-Encoding", "gzip")])
-        assert response.broken is None
-        if target == "/long_text" and method == "GET":
-            assert response.get("content-encoding") == "gzip"
-            assert response.get("content-length") in (None, str(len(response.body)))
-            assert gzip.decompress(response.body) == b"text" * 10_000
-        assert response.status == (204 if target == "/nothing" else 200)
-
-
-@pytest.mark.conformance("M08")
-def test_header_directives_change_what_the_app_said(serve: Serve) -> None:
-    server = serve(f"header >Content-Type text/x\nheader X-Added yes\nheader -Server\n{APP}")
-    response = server.get("/hello")
-    assert (response.get("content-type"), response.get("x-added")) == ("text/x", "yes")
-    assert response.get("server") is None
-
-
-@pytest.mark.conformance("M08")
-def test_error_routes_are_for_failures_and_not_for_the_apps_own_errors(serve: Serve) -> None:
-    server = serve(f'{APP}\nhandle_errors {{\nrespond "sorry: {{err.status_code}}"\n}}')
-    server.expect_failure_or_abort("planted: raises")
-    assert server.get("/raises").text == "sorry: 500"
-    response = server.get("/own_error")
-    assert (response.status, response.text) == (503, "the app's own page")
-    assert response.get("retry-after") == "7"
-    assert server.get("/lost").text == "the app's own 404"
-
-
-@pytest.mark.conformance("M08")
-def test_an_app_may_make_the_error_page_of_another(serve: Serve) -> None:
-    page = f"handle_errors {{\nrewrite * /error_page\n{APP}\n}}"
-    server = serve(f"{wsgi('wsgi_hygiene:raises')}\n{page}")
-    server.expect_app_log("planted: raises", times=2)
-    for body in (None, b"x" * 100_000):
-        response = server.request("POST", "/any", (), body)
-        assert (response.status, response.text) == (500, "an error page made by an app")
-
-
-@pytest.mark.conformance("M08")
-def test_intercept_replaces_responses_of_the_app(serve: Serve) -> None:
-    # Caddy leaves the length of the original to whoever replaces it.
-    replaced = 'header -Content-Length\nrespond "replaced" 410'
-    routes = f"intercept {{\n@lost status 404\nhandle_response @lost {{\n{replaced}\n}}\n}}"
-    server = serve(f"{routes}\n{APP}")
-    with server.connect() as connection:
-        for target, status, text in [
-            ("/lost", 410, "replaced"),
-            ("/hello", 200, "hello"),
-            ("/lost", 410, "replaced"),
-        ]:
-            connection.request("GET", target)
-            response = connection.response()
-            assert (response.status, response.text) == (status, text)
-
-
-@pytest.mark.conformance("M08")
-def test_templates_work_on_what_the_app_made(serve: Serve) -> None:
-    server = serve(f"templates\n{APP}")
-    response = server.get("/templated")
-    assert (response.status, response.text, response.broken) == (200, "1 + 2 = 3", None)
-
-
-@pytest.mark.conformance("M08")
-def test_matchers_and_fallbacks_share_a_site_with_the_app(serve: Serve) -> None:
-    server = serve(f'respond /before "before"\nhandle /x* {{\n{APP}\n}}\nrespond "after"')
-    assert server.get("/before").text == "before"
-    assert server.request("POST", "/x", (), b"app").text == "app"
-    assert server.get("/other").text == "after"
-
-
-@pytest.mark.conformance("M08")
-def test_a_proxy_in_front_of_the_app_changes_nothing(serve: Serve) -> None:
-    backend = serve(APP, probe="/hello")
-    proxy = serve(f"reverse_proxy 127.0.0.1:{backend.port}", canary=False)
-    with proxy.connect() as connection:
-        for method, target, status, body in [
-            ("GET", "/hello", 200, b"hello"),
-            ("HEAD", "/long_text", 200, b""),
-            ("GET", "/nothing", 204, b""),
-            ("GET", "/own_error", 503, b"the app's own page"),
-            ("GET", "/long_text", 200, b"text" * 10_000),
-        ]:
-            connection.request(method, target)
-            response = connection.response()
-            assert (response.status, response.body) == (status, body)
-        connection.request("POST", "/x", (), [b"in ", b"pieces"])
-        assert connection.response().text == "in pieces"

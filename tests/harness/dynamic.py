@@ -19,11 +19,12 @@ LABEL = "{http.request.host.labels.2}"
 class Tenants:
     """Folders below `root`, each with the same `main.py` in it; their notes are on the board."""
 
-    def __init__(self, root: Path, board: Board, interface: str) -> None:
+    def __init__(self, root: Path, board: Board, interface: str, *names: str) -> None:
         self.root = root
         self.board = board
         self.interface = interface
         root.mkdir(exist_ok=True)
+        self.add(*names)
 
     def add(self, *names: str) -> None:
         for name in names:

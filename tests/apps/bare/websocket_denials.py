@@ -5,14 +5,14 @@ Those that have a board note what came of what they tried.
 
 from board import Board
 from cases import Cases
+from sending import answer
 
 case = Cases()
 
 
 async def app(scope, receive, send):
     if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"hello"})
+        await answer(send, b"hello")
         return
     assert (await receive()) == {"type": "websocket.connect"}
     await case[scope["path"]](scope, receive, send)

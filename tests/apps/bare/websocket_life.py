@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from asgi_scope import shown
+from sending import answer
 
 
 def note(line):
@@ -24,8 +25,7 @@ async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         return await lifespan(scope, receive, send)
     if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"hello"})
+        await answer(send, b"hello")
         return
     await {
         "/scope": shows_its_scope,
