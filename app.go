@@ -58,10 +58,13 @@ type appConfig struct {
 }
 
 // key returns a string that is equal for equal configurations.
-func (c appConfig) key() string {
-	b, err := json.Marshal(c) // sorts the keys of maps
+func (c appConfig) key() string { return keyOf(c) }
+
+// keyOf returns a string that is equal for equal settings.
+func keyOf(settings any) string {
+	b, err := json.Marshal(settings) // sorts the keys of maps
 	if err != nil {
-		panic(err) // strings and ints cannot fail
+		panic(err) // strings and numbers cannot fail
 	}
 	return string(b)
 }

@@ -91,14 +91,13 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "working_dir":
 		return onlyArg(d, &h.WorkingDir)
 	case "python_path":
-		directories := d.RemainingArgs()
-		if len(directories) == 0 {
-			return d.ArgErr()
+		known := len(h.PythonPath)
+		if err := someArgs(d, &h.PythonPath); err != nil {
+			return err
 		}
-		for _, directory := range directories {
+		for _, directory := range h.PythonPath[known:] {
 			warnOfPackages(d, directory)
 		}
-		h.PythonPath = append(h.PythonPath, directories...)
 	case "venv":
 		return onlyArg(d, &h.Venv)
 	case "lifespan":

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"math"
 	"path/filepath"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -58,14 +57,11 @@ func (h *Handler) unmarshalLegacyOption(d *caddyfile.Dispenser) error {
 }
 
 func unmarshalWorkers(d *caddyfile.Dispenser) error {
-	var value string
-	if !d.AllArgs(&value) {
-		return d.ArgErr()
+	var n int
+	if err := onlyNumber(d, &n); err != nil {
+		return err
 	}
-	if n, err := strconv.Atoi(value); err != nil || n < 1 {
-		return d.Errf("workers must be a number from 1, not '%s'", value)
-	}
-	warn(d, "workers "+value+" has no effect: all requests are served by one process; remove it, and "+
+	warn(d, "workers "+d.Val()+" has no effect: all requests are served by one process; remove it, and "+
 		"set how many requests of a WSGI application may run at once with threads")
 	return nil
 }

@@ -95,6 +95,8 @@ void ring_now(void);
 void ring_later(void);
 void ring_if_overdue(uint64_t now_us);
 bool ring_is_deferred(void);
+/* Adds one to an eventfd. */
+void write_eventfd(int fd);
 /* Puts a record on the log list; waits without the GIL, at most a second, when Go is far behind.
  * Returns 0, or -1 with MemoryError. */
 int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len,

@@ -6,7 +6,6 @@ package caddysnake
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -68,14 +67,10 @@ var dynamicApps = caddy.NewUsagePool()
 
 // dynamicKey identifies a dynamicApp.
 func dynamicKey(h *Handler, timeout time.Duration, base appConfig) string {
-	b, err := json.Marshal([]any{
+	return keyOf([]any{
 		base, h.Module, h.ModuleWSGI, h.ModuleASGI, h.WorkingDir, h.PythonPath, h.Venv, h.Env, h.EnvFiles,
 		timeout, h.MaxApps, h.IdleTimeout,
 	})
-	if err != nil {
-		panic(err) // strings and numbers cannot fail
-	}
-	return string(b)
 }
 
 // newDynamicApp returns the dynamicApp of a key, which the caller must delete
@@ -138,7 +133,7 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 		d.mu.RUnlock()
 		if t == nil {
 			if t, err = d.add(string(key)); err != nil {
-				return d.refuse(w, err)
+				return refuse(w, err)
 			}
 		}
 		select {
@@ -250,7 +245,7 @@ func (d *dynamicApp) load(t *tenant) {
 }
 
 // refuse turns an error of add into a response.
-func (d *dynamicApp) refuse(w http.ResponseWriter, err error) error {
+func refuse(w http.ResponseWriter, err error) error {
 	switch {
 	case errors.Is(err, errBadValue):
 		return caddyhttp.Error(http.StatusBadRequest, err)
@@ -258,10 +253,8 @@ func (d *dynamicApp) refuse(w http.ResponseWriter, err error) error {
 		return caddyhttp.Error(http.StatusNotFound, err)
 	case errors.Is(err, errAllBusy):
 		w.Header().Set("Retry-After", "1")
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
-	default:
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
+	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
 // forget removes a failed app if it is time to try again.

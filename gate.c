@@ -10,9 +10,7 @@
  *
  * Timers and sockets wake loops past the gate. */
 #include "core.h"
-#include <errno.h>
 #include <pthread.h>
-#include <unistd.h>
 
 enum { STUCK_US = 1000 };
 
@@ -27,11 +25,7 @@ static struct {
 static void lock(void) { pthread_mutex_lock(&gate.mutex); }
 static void unlock(void) { pthread_mutex_unlock(&gate.mutex); }
 
-static void wake(snake_app *app) {
-    uint64_t one = 1;
-    while (write(app->efd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-}
+static void wake(snake_app *app) { write_eventfd(app->efd); }
 
 static void append(snake_app *app) {
     app->gate_next = NULL;

@@ -4,6 +4,7 @@ package caddysnake
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -238,7 +239,7 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 		}
 		routes = append(routes, static)
 	}
-	routes = append(routes, object{"handle": []object{handler}})
+	routes = append(routes, object{"handle": []json.RawMessage{handler}})
 	if o.domain != "" {
 		routes = []object{{
 			"match":    []object{{"host": []string{o.domain}}},
@@ -277,7 +278,7 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 }
 
 // handler returns the python handler, its settings checked.
-func (o *serverOptions) handler() (object, error) {
+func (o *serverOptions) handler() (json.RawMessage, error) {
 	h := Handler{
 		WorkingDir: o.workingDir,
 		Venv:       cmp.Or(o.venv, os.Getenv("VIRTUAL_ENV")),
@@ -319,11 +320,7 @@ func (o *serverOptions) handler() (object, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	handler := object{"handler": "python"}
-	if err := caddy.StrictUnmarshalJSON(caddyconfig.JSON(h, nil), &handler); err != nil {
-		return nil, err
-	}
-	return handler, nil
+	return caddyconfig.JSONModuleObject(h, "handler", "python", nil), nil
 }
 
 // staticFiles returns a route for files below a path prefix.

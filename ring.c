@@ -34,7 +34,7 @@ snake_ring snake_ring_get(void) {
 }
 
 /* Go polls edge-triggered and never reads: each write wakes it, the value is of no interest. */
-static void write_eventfd(int fd) {
+void write_eventfd(int fd) {
     uint64_t one = 1;
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
         ;

@@ -94,11 +94,11 @@ def get_code(loader: Any, fullname: str) -> CodeType:
     current = _caddysnake.current_view()
     if not isinstance(current, App):
         return _get_code(loader, fullname)
-    if top(fullname) not in current.private:
-        if current.is_below(loader.get_filename(fullname)):
-            _drop_stale_bytecode(loader.get_filename(fullname))
-        return _get_code(loader, fullname)
     path = loader.get_filename(fullname)
+    if top(fullname) not in current.private:
+        if current.is_below(path):
+            _drop_stale_bytecode(path)
+        return _get_code(loader, fullname)
     status = os.stat(path)
     known = _codes.get(path)
     if known is not None and known[:2] == (status.st_mtime_ns, status.st_size):
