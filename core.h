@@ -148,10 +148,12 @@ struct snake_app {
     /* WSGI, guarded by the pool's mutex */
     uint32_t threads, running;
     snake_slot *deferred_first, *deferred_last;
-    /* ASGI: touched only on the loop's thread, except efd and armed */
+    /* ASGI: touched only on the loop's thread, except signal, efd and armed */
     queue queue;
-    int efd;
-    uint32_t armed; /* [atomic] 1: the loop sleeps and must be told */
+    uint32_t signal; /* [atomic] futex; see loop.c */
+    int efd;         /* -1 until it is needed */
+    bool selects;    /* the loop is ours and sleeps in select() */
+    uint32_t armed;  /* [atomic] 1: the loop sleeps and must be told */
     PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
@@ -258,10 +260,21 @@ PyObject *pool_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
 bool pool_watch(uint64_t now);
 
+/* ---- loop.c: what an app's event loop sleeps on */
+enum { LOOP_TURN = 4, LOOP_CALLED = 8 }; /* start what is queued; look at what was scheduled */
+/* Wakes the loop. Any thread. */
+void loop_signal(snake_app *app, uint32_t reason);
+/* The loop's sleep: ends the round, waits, and starts the next one if it is the app's turn. */
+PyObject *loop_select(snake_app *app, PyObject *timeout, int files);
+/* For a loop that is not ours: the descriptor that it watches, or -1 with OSError; and what it does
+ * when that is readable. */
+int loop_watch(snake_app *app);
+void loop_wakes(snake_app *app);
+
 /* ---- gate.c: whose loop is woken for requests */
 /* Wakes the loop as soon as that is useful. Any thread, for an app whose armed it has cleared. */
 void gate_enter(snake_app *app);
-/* The loop's round is over; the next app's turn. With the GIL. */
+/* The loop's round is over; the next app's turn. */
 void gate_leave(snake_app *app, uint64_t round_began);
 /* Before the app is freed. With the GIL. */
 void gate_forget(snake_app *app);
@@ -277,7 +290,11 @@ void monitor_wake(void); /* cheap when it is awake */
 extern PyType_Spec asgi_spec, await_spec;
 void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
-PyObject *asgi_drain(snake_app *app);
+/* Starts what is queued. On the loop's thread. */
+void asgi_start_round(snake_app *app);
+/* Go hears of what is listed, and the gate goes to the next app. On the loop's thread; it need not
+ * have the GIL. */
+void asgi_end_round(snake_app *app);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 int asgi_cancel_all(snake_app *app);
 uint64_t asgi_probe(snake_app *app);

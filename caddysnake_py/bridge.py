@@ -28,6 +28,7 @@ from caddysnake_py import (
     interface,
     loader,
     logs,
+    loops,
     process,
     release,
     subprocesses,
@@ -38,7 +39,7 @@ from caddysnake_py import (
     watchdog,
     wsgi,
 )
-from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
+from caddysnake_py.asgi import AppThread, ASGIServer
 from caddysnake_py.layers import App
 from caddysnake_py.lifespan import Mode
 from caddysnake_py.view import use
@@ -58,7 +59,7 @@ class LoadRequest:
     env_files: list[str]
     threads: int
     lifespan: Mode
-    loop: LoopKind
+    loop: loops.LoopKind
     slow_request: float  # seconds; 0: never
     request_timeout: float
     blocked_loop: float
@@ -87,14 +88,14 @@ def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> Loade
 
 def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     """Loads an app that is or may be ASGI on a new loop's thread."""
-    thread = AppThread(request.id, request.app, request.loop)
+    core = _caddysnake.App(own)
+    thread = AppThread(request.id, request.app, request.loop, core)
     loop = thread.start()
 
     async def load() -> LoadedApp:
         app = loader.load(request.app)
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
             return _load_wsgi(request, own, app)
-        core = _caddysnake.App(own)
         server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
         await server.start()
         if request.blocked_loop:
