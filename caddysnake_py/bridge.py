@@ -20,6 +20,7 @@ import _caddysnake
 
 from caddysnake_py import (
     body,
+    copies,
     environment,
     exits,
     files,
@@ -153,6 +154,8 @@ def load(request: LoadRequest) -> dict[str, Any]:
         loaded = _load_wsgi(request, own, loader.load(request.app))
     else:
         loaded = _load_on_loop(request, own)
+    if "django.utils.functional" in own.modules:
+        copies.share_lazy_methods(own.modules["django.utils.functional"])
     _apps[request.id] = loaded
     return {"handle": loaded.core.handle, "interface": loaded.interface}
 

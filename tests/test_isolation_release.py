@@ -99,6 +99,33 @@ def test_a_failed_load_leaves_no_module_behind(
     wait_for(lambda: server.get(f"/?{broken}").text == "0", "the modules to go")
 
 
+VENDORED = """
+import sys, weakref
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str(sum(code() is not None for code in sys.codes)).encode()]
+
+sys.codes = getattr(sys, "codes", [])
+sys.codes.append(weakref.ref(app.__code__))
+"""
+
+
+def test_code_of_a_private_package_among_its_files_goes_with_it(
+    serve: Serve, tmp_path: Path
+) -> None:
+    blocks = []
+    for name in ("one", "two"):
+        files = {"django/__init__.py": VENDORED, "main.py": "from django import app"}
+        write(tmp_path / name, files)
+        blocks.append(wsgi("main:app", folder=tmp_path / name))
+    one, two = blocks
+    server = serve(one, two, slack=SLACK)
+    assert server.get("/").text == "2"
+    assert server.load(two, two).status == 200
+    wait_for(lambda: server.get("/").text == "1", "the code to go")
+
+
 EXECUTOR = """
 import gc, json
 from concurrent.futures import ThreadPoolExecutor
