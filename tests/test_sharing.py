@@ -144,6 +144,7 @@ def test_blocks_that_mean_the_same_share_an_application(
     assert tokens[name] == tokens[""]
 
 
+@pytest.mark.conformance("T13")
 @pytest.mark.parametrize("name", [*DIFFERENT, "working_dir", "venv", "interface"])
 def test_a_difference_makes_another_application(
     everything: tuple[Server, Path, dict[str, str]], name: str
