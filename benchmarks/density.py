@@ -306,9 +306,8 @@ def main() -> None:
         what(options, kind)
     busy = [kind for kind in (ASYNCIO, FLASK) if re.search(options.only, f"importing {kind.name}")]
     if busy:
-        print(
-            "\n| while one app is imported | p50 before | p50 | p99 before | p99 | req/s before | req/s |"
-        )
+        heads = " | ".join(f"{what} before | {what}" for what in ("p50", "p99", "req/s"))
+        print(f"\n| ms, while one app is imported | {heads} |")
         print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
     for kind in busy:
         importing(options, kind)

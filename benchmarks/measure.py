@@ -62,8 +62,8 @@ class Sample:
 
 
 def run_window(port: int, roots: Sequence[int], load: Load, *, patient: bool = True) -> Sample:
-    """Load a port whose servers are the processes `roots` and their descendants, when the machine is
-    quiet or, if not `patient`, at once."""
+    """Load a port whose servers are the processes `roots` and their descendants, at once if not
+    `patient`, else when the machine is quiet."""
     if patient:
         wait_until_quiet()
     pids = process_trees(roots)
