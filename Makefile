@@ -73,15 +73,17 @@ run: build ## build and serve examples/hello, or EXAMPLE=another
 	@cd examples/$(EXAMPLE) && exec $(abspath $(CADDY)) run
 
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
+# One worker a core, whose servers are its own. ARGS="-n 0" runs the tests one after the other.
+parallel = --numprocesses=auto --dist=worksteal
 
 .PHONY: test
 test: build module $(venvs)/tests/ready .tools/autobahn/ready ## run the Go, Python and black-box tests
 	$(GO) test ./...
-	$(pytest) $(ARGS)
+	$(pytest) $(parallel) $(ARGS)
 
 .PHONY: smoke
 smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
-	$(pytest) -m smoke $(ARGS)
+	$(pytest) $(parallel) -m smoke $(ARGS)
 
 .PHONY: test-wheel
 test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every Python found
