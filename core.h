@@ -67,7 +67,7 @@ typedef struct core {
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
     PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
-    PyObject *planted;            /* set of names, see view.c */
+    PyObject *planted;            /* set of names, see names.c */
     PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
         *name_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
@@ -107,7 +107,7 @@ uint64_t now_us(void);
 void futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us); /* 0: no timeout */
 void futex_wake(uint32_t *word, int count);
 
-/* ---- view.c: what a thread sees when it imports */
+/* ---- view.c, modules.c, names.c: what a thread sees when it imports */
 typedef struct snake_view snake_view;
 extern PyType_Spec view_spec;
 /* Whose code the current thread runs: the app's id, 0 for none, and its view, a strong reference or
