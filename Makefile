@@ -94,6 +94,11 @@ test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every 
 	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
 
+.PHONY: test-archive
+test-archive: archive $(venvs)/tests/ready ## build the standalone archive and try it without a Python
+	CADDYSNAKE_ARCHIVE=$$(ls -t $(CURDIR)/dist/*.tar.xz | head -n 1) \
+	    $(venvs)/tests/bin/python -m pytest tests/installation/test_archive.py $(ARGS)
+
 .PHONY: test-xcaddy
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
 	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)

@@ -46,9 +46,8 @@ def set_search_path(path: Path, search_path: str | None) -> None:
 
     A DT_RPATH counts for the libraries of libraries, too, unless one has a search path of its own.
     """
-    run("patchelf", "--remove-rpath", path)
-    if search_path is not None:
-        run("patchelf", "--force-rpath", "--set-rpath", search_path, path)
+    change = ["--remove-rpath"] if search_path is None else ["--set-rpath", search_path]
+    run("patchelf", "--force-rpath", *change, path)
 
 
 def strip(path: Path) -> None:
