@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 PLACES = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch Linux, Alpine
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch Linux
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL and its relatives
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # these, too
     "/etc/ssl/ca-bundle.pem",  # openSUSE
