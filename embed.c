@@ -2,7 +2,7 @@
 
 /* The linked executable owns its interpreter. The only file that needs more
  * than the stable ABI: PyConfig. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1 /* as in Python.h */
 #if !__has_include(<Python.h>)
 #error "No Python headers: apt-get install python3-dev (Fedora: dnf install python3-devel)"
 #endif

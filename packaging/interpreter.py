@@ -19,18 +19,19 @@ HERE = Path(__file__).resolve().parent
 NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 PREFIX = "@prefix@"
 
-# What is not copied: tests, what needs a display or a compiler, what belongs to the distribution,
-# and the modules of libraries under the GPL (readline, gdbm) or with terms of their own (db).
-DROPPED = (
-    *("__pycache__", "test", "tests", "idle_test", "_test*.so", "_ctypes_test.*", "_xxtestfuzz.*"),
-    *("xxlimited*.so", "xxsubtype.*", "idlelib", "tkinter", "_tkinter.*", "turtle.py"),
-    *("turtledemo", "pydoc_data", "config-*", "*.a", "*.exe", "site-packages", "dist-packages"),
-    *("EXTERNALLY-MANAGED", "sitecustomize.py", "readline.*", "_gdbm.*", "_dbm.*", "nis.*"),
-    *(
-        "ossaudiodev.*",
-        "_crypt.*",
-    ),
-)
+# What is not copied: files and folders anywhere in the standard library.
+DROPPED = [
+    # packages beside it, what the distribution has put there, and bytecode
+    *("site-packages", "dist-packages", "EXTERNALLY-MANAGED", "sitecustomize.py", "__pycache__"),
+    # tests and examples
+    *("test", "tests", "idle_test", "_test*.so", "_ctypes_test.*", "_xxtestfuzz.*"),
+    *("xxlimited*.so", "xxsubtype.*"),
+    # what needs a display, a terminal with a person, or a compiler
+    *("idlelib", "tkinter", "_tkinter.*", "turtle.py", "turtledemo", "pydoc_data", "ossaudiodev.*"),
+    *("config-*", "*.a", "*.exe"),
+    # modules of libraries under other licences (readline, gdbm: GPL; db), or that need much else
+    *("readline.*", "_gdbm.*", "_dbm.*", "_crypt.*", "nis.*"),
+]
 
 CERTIFICATES = """
 

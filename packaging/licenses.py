@@ -24,7 +24,8 @@ def collect(target: Path, root: Path, stdlib: Path, libraries: Iterable[Path], g
         libraries: the shared libraries, where they were copied from.
         go: the command.
     """
-    _copy([stdlib / "LICENSE.txt"], target / "python")
+    if (stdlib / "LICENSE.txt").exists():  # else it comes with the package of libpython
+        _copy([stdlib / "LICENSE.txt"], target / "python")
     for library in libraries:
         if not library.is_relative_to(sys.base_prefix) or sys.base_prefix == "/usr":
             _of_library(library.resolve(), target)

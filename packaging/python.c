@@ -1,5 +1,4 @@
 /* bin/python3 of the archive: the interpreter of the libpython that Caddy uses, too. */
-#define _GNU_SOURCE
 #include <Python.h>
 #include <stdlib.h>
 
