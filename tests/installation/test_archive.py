@@ -291,9 +291,7 @@ CERTIFICATES = "import ssl; print(ssl.create_default_context().cert_store_stats(
         "/etc/ssl/cert.pem",
     ],
 )
-def test_the_systems_certificates_are_found(
-    bundle: Bundle, bare: BareRoot, tmp_path: Path, place: str
-) -> None:
+def test_the_systems_certificates_are_found(bare: BareRoot, place: str) -> None:
     command = [f"{INSIDE}/python3", "-c", CERTIFICATES]
     assert bare.run(*command) == "0\n"
     path = bare.path / place.lstrip("/")
