@@ -129,9 +129,9 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* select(timeout: float | None, files: int) -> bool: what the app's own asyncio loop sleeps in, and
- * starts requests in. files: descriptor of an epoll that may have events when it returns True, or
- * -1. */
+/* select(timeout: float | None, files: int) -> int: what the app's own asyncio loop sleeps in.
+ * files: descriptor of an epoll, or -1. TURN: drain() has something to do; FILES: the epoll may
+ * have. */
 static PyObject *app_select(PyObject *object, PyObject *args) {
     PyObject *timeout;
     int files;
@@ -159,7 +159,8 @@ static PyObject *app_watch(PyObject *object, PyObject *ignored) {
 static PyObject *app_drain(PyObject *object, PyObject *ignored) {
     (void)ignored;
     snake_app *self = (snake_app *)object;
-    loop_wakes(self);
+    if (!self->selects)
+        loop_wakes(self);
     __atomic_store_n(&self->probed_at, 0, __ATOMIC_RELAXED);
     asgi_start_round(self);
     Py_RETURN_NONE;
@@ -227,7 +228,7 @@ static PyMethodDef app_methods[] = {
     {"serve_asgi", app_serve_asgi, METH_VARARGS,
      "serve_asgi(callable, scope, websocket_scope, extensions, state, loop, new_task, "
      "new_task_options)"},
-    {"select", app_select, METH_VARARGS, "select(timeout, files) -> bool: the loop's sleep."},
+    {"select", app_select, METH_VARARGS, "select(timeout, files) -> int: the loop's sleep."},
     {"wake", app_wake, METH_NOARGS, "wake(): ends the loop's select()."},
     {"watch", app_watch, METH_NOARGS, "watch() -> int: an fd, for loops that do not select()."},
     {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},

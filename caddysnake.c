@@ -144,6 +144,9 @@ static int module_exec(PyObject *module) {
         !(st->await_type = add_type(module, &await_spec)) ||
         !(st->view_type = add_type(module, &view_spec)))
         return -1;
+    if (PyModule_AddIntConstant(module, "TURN", LOOP_TURN) < 0 ||
+        PyModule_AddIntConstant(module, "FILES", LOOP_FILES) < 0)
+        return -1;
     st->bytes_io = imported("io", "BytesIO");
     st->file_wrapper = imported("wsgiref.util", "FileWrapper");
     st->context = imported("contextvars", "Context");

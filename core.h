@@ -261,10 +261,11 @@ PyObject *pool_interrupt(PyObject *module, PyObject *args);
 bool pool_watch(uint64_t now);
 
 /* ---- loop.c: what an app's event loop sleeps on */
-enum { LOOP_TURN = 4, LOOP_CALLED = 8 }; /* start what is queued; look at what was scheduled */
+/* Start what is queued; look at what was scheduled; files may have events. */
+enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
 /* Wakes the loop. Any thread. */
 void loop_signal(snake_app *app, uint32_t reason);
-/* The loop's sleep: ends the round, waits, and starts the next one if it is the app's turn. */
+/* The loop's sleep: ends the round and waits. LOOP_TURN and LOOP_FILES, as an int. */
 PyObject *loop_select(snake_app *app, PyObject *timeout, int files);
 /* For a loop that is not ours: the descriptor that it watches, or -1 with OSError; and what it does
  * when that is readable. */

@@ -99,8 +99,5 @@ PyObject *loop_select(snake_app *app, PyObject *timeout, int files) {
     } else if (ring_is_deferred()) {
         ring_now();
     }
-    __atomic_store_n(&app->probed_at, 0, __ATOMIC_RELAXED);
-    if (reasons & LOOP_TURN)
-        asgi_start_round(app);
-    return PyBool_FromLong(ready);
+    return PyLong_FromLong((reasons & LOOP_TURN ? LOOP_TURN : 0) | (ready ? LOOP_FILES : 0));
 }

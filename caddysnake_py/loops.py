@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import _caddysnake
@@ -14,10 +14,13 @@ from caddysnake_py.loader import LoadError
 
 LoopKind = Literal["auto", "asyncio", "uvloop"]
 
+_Event = tuple[selectors.SelectorKey, int]
+_NOTHING: list[_Event] = []
+
 
 class Selector(selectors.BaseSelector):
-    """What an asyncio loop sleeps in: wakes for requests, which it starts itself, for other
-    threads, and for files once the app has any to watch.
+    """What an asyncio loop sleeps in: wakes for requests, for other threads, and for files once
+    the app has any to watch.
 
     Until then it has no file of its own: thousands of apps have thousands of loops.
     """
@@ -25,14 +28,24 @@ class Selector(selectors.BaseSelector):
     def __init__(self, core: _caddysnake.App) -> None:
         self._select = core.select
         self._files: selectors.EpollSelector | None = None
+        self._requests: list[_Event] = []
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+    def watch_requests(self, start: asyncio.Handle) -> None:
+        """Has the loop call ``start`` when there are requests, as if a file had become readable.
+
+        As a callback in the loop's order, not in ``select``: what is woken by it then comes after
+        timers that are due, and a timeout finds a ``receive`` that it can still call off.
+        """
+        key = selectors.SelectorKey(-1, -1, selectors.EVENT_READ, (start, None))
+        self._requests = [(key, selectors.EVENT_READ)]
+
+    def select(self, timeout: float | None = None) -> list[_Event]:
         files = self._files
         if files is None:
-            self._select(timeout, -1)
-        elif self._select(timeout, files.fileno()):
-            return files.select(0)
-        return []
+            return self._requests if self._select(timeout, -1) else _NOTHING
+        what = self._select(timeout, files.fileno())
+        events = files.select(0) if what & _caddysnake.FILES else _NOTHING
+        return self._requests + events if what & _caddysnake.TURN else events
 
     def _opened(self) -> selectors.EpollSelector:
         if self._files is None:
@@ -62,7 +75,12 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, core: _caddysnake.App) -> None:
         self._core = core
-        super().__init__(Selector(core))
+        self._requests = Selector(core)
+        super().__init__(self._requests)
+
+    def watch_requests(self, start: Callable[[], None]) -> None:
+        """Has ``start`` called when there are requests."""
+        self._requests.watch_requests(asyncio.Handle(start, (), self))
 
     def _make_self_pipe(self) -> None:
         pass
@@ -98,8 +116,10 @@ def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop
 
 
 def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.App) -> None:
-    """Has a loop start the app's requests from now on; ours does so by itself."""
-    if not isinstance(loop, EventLoop):
+    """Has a loop start the app's requests from now on."""
+    if isinstance(loop, EventLoop):
+        loop.watch_requests(core.drain)
+    else:
         loop.add_reader(core.watch(), core.drain)
 
 
