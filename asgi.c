@@ -37,6 +37,7 @@ static void ring_bell(void) {
 }
 
 void asgi_end_round(snake_app *app) {
+    app->announced = false;
     ring_bell();
     if (app->round_began)
         gate_leave(app, app->round_began);
@@ -55,7 +56,14 @@ static bool flush_soon(snake_app *app) {
     return app->flush_soon;
 }
 
+void asgi_go_on(snake_app *app) {
+    if (app->announced)
+        ring_bell();
+    app->announced = false;
+}
+
 void asgi_announce(snake_app *app) {
+    app->announced = true;
     if (app->draining || app->flush_soon)
         return;
     if (app->selects || flush_soon(app))

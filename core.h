@@ -160,7 +160,7 @@ struct snake_app {
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
     uint64_t probed_at; /* [atomic] when the loop was asked for a sign of life, 0: it gave one */
     struct header_cache *cache;
-    bool draining, flush_soon;
+    bool draining, flush_soon, announced;
     uint64_t round_began; /* 0: no round for requests */
     snake_app *gate_next; /* these two are guarded by the gate's mutex */
     bool gate_stuck;
@@ -296,6 +296,8 @@ void asgi_start_round(snake_app *app);
 /* Go hears of what is listed, and the gate goes to the next app. On the loop's thread; it need not
  * have the GIL. */
 void asgi_end_round(snake_app *app);
+/* The loop has more to do before it ends the round. */
+void asgi_go_on(snake_app *app);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 int asgi_cancel_all(snake_app *app);
 uint64_t asgi_probe(snake_app *app);

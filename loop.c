@@ -96,8 +96,8 @@ PyObject *loop_select(snake_app *app, PyObject *timeout, int files) {
         ready = sleep_on(app, us, files);
         Py_END_ALLOW_THREADS;
         reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
-    } else if (ring_is_deferred()) {
-        ring_now();
+    } else {
+        asgi_go_on(app);
     }
     return PyLong_FromLong((reasons & LOOP_TURN ? LOOP_TURN : 0) | (ready ? LOOP_FILES : 0));
 }
