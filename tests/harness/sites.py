@@ -1,0 +1,90 @@
+"""Sites on Flask, Django and FastAPI in a Debian root: what every way to install must serve."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness import http1
+from harness.roots import Root
+from harness.settings import APPS, TESTS
+
+FOLDER = "/srv"
+DJANGO = {"DJANGO_SETTINGS_MODULE": "djangosite.settings", "DJANGO_DATA": f"{FOLDER}/data"}
+STATIC = f"{FOLDER}/data/static"
+
+
+@dataclass(frozen=True)
+class Site:
+    """An application, and a part of each of its pages by path."""
+
+    name: str
+    app: str
+    pages: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    static: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where it is in the root."""
+        return f"{FOLDER}/{self.name}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Those of `python-server`, or of its short form."""
+        found = [self.app, "--working-dir", self.folder]
+        for name, value in self.env.items():
+            found += ["--env-var", f"{name}={value}"]
+        return [*found, "--static-path", self.static] if self.static else found
+
+    def body(self, *options: str) -> str:
+        """Its site in a Caddyfile, on the environment that the server runs in."""
+        lines = [f"working_dir {self.folder}", *options]
+        lines += [f"env_var {name} {value}" for name, value in self.env.items()]
+        inside = "\n".join(f"    {line}" for line in lines)
+        app = f"python {self.app} {{\n{inside}\n}}"
+        if self.static is None:
+            return app
+        files = f"handle_path /static/* {{\n root * {self.static}\n file_server\n}}"
+        return f"{files}\nhandle {{\n{app}\n}}"
+
+    def check(self, port: int) -> None:
+        """Asks for each page."""
+        for path, part in self.pages.items():
+            answer = http1.request(port, "GET", path, timeout=60)
+            assert (answer.status, answer.broken) == (200, None), answer
+            assert part in answer.text
+
+
+FLASK = Site("flask_site", "flask_app:app", {"/?name=root": "Hello root"})
+DJANGO_ADMIN = Site(
+    "django_site",
+    "djangosite.wsgi:application",
+    {
+        "/notes": "[]",
+        "/admin/login/": "Django administration",
+        "/static/admin/css/base.css": "--primary",
+    },
+    DJANGO,
+    STATIC,
+)
+FASTAPI = Site("fastapi_site", "fastapi_app:app", {"/": '{"greeting":"hello"}'})
+SITES = [FLASK, DJANGO_ADMIN, FASTAPI]
+
+
+def install(root: Root, interpreter: str, *sites: Site) -> None:
+    """Copies the sites into the root, and installs what they need for this Python by pip."""
+    packages = [site.name.partition("_")[0] for site in sites]
+    constraints = f"{FOLDER}/constraints.txt"
+    pinned = (TESTS / "requirements.txt").read_text()
+    root.host_path(constraints).write_text(re.sub(r"\[.*?\]", "", pinned))  # may have no extras
+    pip = [interpreter, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
+    root.run(*pip, "-c", constraints, *packages, "python-multipart", fetching=True)
+    for site in sites:
+        root.add(APPS / site.name, site.folder)
+        if site.static:
+            manage = [interpreter, "-m", "django"]
+            root.host_path(f"{FOLDER}/data").mkdir()
+            root.run(*manage, "migrate", cwd=site.folder, env=site.env)
+            root.run(*manage, "collectstatic", "--noinput", cwd=site.folder, env=site.env)
