@@ -67,6 +67,10 @@ wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python
 	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
 	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
 
+.PHONY: sdist
+sdist: $(venvs)/packaging/ready ## make a source distribution in dist/
+	$(venvs)/packaging/bin/python -m build --sdist --outdir dist
+
 .PHONY: run
 run: build ## build and serve examples/hello, or EXAMPLE=another
 	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
@@ -91,6 +95,13 @@ test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every 
 .PHONY: test-xcaddy
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
 	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)
+
+# Builds and serves in Debian roots, which takes root's rights and debootstrap.
+.PHONY: test-installation
+test-installation: wheel sdist $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
+	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
+	    CADDYSNAKE_SDIST=$$(ls -t $(CURDIR)/dist/*.tar.gz | head -n 1) \
+	    GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation $(ARGS)
 
 .PHONY: autobahn
 autobahn: build $(venvs)/tests/ready .tools/autobahn/ready ## run every case of the Autobahn suite

@@ -131,10 +131,19 @@ class Root:
 
     def has(self, program: str) -> bool:
         """Whether the root has this program on its PATH."""
-        return any(self.host_path(folder).joinpath(program).exists() for folder in PATH.split(":"))
+        places = [self.host_path(folder) / program for folder in PATH.split(":")]
+        return any(os.path.lexists(place) for place in places)
 
 
 MakeRoot = Callable[..., Root]
+
+
+def go_caches() -> dict[str, Path]:
+    """What Go has fetched and compiled in any root, for `shared`."""
+    folders = {"/root/go/pkg/mod": CACHE / "go-mod", "/root/.cache/go-build": CACHE / "go-build"}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    return folders
 
 
 def obstacle() -> str | None:
