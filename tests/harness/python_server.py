@@ -18,6 +18,15 @@ GREETING = " serves "
 DEADLINE = 60.0
 
 
+def problems_in(output: str) -> list[str]:
+    """Lines that a server should not have printed."""
+    return [
+        line
+        for line in output.splitlines()
+        if BAD_WORDS.search(line) or Record.parse(line).level in BAD_LEVELS
+    ]
+
+
 class PythonServer:
     """Serves on a port of its own; a context manager that ends the process."""
 
@@ -71,21 +80,12 @@ class PythonServer:
         """The line that says what is served, where, and by what."""
         return next(line for line in self.output.splitlines() if GREETING in line)
 
-    @property
-    def problems(self) -> list[str]:
-        """Lines of the output that nobody wants to see."""
-        return [
-            line
-            for line in self.output.splitlines()
-            if BAD_WORDS.search(line) or Record.parse(line).level in BAD_LEVELS
-        ]
-
     def stop(self) -> None:
         """Sends SIGTERM; the process must end by itself, with exit code 0 and without problems."""
         assert self.process is not None
         self.process.terminate()
         assert self.wait() == 0, self.output
-        assert self.problems == []
+        assert problems_in(self.output) == []
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

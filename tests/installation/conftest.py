@@ -1,4 +1,4 @@
-"""What the tests of installations share: where the built files are, and roots to install them in."""
+"""What the tests of installations share: the built files, and roots to install them in."""
 
 from __future__ import annotations
 
