@@ -15,7 +15,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates media-types python3-venv \
     && rm -r /var/lib/apt/lists/*
-RUN useradd --create-home caddysnake \
+RUN useradd --uid 1000 --create-home caddysnake \
     && install --directory --owner=caddysnake --group=caddysnake /app /config /data
 COPY --from=build --chown=caddysnake:caddysnake /venv /venv
 COPY packaging/docker/Caddyfile /etc/caddy/Caddyfile

@@ -7,6 +7,7 @@ that a root does not isolate.
 
 from __future__ import annotations
 
+import copy
 import json
 import shlex
 import shutil
@@ -53,11 +54,18 @@ class Stage:
 
 
 def build(
-    context: Path, make_root: MakeRoot, cached: Mapping[str, Path], seconds: float = 1500
+    context: Path,
+    make_root: MakeRoot,
+    *,
+    cached: Mapping[str, Path] | None = None,
+    images: Mapping[str, Stage] | None = None,
+    seconds: float = 1500,
 ) -> Stage:
     """The last stage of `context`/Dockerfile.
 
     cached: folders of this machine that RUN has, by path; they stand in for an engine's caches.
+    images: what FROM may name besides Debian. They lend their root, which changes.
+    seconds: how long one RUN may take.
     """
     stages: dict[str, Stage] = {}
     stage: Stage | None = None
@@ -67,9 +75,11 @@ def build(
             continue
         if name == "FROM":
             image, *alias = value.split()
-            # The roots are of no other release.
-            assert image == f"debian:{RELEASE}-slim", image
-            stage = Stage(make_root())
+            if image in (images or {}):
+                stage = copy.deepcopy(images[image])
+            else:
+                assert image == f"debian:{RELEASE}-slim", image  # as the roots are
+                stage = Stage(make_root())
             stages[alias[-1] if alias else str(len(stages))] = stage
             continue
         assert stage is not None

@@ -47,7 +47,9 @@ class Root:
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["rm", "-rf", str(self.path)], check=True)  # rmtree takes several times as long
+        subprocess.run(
+            ["rm", "-rf", str(self.path)], check=True
+        )  # rmtree takes several times as long
 
     def host_path(self, path: str) -> Path:
         """Where a path in the root is for us."""

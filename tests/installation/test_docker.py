@@ -5,6 +5,7 @@ So their commands, paths, users, variables and ports are tried, and what only an
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1800)
 
+PAGE = REPOSITORY / "docs" / "installation.md"
 URL = "http://127.0.0.1:8080"
 FILES = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
 
@@ -41,7 +43,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def image(make_root: MakeRoot, context: Path) -> Stage:
-    return build(context, make_root, go_caches())
+    return build(context, make_root, cached=go_caches())
 
 
 def is_healthy(image: Stage, container: Container) -> bool:
@@ -111,24 +113,27 @@ def test_a_server_that_does_not_answer_is_not_healthy(image: Stage, tmp_path: Pa
         assert not is_healthy(image, container)
 
 
-def test_the_server_is_nobody_and_may_write_to_its_volumes(image: Stage, tmp_path: Path) -> None:
-    command = ["python-server", "--app", "main:wsgi", "--listen", ":8080"]
-    volumes = {"/app": APPS / "command_line"}
-    with image.container(tmp_path, *command, volumes=volumes) as container:
+def test_the_user_is_not_root_and_may_write_to_its_folders(image: Stage, tmp_path: Path) -> None:
+    command = ["file-server", "--listen", ":8080", "--browse"]
+    with image.container(tmp_path, *command) as container:
         container.wait_for(URL)
-        assert int(container.attempt("id", "-u").stdout) > 0
-        for folder in image.volumes:
+        assert container.attempt("id", "-u").stdout == "1000\n"
+        for folder in (*image.volumes, "/app", "/venv"):
             assert container.attempt("touch", f"{folder}/written").returncode == 0
         assert container.attempt("touch", "/etc/written").returncode != 0
 
 
-def test_a_derived_image_installs_packages(image: Stage, tmp_path: Path) -> None:
-    """As docs/installation.md shows it: by the image's user, into the image's environment."""
-    pip = ["pip", "install", "--no-cache-dir", "Flask==3.1.3"]
-    image.root.run(*pip, fetching=True, **image.options)
-    command = ["python-server", "--app", "flask_app:app", "--listen", ":8080"]
-    volumes = {"/app": APPS / "flask_site"}
-    with image.container(tmp_path, *command, volumes=volumes) as container:
+def test_the_derived_image_of_the_page_serves(
+    image: Stage, make_root: MakeRoot, tmp_path: Path
+) -> None:
+    match = re.search(r"^```dockerfile\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert match is not None
+    shop = shutil.copytree(APPS / "flask_site", tmp_path / "shop")
+    (shop / "flask_app.py").rename(shop / "main.py")
+    (shop / "requirements.txt").write_text("Flask==3.1.3\n")
+    (shop / "Dockerfile").write_text(match[1])
+    derived = build(shop, make_root, images={"caddysnake": image})
+    with derived.container(tmp_path) as container:
         assert "Hello world" in container.wait_for(URL)
         container.stop()
 
