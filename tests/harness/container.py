@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from harness import proc
@@ -41,12 +40,7 @@ class Container:
         (self._first,) = wait_for(lambda: proc.children(self._process.pid), "the first process")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.kill()  # The rest goes with it.
         self._process.wait()

@@ -96,6 +96,7 @@ def build(
 
 
 def _configure(stage: Stage, name: str, value: str) -> None:
+    assert name == "ENV" or "$" not in value, f"variables in {name} are not understood"
     if name == "ENV":
         for pair in shlex.split(value):
             key, _, text = pair.partition("=")
@@ -130,13 +131,16 @@ def _copy(stage: Stage, stages: Mapping[str, Stage], context: Path, words: list[
     else:
         origin = context / source
     destination.parent.mkdir(parents=True, exist_ok=True)
+    copied = [inside]
     if origin.is_dir():
+        if destination.exists():  # which keeps its owner
+            copied = [f"{inside}/{child.name}" for child in origin.iterdir()]
         destination.mkdir(exist_ok=True)
         command = ["cp", "-a", "--no-preserve=ownership", f"{origin}/.", str(destination)]
         subprocess.run(command, check=True)
     else:
         shutil.copy(origin, destination)
-    stage.root.run("chown", "-R", flags.pop("chown", "root:root"), inside)
+    stage.root.run("chown", "-R", flags.pop("chown", "root:root"), *copied)
     assert not flags, flags
 
 

@@ -47,9 +47,8 @@ class Root:
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(
-            ["rm", "-rf", str(self.path)], check=True
-        )  # rmtree takes several times as long
+        # Python's rmtree takes several times as long.
+        subprocess.run(["rm", "-rf", str(self.path)], check=True)
 
     def host_path(self, path: str) -> Path:
         """Where a path in the root is for us."""
