@@ -67,8 +67,10 @@ wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python
 	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
 	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
 
+# setuptools also takes what its last list has, whatever MANIFEST.in says.
 .PHONY: sdist
 sdist: $(venvs)/packaging/ready ## make a source distribution in dist/
+	rm -rf caddysnake.egg-info
 	$(venvs)/packaging/bin/python -m build --sdist --outdir dist
 
 .PHONY: run
