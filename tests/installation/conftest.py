@@ -37,3 +37,10 @@ def make_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRoot]:
             return stack.enter_context(Root(directory / "root", *packages))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The temporary folders of the tests, so that a command in a root sees them (`shared`)."""
+    folder = tmp_path_factory.getbasetemp()
+    return {str(folder): folder}

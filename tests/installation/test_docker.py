@@ -18,6 +18,7 @@ from harness.container import Container
 from harness.dockerfile import Stage, build, ignored
 from harness.roots import MakeRoot, go_caches
 from harness.settings import APPS, REPOSITORY
+from harness.sites import SITES, install
 from harness.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1800)
@@ -121,6 +122,17 @@ def test_the_user_is_not_root_and_may_write_to_its_folders(image: Stage, tmp_pat
         for folder in (*image.volumes, "/app", "/venv"):
             assert container.attempt("touch", f"{folder}/written").returncode == 0
         assert container.attempt("touch", "/etc/written").returncode != 0
+
+
+def test_flask_django_and_fastapi_are_served(image: Stage, tmp_path: Path) -> None:
+    install(image.root, f"{image.env['VIRTUAL_ENV']}/bin/python")
+    for site in SITES:
+        command = ["python-server", "--listen", ":8080", *site.arguments()]
+        with image.container(tmp_path, *command) as container:
+            for path, part in site.pages.items():
+                assert part in container.wait_for(f"{URL}{path}")
+            assert is_healthy(image, container)
+            container.stop()
 
 
 def test_the_derived_image_of_the_page_serves(

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.container import Container
+from harness.plugin import Serve
 from harness.roots import MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
+from harness.sites import install, reload_to_each, serve_each
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -44,10 +46,14 @@ def test_make_run_serves_the_example(root: Root, tmp_path: Path) -> None:
         assert container.wait_for("http://127.0.0.1:9080/countdown")
 
 
-def test_the_binary_needs_nothing_of_the_clone(root: Root, tmp_path: Path) -> None:
-    root.run("cp", f"{CLONE}/bin/caddy", "/usr/local/bin/caddy")
-    example = REPOSITORY / "examples" / "hello"
-    options = {"cwd": "/app", "shared": {"/app": example}}
-    with Container(root, tmp_path, "caddy", "run", **options) as container:
-        assert "Hello" in container.wait_for("http://127.0.0.1:9080/")
-        container.stop()
+def test_flask_django_and_fastapi_are_served(
+    serve: Serve, root: Root, ours: dict[str, Path], tmp_path: Path
+) -> None:
+    """By the binary alone, which is copied out of the clone, on an environment of the sites'."""
+    caddy, venv = "/usr/local/bin/caddy", "/opt/venv"
+    root.run("cp", f"{CLONE}/bin/caddy", caddy)
+    root.run("rm", "-r", CLONE)
+    root.run("python3", "-m", "venv", venv)
+    install(root, f"{venv}/bin/python")
+    serve_each(root.command(caddy), tmp_path, venv)
+    reload_to_each(serve, root.command(caddy, shared=ours), venv)

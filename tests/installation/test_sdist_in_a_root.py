@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.python_server import PythonServer
+from harness.plugin import Serve
 from harness.roots import MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
-from harness.sites import FLASK, install
+from harness.sites import install, reload_to_each, serve_each
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -26,7 +26,7 @@ def root(make_root: MakeRoot, sdist: Path) -> Root:
     file = root.add(sdist, f"/root/{sdist.name}")
     pip = [PYTHON, "-m", "pip", "install"]
     root.run(*pip, file, fetching=True, shared=go_caches(), timeout=1500)
-    install(root, PYTHON, FLASK)
+    install(root, PYTHON)
     return root
 
 
@@ -46,11 +46,11 @@ def test_the_version_is_that_of_the_sdist(root: Root, sdist: Path) -> None:
     assert f"Version: {version}\n" in root.run(PYTHON, "-m", "pip", "show", "caddysnake")
 
 
-def test_an_app_is_served(root: Root, tmp_path: Path) -> None:
-    launcher = root.command(CADDYSNAKE)
-    with PythonServer(tmp_path, *FLASK.arguments, cwd=tmp_path, launcher=launcher) as server:
-        FLASK.check(server.port)
-        server.stop()
+def test_flask_django_and_fastapi_are_served(
+    serve: Serve, root: Root, ours: dict[str, Path], tmp_path: Path
+) -> None:
+    serve_each(root.command(CADDYSNAKE), tmp_path)
+    reload_to_each(serve, root.command(CADDYSNAKE, shared=ours))
 
 
 def test_go_was_not_installed_for_good(root: Root) -> None:

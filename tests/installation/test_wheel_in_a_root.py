@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.health import Slack
 from harness.plugin import Serve
 from harness.python_server import PythonServer
 from harness.roots import MakeRoot, Root
-from harness.sites import FLASK, SITES, Site, install
+from harness.sites import FLASK, Site, install, reload_to_each, serve_each
 from harness.source import ASGI, Source, await_version
 
 pytestmark = pytest.mark.timeout(900)
@@ -25,7 +24,7 @@ def root(make_root: MakeRoot, wheel: Path) -> Root:
     root.run("python3", "-m", "venv", "/opt/venv")
     file = root.add(wheel, f"/root/{wheel.name}")
     root.run(PYTHON, "-m", "pip", "install", "--no-index", file)
-    install(root, PYTHON, *SITES)
+    install(root, PYTHON)
     return root
 
 
@@ -33,13 +32,8 @@ def test_nothing_that_builds_is_there(root: Root) -> None:
     assert [name for name in ("cc", "gcc", "go", "make", "ld") if root.has(name)] == []
 
 
-@pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
-def test_an_app_is_served_in_one_command(root: Root, tmp_path: Path, site: Site) -> None:
-    launcher = root.command(CADDYSNAKE)
-    with PythonServer(tmp_path, *site.arguments, cwd=tmp_path, launcher=launcher) as server:
-        site.check(server.port)
-        assert site.app in server.greeting
-        server.stop()
+def test_flask_django_and_fastapi_are_served_in_one_command(root: Root, tmp_path: Path) -> None:
+    serve_each(root.command(CADDYSNAKE), tmp_path)
 
 
 def test_an_activated_environment_and_the_current_directory_are_enough(
@@ -51,28 +45,17 @@ def test_an_activated_environment_and_the_current_directory_are_enough(
         server.stop()
 
 
-@pytest.fixture
-def caddy(root: Root, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Caddy's commands, for configurations that the harness writes."""
-    ours = tmp_path_factory.getbasetemp()
-    return root.command(CADDYSNAKE, shared={str(ours): ours})
+def test_a_caddyfile_is_served_and_reloaded(
+    serve: Serve, root: Root, ours: dict[str, Path]
+) -> None:
+    reload_to_each(serve, root.command(CADDYSNAKE, shared=ours))
 
 
-def test_a_caddyfile_is_served_and_reloaded(serve: Serve, caddy: list[str]) -> None:
-    # Django's own threads stay until the process ends.
-    slack = Slack(threads=20, python_threads=10, descriptors=8)
-    server = serve(FLASK.body(), launcher=caddy, canary=False, slack=slack)
-    FLASK.check(server.port)
-    for site in (*SITES, FLASK):
-        done = server.reload(site.body())
-        assert done.returncode == 0, done.stderr
-        site.check(server.port)
-
-
-def test_a_saved_file_is_served(serve: Serve, root: Root, caddy: list[str]) -> None:
+def test_a_saved_file_is_served(serve: Serve, root: Root, ours: dict[str, Path]) -> None:
     site = Site("edited", "edited:app", {})
     source = Source(root.host_path(site.folder), ASGI)
-    server = serve(site.body("autoreload"), launcher=caddy, canary=False)
+    launcher = root.command(CADDYSNAKE, shared=ours)
+    server = serve(site.body("autoreload"), launcher=launcher, canary=False)
     await_version(server, "1")
     source.write("2")
     await_version(server, "2")
