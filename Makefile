@@ -73,12 +73,20 @@ archive: $(venvs)/packaging/ready | $(toolchain) ## pack Caddy with a Python for
 	PATH="$(abspath $(venvs)/packaging/bin):$$PATH" GO=$(GO) \
 	    $(venvs)/packaging/bin/python packaging/archive.py
 
+# setuptools also takes what its last list has, whatever MANIFEST.in says.
+.PHONY: sdist
+sdist: $(venvs)/packaging/ready ## make a source distribution in dist/
+	rm -rf caddysnake.egg-info
+	$(venvs)/packaging/bin/python -m build --sdist --outdir dist
+
 .PHONY: run
 run: build ## build and serve examples/hello, or EXAMPLE=another
 	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
 	@cd examples/$(EXAMPLE) && exec $(abspath $(CADDY)) run
 
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
+# The shell's word for what was built last.
+newest = $$(ls -t $(CURDIR)/dist/*.$(1) | head -n 1)
 # One worker a core, whose servers are its own. ARGS="-n 0" runs the tests one after the other.
 parallel = --numprocesses=auto --dist=worksteal
 
@@ -93,17 +101,24 @@ smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 
 .PHONY: test-wheel
 test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every Python found
-	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
+	CADDYSNAKE_WHEEL=$(call newest,whl) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
 
 .PHONY: test-archive
 test-archive: archive $(venvs)/tests/ready ## build the standalone archive and try it without a Python
-	CADDYSNAKE_ARCHIVE=$$(ls -t $(CURDIR)/dist/*.tar.xz | head -n 1) \
+	CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_archive.py $(ARGS)
 
 .PHONY: test-xcaddy
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
 	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)
+
+# Builds and serves in Debian roots, which takes root's rights and debootstrap.
+.PHONY: test-installation
+test-installation: wheel sdist archive $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
+	CADDYSNAKE_WHEEL=$(call newest,whl) CADDYSNAKE_SDIST=$(call newest,tar.gz) \
+	    CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
+	    GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation $(ARGS)
 
 .PHONY: autobahn
 autobahn: build $(venvs)/tests/ready .tools/autobahn/ready ## run every case of the Autobahn suite

@@ -34,9 +34,9 @@ const (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  serverCommand,
-		Usage: "[<module>:<variable>]",
+		Usage: "[module:variable]", // the manual would lose angle brackets
 		Short: "Serves a Python application",
-		Long: `
+		Long: strings.ReplaceAll(`
 Serves a WSGI or ASGI application, on http://127.0.0.1:9080 unless told
 otherwise. With --domain it is served over HTTPS, with a certificate that
 Caddy gets and renews.
@@ -49,10 +49,11 @@ Ctrl-C stops it when the requests at work are done; once more stops it at once.
 There is no admin endpoint unless --admin names its address.
 
 For anything beyond these options, write a Caddyfile with the python directive.`,
+			"$ caddy ", "$ "+cmp.Or(caddy.CustomBinaryName, "caddy")+" "),
 		CobraFunc: func(cmd *cobra.Command) {
 			o := new(serverOptions)
 			flags := cmd.Flags()
-			flags.StringVarP(&o.app, "app", "a", "", "The application, as <module>:<variable>")
+			flags.StringVarP(&o.app, "app", "a", "", "The application, as module:variable")
 			flags.StringVarP(&o.serverType, "server-type", "t", "", "Its interface, wsgi or asgi (default: detected)")
 			flags.StringVarP(&o.domain, "domain", "d", "", "Host name to serve over HTTPS")
 			flags.StringVarP(&o.listen, "listen", "l", "", "Address to listen on (default "+defaultListen+", or :443 with --domain)")

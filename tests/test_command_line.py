@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from harness import http1
 from harness.python_server import PythonServer, run_in_vain
-from harness.settings import APPS
+from harness.settings import APPS, BINARY
 from harness.waiting import wait_for
 
 SITE = APPS / "command_line"
@@ -176,6 +177,26 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
         server.interrupt()
         assert server.wait() == 2
         assert not gate.exists()
+
+
+# Shells and the manual
+
+
+def test_shells_complete_the_command_and_its_options() -> None:
+    script = subprocess.run([BINARY, "completion", "bash"], capture_output=True, check=True).stdout
+    subprocess.run(["bash", "-n"], input=script, check=True)
+    # What the script asks for.
+    for words, found in ((["python-"], "python-server"), (["python-server", "--li"], "--listen")):
+        command = [BINARY, "__complete", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"{found}\t") or f"\n{found}\t" in done.stdout
+
+
+def test_the_manual_describes_the_command(tmp_path: Path) -> None:
+    subprocess.run([BINARY, "manpage", "--directory", tmp_path], check=True)
+    page = (tmp_path / "caddy-python-server.8").read_text()
+    assert "\n$ caddy python-server main:app\n" in page
+    assert "The application, as module:variable" in page
 
 
 # What is wrong

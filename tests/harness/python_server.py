@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.log import BAD_LEVELS, BAD_WORDS, Record
 from harness.ports import Ports
 from harness.server import environment
 from harness.settings import BINARY
@@ -15,6 +16,15 @@ from harness.waiting import wait_for
 
 GREETING = " serves "
 DEADLINE = 60.0
+
+
+def problems_in(output: str) -> list[str]:
+    """Lines that a server should not have printed."""
+    return [
+        line
+        for line in output.splitlines()
+        if BAD_WORDS.search(line) or Record.parse(line).level in BAD_LEVELS
+    ]
 
 
 class PythonServer:
@@ -69,6 +79,13 @@ class PythonServer:
     def greeting(self) -> str:
         """The line that says what is served, where, and by what."""
         return next(line for line in self.output.splitlines() if GREETING in line)
+
+    def stop(self) -> None:
+        """Sends SIGTERM; the process must end by itself, with exit code 0 and without problems."""
+        assert self.process is not None
+        self.process.terminate()
+        assert self.wait() == 0, self.output
+        assert problems_in(self.output) == []
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

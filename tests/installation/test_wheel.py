@@ -93,6 +93,13 @@ def test_wsgi_apps_are_served(installed: Installed, tmp_path: Path, folder: str,
         assert "(WSGI)" in server.greeting
 
 
+def test_the_manual_and_completion_have_its_name(installed: Installed, tmp_path: Path) -> None:
+    installed.run("manpage", "--directory", str(tmp_path))
+    page = (tmp_path / "caddysnake-python-server.8").read_text()
+    assert "\n$ caddysnake python-server main:app\n" in page
+    assert installed.run("completion", "bash").startswith("# bash completion for caddysnake ")
+
+
 def test_the_package_runs_as_a_module(installed: Installed, tmp_path: Path) -> None:
     launcher = [str(installed.bin / "python"), "-m", "caddysnake_py"]
     with PythonServer(tmp_path, "main:asgi", cwd=SITE, launcher=launcher) as server:

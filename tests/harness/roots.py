@@ -1,0 +1,224 @@
+"""Debian roots made by debootstrap: each stands in for a clean machine, or for a container.
+
+A root shares nothing with this machine but the kernel, the network, the hosts file and the clock.
+What a command in it needs mounted is mounted for that command alone, in a mount namespace that ends
+with its last process, so there is nothing to unmount afterwards. Takes root's rights.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.settings import REPOSITORY
+
+RELEASE = "bookworm"
+# Roots to copy, one per set of packages. `make clean` removes them.
+CACHE = REPOSITORY / ".tools" / "roots"
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# Where files of this machine are in a root, for those commands that may have them.
+OURS = "/run/machine"
+FETCHING = re.compile(r"(?i)\w+_proxy|no_proxy|PIP_\w+|GO(PROXY|NOPROXY|PRIVATE|SUMDB|NOSUMDB)")
+
+
+class Root:
+    """A root with these Debian packages, a copy of one that is cached; a context manager.
+
+    Without packages it is what debootstrap calls minbase: Debian's essential packages and apt.
+    """
+
+    def __init__(self, path: Path, *packages: str) -> None:
+        """Makes the root as the new directory `path`."""
+        _copy(_cached(packages), path)
+        self.path = path
+
+    def __enter__(self) -> Root:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Python's rmtree takes several times as long.
+        subprocess.run(["rm", "-rf", str(self.path)], check=True)
+
+    def host_path(self, path: str) -> Path:
+        """Where a path in the root is for us."""
+        return self.path / path.lstrip("/")
+
+    def add(self, source: Path, target: str) -> str:
+        """Copies a file or a folder to the path `target`; that path."""
+        destination = self.host_path(target)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, destination, symlinks=True, ignore=ignored, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, destination)
+        return target
+
+    def command(
+        self,
+        *arguments: str,
+        cwd: str = "/",
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        shared: Mapping[str, Path] | None = None,
+        fetching: bool = False,
+        alone: bool = False,
+    ) -> list[str]:
+        """The command for us to execute, so that `arguments` are executed in the root.
+
+        It is the same process from beginning to end, so signals reach it by the process id, and
+        arguments that are appended are appended to `arguments`.
+
+        cwd: its working directory, which must exist.
+        user: a user name or number, with or without a group after a colon.
+        env: variables in addition to PATH and HOME; nothing is inherited.
+        shared: files and folders of this machine by the path that they get in the root.
+        fetching: whether it gets what package clients use here to reach the network: proxies,
+            mirrors, certificates. The latter for Go, too, if the root has certificates itself.
+        alone: whether it is the first process of a process table of its own, and has a network of
+            its own that leads nowhere. Signals then reach `unshare` instead; see `Container`.
+        """
+        variables = {"PATH": PATH, "HOME": "/root"}
+        mounts = dict(shared or {})
+        if fetching:
+            settings = _settings(self.host_path(CERTIFICATES).exists())
+            for name, value in settings.items():
+                if value.startswith("/") and Path(value).exists():
+                    mounts[OURS + value] = Path(value)
+                    value = OURS + value
+                variables[name] = value
+        variables.update(env or {})
+
+        namespaces = ["--mount"]
+        lines = []
+        if alone:
+            namespaces += ["--pid", "--net", "--fork", "--kill-child"]
+            lines.append("ip link set lo up")
+        lines.append(shlex.join(["mount", "-t", "proc", "proc", str(self.path / "proc")]))
+        for target, source in mounts.items():
+            inside = self.host_path(target)
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                inside.mkdir(exist_ok=True)
+            else:
+                inside.touch()
+            lines.append(shlex.join(["mount", "--bind", str(source), str(inside)]))
+        chroot = ["exec", "chroot", f"--userspec={user}", str(self.path), "env", "-i", "-C", cwd]
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        lines.append(shlex.join([*chroot, *pairs]) + ' "$@"')
+        return ["unshare", *namespaces, "sh", "-ec", "\n".join(lines), "sh", *arguments]
+
+    def attempt(
+        self, *arguments: str, timeout: float = 900, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end, which may be a bad one. `options` are those of `command`."""
+        return subprocess.run(
+            self.command(*arguments, **options),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+
+    def run(self, *arguments: str, **options: Any) -> str:
+        """The output of a command that must succeed."""
+        done = self.attempt(*arguments, **options)
+        assert done.returncode == 0, f"{shlex.join(arguments)}\n{done.stdout}"
+        return done.stdout
+
+    def has(self, program: str) -> bool:
+        """Whether the root has this program on its PATH."""
+        places = [self.host_path(folder) / program for folder in PATH.split(":")]
+        return any(os.path.lexists(place) for place in places)
+
+
+MakeRoot = Callable[..., Root]
+
+
+def go_caches() -> dict[str, Path]:
+    """What Go has fetched and compiled in any root, for `shared`."""
+    folders = {"/root/go/pkg/mod": CACHE / "go-mod", "/root/.cache/go-build": CACHE / "go-build"}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    return folders
+
+
+def obstacle() -> str | None:
+    """Why there can be no roots here, and what to do about it."""
+    if os.geteuid() != 0:
+        return "Debian roots take root's rights: run this as root"
+    if not (shutil.which("debootstrap") and shutil.which("ip")):
+        return "Debian roots are made by debootstrap: apt-get install debootstrap iproute2"
+    return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    command = ["cp", "-a", "--reflink=auto", str(source), str(target)]
+    subprocess.run(command, check=True)
+    # Those of this machine, as in a container.
+    for name in ("hosts", "resolv.conf"):
+        shutil.copy(Path("/etc", name), target / "etc" / name)
+
+
+def _cached(packages: tuple[str, ...]) -> Path:
+    cached = CACHE / "_".join([RELEASE, *sorted(packages)])
+    if cached.exists():
+        return cached
+    CACHE.mkdir(parents=True, exist_ok=True)
+    unfinished = cached.with_name(f"{cached.name}.{os.getpid()}")
+    try:
+        if packages:
+            root = Root(unfinished)
+            apt = ["apt-get", "--quiet", "--yes", "--no-install-recommends"]
+            root.run("apt-get", "--quiet", "update", fetching=True)
+            root.run(
+                *apt, "install", *packages, env={"DEBIAN_FRONTEND": "noninteractive"}, fetching=True
+            )
+            root.run("sh", "-c", "apt-get clean; rm -r /var/lib/apt/lists/*")
+        else:
+            debootstrap = ["debootstrap", "--variant=minbase", RELEASE, str(unfinished), _mirror()]
+            done = subprocess.run(debootstrap, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout
+        unfinished.rename(cached)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return cached
+
+
+def _mirror() -> str:
+    """The one that apt fetches this machine's release from."""
+    release = platform.freedesktop_os_release()
+    assert release["ID"] == "debian", "Debian's mirror is only known to a Debian"
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        uri, suite, component = line.split()
+        if (suite, component) == (release["VERSION_CODENAME"], "main"):
+            return uri
+    raise LookupError(f"apt has no source for {release['VERSION_CODENAME']} main")
+
+
+def _settings(with_certificates: bool) -> dict[str, str]:
+    """Variables that tell package clients what they are told here, in files or in variables."""
+    found = {name: value for name, value in os.environ.items() if FETCHING.fullmatch(name)}
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    configured = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line in configured.splitlines():
+        key, _, value = line.partition("=")
+        name = key.rpartition(".")[2].upper().replace("-", "_")
+        found.setdefault(f"PIP_{name}", " ".join(ast.literal_eval(value).split()))
+    if with_certificates and Path(CERTIFICATES).exists():
+        found["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", CERTIFICATES)
+    return found

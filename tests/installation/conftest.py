@@ -1,0 +1,46 @@
+"""What the tests of installations share: the built files, and roots to install them in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from harness.roots import MakeRoot, Root, obstacle
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    """What `make wheel` has made."""
+    return Path(os.environ["CADDYSNAKE_WHEEL"])
+
+
+@pytest.fixture(scope="session")
+def sdist() -> Path:
+    """What `make sdist` has made."""
+    return Path(os.environ["CADDYSNAKE_SDIST"])
+
+
+@pytest.fixture(scope="module")
+def make_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRoot]:
+    """Makes roots that live as long as the module's tests: `make_root("python3", ...)`."""
+    missing = obstacle()
+    if missing:
+        pytest.fail(missing, pytrace=False)
+    with ExitStack() as stack:
+
+        def make(*packages: str) -> Root:
+            directory = tmp_path_factory.mktemp("debian")
+            return stack.enter_context(Root(directory / "root", *packages))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The temporary folders of the tests, so that a command in a root sees them (`shared`)."""
+    folder = tmp_path_factory.getbasetemp()
+    return {str(folder): folder}
