@@ -35,7 +35,7 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 		}
 	}
 	rw.WriteHeader(http.StatusSwitchingProtocols)
-	conn, buffers, err := http.NewResponseController(rw).Hijack()
+	conn, buffers, err := http.NewResponseController(innermost(rw)).Hijack()
 	if err != nil {
 		return err
 	}
@@ -49,4 +49,17 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 		return err
 	}
 	return nil
+}
+
+// innermost returns the server's own ResponseWriter. Handlers have wrapped it to
+// count what passes, which they may not do after the request: the connection
+// goes on.
+func innermost(rw http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := rw.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return rw
+		}
+		rw = wrapper.Unwrap()
+	}
 }
