@@ -234,4 +234,3 @@ func TestLinksThatDontMatter(t *testing.T) {
 		t.Errorf("a change of %s was seen", got)
 	}
 }
-

@@ -10,9 +10,11 @@ import pytest
 
 from harness import http1
 from harness.board import Board
+from harness.caddyfile import wsgi
 from harness.health import Slack
 from harness.http1 import Broken
 from harness.plugin import Serve
+from harness.ports import HOST
 from harness.server import Server
 from harness.source import ASGI, EAGER, WSGI, Source, await_version
 from harness.waiting import wait_for
@@ -98,6 +100,43 @@ def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
     assert server.force(body).status == 200
     assert [server.get(target).text for target in ("/", "/two")] == ["2", "2"]
     assert loads(server) == 2 * before
+
+
+@pytest.mark.parametrize("name", ["site", "{http.request.uri.query.site}"])
+@pytest.mark.parametrize("what", ["code", "settings"])
+def test_a_request_that_another_handler_has_held_up_comes_late(
+    serve: Serve, source: Source, board: Board, name: str, what: str
+) -> None:
+    """Its server has been replaced, and its app is gone."""
+
+    def bodies(*options: str) -> tuple[str, str]:
+        block = source.block(*options, autoreload=None, folder=str(source.folder.parent / name))
+        waits = f"forward_auth {HOST}:{server.ports[1]} {{\n    uri /waits\n}}"
+        return f"{waits}\n{block}", wsgi("guest:app")
+
+    server = serve("", "", slack=Slack(python_threads=1, descriptors=12))  # The baseline has no app.
+    assert server.load(*bodies()).status == 200
+    with server.connect() as connection, server.connect() as warming_up:
+        board.post("go")
+        warming_up.request("GET", "/?site=site", board.headers)
+        assert warming_up.response().text == "1"
+        (board.folder / "go").unlink()
+        connection.request("GET", "/?site=site", board.headers)
+        board.wait("running", 2)
+        source.write("2")
+        if what == "code":
+            assert server.force(*bodies()).status == 200
+        else:
+            assert server.load(*bodies("env_var OTHER yes")).status == 200
+        gone = {"app": "edited:app"}
+        wait_for(lambda: server.log.find("^python app unloaded$", **gone), "the old one to go")
+        board.post("go")
+        response = connection.response()
+    if what == "code":
+        assert (response.status, response.text) == (200, "2")
+    else:
+        server.expect_log("the python app has been stopped")
+        assert (response.status, response.get("retry-after")) == (503, "1")
 
 
 def test_autoreload_goes_on_after_reloads_of_both_kinds(serve: Serve, source: Source) -> None:
