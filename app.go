@@ -108,30 +108,24 @@ var (
 	lastID        atomic.Uint32
 	retiring      sync.WaitGroup
 	errAppStopped = errors.New("the python app has been stopped")
-	errUnwanted   = errors.New("nobody waits for it any more")
 )
 
 // loadApp returns the app for a configuration, loading it if no handler uses
 // it yet.
 func loadApp(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*App, error) {
-	for {
-		value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
-			app := &App{config: config}
-			app.adopt(logger, timeout)
-			return app, app.start(ctx, timeout)
-		})
-		if loaded && errors.Is(err, errUnwanted) && ctx.Err() == nil {
-			continue // the other one, not us
-		}
-		if err != nil {
-			return nil, err
-		}
-		app := value.(*App)
-		if loaded {
-			app.adopt(logger, timeout)
-		}
-		return app, nil
+	value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
+		app := &App{config: config}
+		app.adopt(logger, timeout)
+		return app, app.start(ctx, timeout)
+	})
+	if err != nil {
+		return nil, err
 	}
+	app := value.(*App)
+	if loaded {
+		app.adopt(logger, timeout)
+	}
+	return app, nil
 }
 
 // adopt is told of a new config that uses the app.
@@ -160,9 +154,6 @@ func (a *App) start(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		if a.reloader != nil {
 			a.reloader.stop()
-		}
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", errUnwanted, err)
 		}
 		return err
 	}

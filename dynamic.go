@@ -246,11 +246,12 @@ func (d *dynamicApp) add(key string) (*tenant, error) {
 	return t, nil
 }
 
-// load loads an app, for whoever waits: a client that leaves does not stop it.
+// load loads an app, for whoever waits: neither a client that leaves stops it nor
+// a new config, which may want the same app.
 func (d *dynamicApp) load(t *tenant) {
 	logger := d.logger.Load()
 	file := readFileState(t.config)
-	app, err := loadApp(d.ctx, t.config, d.timeout, logger)
+	app, err := loadApp(context.Background(), t.config, d.timeout, logger)
 	d.mu.Lock()
 	t.app, t.err = app, err
 	if err != nil {
