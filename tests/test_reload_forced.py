@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from harness import http1
 from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.health import Slack
-from harness.http1 import Broken
 from harness.plugin import Serve
 from harness.ports import HOST
 from harness.server import Server
@@ -41,18 +41,10 @@ def test_the_command_loads_the_code_of_unchanged_apps_anew(serve: Serve, source:
         source.write(f"deploy {number}")
         done = server.reload(body, force=True)
         assert done.returncode == 0, done.stderr
-        assert text_after_load(server) == f"deploy {number}"
+        assert server.get_after_load().text == f"deploy {number}"
     # One app of the test and two canaries, each time.
     assert loads(server) == 4 * 3
     wait_for(lambda: len(server.log.find("^python app unloaded$")) == 9, "the old ones to go")
-
-
-def text_after_load(server: Server) -> str:
-    """Caddy resets a connection that waits at a listener which it is closing: once more then."""
-    try:
-        return server.get("/").text
-    except (ConnectionResetError, Broken):
-        return server.get("/").text
 
 
 @pytest.mark.smoke
@@ -67,7 +59,7 @@ def test_unforced_reloads_leave_the_app_as_it_is(serve: Serve, source: Source, c
     other = body if change == "nothing" else f"header X-Other yes\n{body}"
     for _ in range(2):
         assert server.load(other).status == 200
-        assert text_after_load(server) == "forced"
+        assert server.get_after_load().text == "forced"
     assert loads(server) == before
 
 
@@ -88,7 +80,7 @@ def test_a_forced_reload_of_broken_code_is_rejected(serve: Serve, source: Source
     assert loads(server) == before
     source.write("fixed")
     assert server.force(body).status == 200
-    assert server.get("/").text == "fixed"
+    assert server.get_after_load().text == "fixed"
 
 
 def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
@@ -98,7 +90,7 @@ def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
     before = loads(server)
     source.write("2")
     assert server.force(body).status == 200
-    assert [server.get(target).text for target in ("/", "/two")] == ["2", "2"]
+    assert [server.get_after_load(target).text for target in ("/", "/two")] == ["2", "2"]
     assert loads(server) == 2 * before
 
 
@@ -148,6 +140,35 @@ def test_autoreload_goes_on_after_reloads_of_both_kinds(serve: Serve, source: So
     assert server.load(f"header X-Other yes\n{body}").status == 200
     source.write("after the other")
     await_version(server, "after the other")
+
+
+def test_a_forced_reload_while_changed_code_is_loaded(serve: Serve, source: Source) -> None:
+    """Both load the same code at the same time; what autoreload has begun is not used."""
+    body = source.block(autoreload=EAGER)
+    server = serve(body)
+    reached, go = source.folder / "reached", source.folder / "go"
+    source.main.write_text(
+        f"import os, time\nopen({str(reached)!r}, 'a').write('.')\n"
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n" + source.code("2")
+    )
+
+    def imports() -> int:
+        return len(reached.read_text()) if reached.exists() else 0
+
+    wait_for(lambda: imports() == 1, "autoreload to begin")
+    with ThreadPoolExecutor() as pool:
+        forced = [pool.submit(server.force, body)]
+        wait_for(lambda: imports() == 2, "the forced reload to begin")
+        forced.append(pool.submit(server.force, body))  # It waits for the other one.
+        assert server.get("/").text == "1"
+        go.touch()
+        assert [each.result().status for each in forced] == [200, 200]
+    assert server.get_after_load().text == "2"
+    # The first, what autoreload has loaded, and what the first forced reload has.
+    gone = {"app": "edited:app"}
+    wait_for(lambda: len(server.log.find("^python app unloaded$", **gone)) == 3, "all old code to go")
+    source.write("3")
+    await_version(server, "3")
 
 
 def test_the_admin_endpoint_is_otherwise_caddys(serve: Serve, source: Source) -> None:
