@@ -1,7 +1,8 @@
 /* A look at all objects of the process that disturbs nobody.
  *
  * gc.get_objects() tells of tuples that C code is still filling, too. While another thread may run,
- * a reference to such a one makes that code fail: a tuple with two owners is not resized any more. */
+ * a reference to such a one makes that code fail: a tuple with two owners is not resized any more.
+ */
 #include "core.h"
 
 /* instances_of(type) -> list of the objects of exactly this type */

@@ -213,9 +213,7 @@ def test_a_request_that_takes_longer_is_ended(serve: Serve, source: Source, boar
 
 
 @pytest.mark.smoke
-def test_a_stream_that_moves_outlives_the_grace(
-    serve: Serve, source: Source, board: Board
-) -> None:
+def test_a_stream_that_moves_outlives_the_grace(serve: Serve, source: Source, board: Board) -> None:
     server = serve(draining(source, "grace 1s"))
     with running(server, board, "/streams") as moves, running(server, board, "/rests") as rests:
         moves.head()

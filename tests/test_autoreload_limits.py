@@ -33,7 +33,9 @@ def test_the_limit_of_watches_is_reported(serve: Serve, source: Source) -> None:
         (source.folder / f"package_{number}").mkdir()
     watches = len(source.folder.resolve().parts) + 20
     server = serve(source.block(), launcher=limited("watches", watches))
-    said = server.expect_app_log("^autoreload does not see all changes: the limit of inotify watches")
+    said = server.expect_app_log(
+        "^autoreload does not see all changes: the limit of inotify watches"
+    )
     server.check()
     (record,) = said.records
     assert HINT in record.fields["hint"]

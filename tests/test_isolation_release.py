@@ -214,7 +214,10 @@ def test_what_frees_an_application_disturbs_no_other(serve: Serve, tmp_path: Pat
     for number in range(1, 9):
         gone = len(server.log.find("^python app unloaded$"))
         assert server.load(other(number), busy).status == 200
-        wait_for(lambda: len(server.log.find("^python app unloaded$")) > gone, "the old one to go")
+        wait_for(
+            lambda gone=gone: len(server.log.find("^python app unloaded$")) > gone,
+            "the old one to go",
+        )
     rounds, mistakes = http1.request(server.ports[1], "GET", "/").text.split(" ", 1)
     assert int(rounds) > 100
     assert mistakes == "[]"

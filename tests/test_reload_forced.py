@@ -106,7 +106,9 @@ def test_a_request_that_another_handler_has_held_up_comes_late(
         waits = f"forward_auth {HOST}:{server.ports[1]} {{\n    uri /waits\n}}"
         return f"{waits}\n{block}", wsgi("guest:app")
 
-    server = serve("", "", slack=Slack(python_threads=1, descriptors=12))  # The baseline has no app.
+    server = serve(
+        "", "", slack=Slack(python_threads=1, descriptors=12)
+    )  # The baseline has no app.
     assert server.load(*bodies()).status == 200
     with server.connect() as connection, server.connect() as warming_up:
         board.post("go")
@@ -166,7 +168,9 @@ def test_a_forced_reload_while_changed_code_is_loaded(serve: Serve, source: Sour
     assert server.get_after_load().text == "2"
     # The first, what autoreload has loaded, and what the first forced reload has.
     gone = {"app": "edited:app"}
-    wait_for(lambda: len(server.log.find("^python app unloaded$", **gone)) == 3, "all old code to go")
+    wait_for(
+        lambda: len(server.log.find("^python app unloaded$", **gone)) == 3, "all old code to go"
+    )
     source.write("3")
     await_version(server, "3")
 
