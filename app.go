@@ -106,9 +106,34 @@ var (
 	apps          = caddy.NewUsagePool()
 	running       sync.Map // from its key to each *App and *dynamicApp that has not been stopped
 	lastID        atomic.Uint32
-	retiring      sync.WaitGroup
+	retiring      retirement
 	errAppStopped = errors.New("the python app has been stopped")
 )
+
+// retirement counts the generations that are to be unloaded before the process
+// ends. At the end it counts no more: a WaitGroup must not grow while it is waited for.
+type retirement struct {
+	mu    sync.Mutex
+	group sync.WaitGroup
+	over  bool
+}
+
+func (r *retirement) Go(retire func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		go retire()
+	} else {
+		r.group.Go(retire)
+	}
+}
+
+func (r *retirement) Wait() {
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
+	r.group.Wait()
+}
 
 // loadApp returns the app for a configuration, loading it if no handler uses
 // it yet.
