@@ -15,6 +15,9 @@ import _caddysnake
 from caddysnake_py import logs, threads
 
 _INTERVAL = 0.5  # seconds
+# A request that reads or writes learns that its client is gone, and ends by itself: an exception
+# more would disturb what it does then.
+LEAVE_SECONDS = 0.4
 
 
 class RequestTimeout(BaseException):
@@ -87,7 +90,7 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
         limit = limits.get(app)
         if limit is None:
             continue
-        if timed_out and limit.timeout and seconds >= limit.timeout:
+        if timed_out and limit.timeout and seconds >= limit.timeout + LEAVE_SECONDS:
             what = f"request timed out after {limit.timeout:g} s"
             _interrupt(thread, app, serial, what, logging.ERROR)
         elif limit.slow and seconds >= limit.slow and serial not in _reported:

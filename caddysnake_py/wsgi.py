@@ -16,9 +16,7 @@ from caddysnake_py.files import FileWrapper
 
 _numbers = itertools.count(1)
 
-# Those that read or write end by themselves: their clients are gone. Of the others, Python code
-# gets an exception at once, and what waits in C not before it comes back.
-_LEAVE_SECONDS = 0.5
+# An exception reaches Python code at once, and what waits in C not before it comes back.
 _END_SECONDS = 1.0
 _ROUND_SECONDS = 0.1
 
@@ -68,7 +66,7 @@ class WSGIServer:
     def stop(self, drain: float) -> bool:
         """Waits up to ``drain`` seconds for running requests and ends the rest. False if some
         still run, in C or because they caught what was to end them."""
-        idle = self._core.wait_idle(drain + _LEAVE_SECONDS)
+        idle = self._core.wait_idle(drain + watchdog.LEAVE_SECONDS)
         deadline = time.monotonic() + _END_SECONDS
         while not idle and time.monotonic() < deadline:
             watchdog.end_requests(self._app_id)

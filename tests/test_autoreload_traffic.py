@@ -201,3 +201,26 @@ def test_streams_and_websockets_delay_no_forced_reload(serve: Serve, tmp_path: P
 
 def count(server: Server, text: str) -> int:
     return len(server.log.find(text))
+
+
+def goroutines(server: Server) -> int:
+    profile = http1.request(server.admin, "GET", "/debug/pprof/goroutine?debug=1").text
+    return int(profile.partition("total ")[2].split()[0])
+
+
+@pytest.mark.conformance("T10")
+@pytest.mark.parametrize("template", [WSGI, STREAMS], ids=["wsgi", "asgi"])
+def test_reloads_leave_no_goroutine_behind(serve: Serve, tmp_path: Path, template: str) -> None:
+    """Threads and descriptors are compared after each test anyway."""
+    source = Source(tmp_path / "site", template)
+    body = source.block(autoreload=QUICK)
+    server = serve(body)
+    before = goroutines(server)
+    for number in range(30):
+        source.replace(f"version {number}")
+        await_version(server, f"version {number}")
+        assert server.force(body).status == 200
+    wait_for(
+        lambda: goroutines(server) <= before + 3,  # Caddy's connections come and go.
+        lambda: f"{before} goroutines; there are {goroutines(server)}",
+    )

@@ -202,7 +202,6 @@ def test_a_change_of_the_handler_while_an_app_is_loaded_fails_no_request(
         with send(server, host("one")) as after:
             tenants.go("import", "one")
             assert [each.response().text for each in (before, after)] == ["one", "one"]
-    assert tenants.noted("imported") == (1 if change == "max_apps 5" else 2)
 
 
 @pytest.mark.conformance("T11")
