@@ -72,6 +72,7 @@ def rests(environ):
 @case
 def sends_much(environ):
     board = Board.of(environ)
+    board.note("running")
     try:
         while True:
             yield bytes(1 << 20)
@@ -154,6 +155,7 @@ async def rests(scope, body):
 @case
 async def sends_much(scope, body):
     board = Board.of(scope)
+    board.note("running")
     try:
         while True:
             await body(bytes(1 << 20), True)
@@ -250,11 +252,14 @@ def test_a_client_that_does_not_read_holds_nothing_up(
     serve: Serve, source: Source, board: Board
 ) -> None:
     server = serve(draining(source, "grace 1h", "drain_timeout 1s"))
-    with server.connect(receive_buffer=4096) as connection:
+    with server.connect(receive_buffer=4096) as connection, server.connect2() as connection2:
         connection.request("GET", "/sends_much", board.headers)
         connection.head()
+        # Its window is full soon.
+        connection2.start("GET", "/sends_much", [("x-board", str(board.folder))])
+        board.wait("running", 2)
         replace(server, source)
-        board.wait("ended")
+        board.wait("ended", 2)
         await_end(server)
 
 
