@@ -22,10 +22,11 @@ type tree struct {
 	changed func(rel string) // is told of files; must not wait
 	logger  func() *zap.Logger
 
-	root    string            // what path names now; "" if nothing
-	dirs    map[string]string // the directories that matter, and their relative paths
-	anchors map[string]string // paths that decide where root ("") or a link of the tree leads
-	limited bool              // it has been reported that not all of it is watched
+	root    string              // what path names now; "" if nothing
+	dirs    map[string]string   // the directories that matter, and their relative paths
+	anchors map[string]string   // paths that decide where root ("") or a link of the tree leads
+	held    map[string]struct{} // the directories that are watched for it
+	limited bool                // it has been reported that not all of it is watched
 }
 
 // read finds out what a tree consists of, and watches that. found is told of

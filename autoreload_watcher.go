@@ -45,6 +45,7 @@ func (w *dirWatcher) watch(t *tree) error {
 		go w.run(files)
 	}
 	w.trees[t] = struct{}{}
+	t.held = map[string]struct{}{}
 	w.read(t)
 	return nil
 }
@@ -132,22 +133,23 @@ func (w *dirWatcher) hold(t *tree, dir string) {
 		w.dirs[dir] = map[*tree]struct{}{}
 	}
 	w.dirs[dir][t] = struct{}{}
+	t.held[dir] = struct{}{}
 }
 
 func (w *dirWatcher) drop(t *tree, dir string) {
-	trees := w.dirs[dir]
-	if _, held := trees[t]; !held {
+	if _, held := t.held[dir]; !held {
 		return
 	}
-	delete(trees, t)
-	if len(trees) == 0 {
+	delete(t.held, dir)
+	delete(w.dirs[dir], t)
+	if len(w.dirs[dir]) == 0 {
 		delete(w.dirs, dir)
 		_ = w.fs.Remove(dir)
 	}
 }
 
 func (w *dirWatcher) dropAll(t *tree) {
-	for dir := range w.dirs {
+	for dir := range t.held {
 		w.drop(t, dir)
 	}
 }
@@ -169,6 +171,7 @@ func (w *dirWatcher) forget(directory string, moved map[*tree]struct{}) {
 			continue
 		}
 		for t := range trees {
+			delete(t.held, dir)
 			if _, ok := t.dirs[dir]; !ok || dir == t.root {
 				moved[t] = struct{}{}
 			}

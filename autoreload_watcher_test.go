@@ -127,6 +127,9 @@ func TestNothingIsHeldForATreeThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.watcher.unwatch(w.tree)
+	if len(w.tree.held) > 0 {
+		t.Errorf("%v are still held", w.tree.held)
+	}
 	for dir, trees := range w.watcher.dirs {
 		if _, held := trees[w.tree]; held || isBelow(dir, filepath.Join(base, "one")) {
 			t.Errorf("%s is still watched", dir)
