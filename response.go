@@ -159,7 +159,8 @@ func (x *exchange) write() (done bool, err error) {
 	}
 	if flags&C.SNAKE_OUT_END == 0 && !x.slow { // the app waits for the client
 		x.slow = true
-		slots.setClient(x.slot, http.NewResponseController(x.w))
+		// Not through what other handlers have wrapped it with, which is for one goroutine.
+		slots.setClient(x.slot, http.NewResponseController(innermost(x.w)))
 	}
 	data, trailers := out[c.out_head_len:], []byte(nil)
 	if flags&C.SNAKE_OUT_TRAILERS != 0 {

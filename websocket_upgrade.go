@@ -51,9 +51,9 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 	return nil
 }
 
-// innermost returns the server's own ResponseWriter. Handlers have wrapped it to
-// count what passes, which they may not do after the request: the connection
-// goes on.
+// innermost returns the server's own ResponseWriter. What handlers have wrapped
+// it with, to count what passes for one, is not made for after the request, nor
+// for several goroutines.
 func innermost(rw http.ResponseWriter) http.ResponseWriter {
 	for {
 		wrapper, ok := rw.(interface{ Unwrap() http.ResponseWriter })
