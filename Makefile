@@ -95,6 +95,17 @@ test: build module $(venvs)/tests/ready .tools/autobahn/ready ## run the Go, Pyt
 	$(GO) test ./...
 	$(pytest) $(parallel) $(ARGS)
 
+# Go, and what runs on many goroutines at once, under the race detector: a report fails its test. Left out
+# is what takes too long or too much memory with it.
+RACY := (autoreload or reload or dynamic or sharing or websocket or lifespan or leave or streaming or timeouts) \
+    and not (autobahn or basic_auth or bomb or installation)
+
+.PHONY: test-race
+test-race: $(venvs)/tests/ready | $(toolchain) ## run the tests of what is concurrent under Go's race detector
+	$(GO) test -race ./...
+	$(GO) build -race -o bin/caddy-race ./cmd/caddy
+	CADDYSNAKE_BIN=$(abspath bin/caddy-race) $(venvs)/tests/bin/python -m pytest -k '$(RACY)' $(ARGS)
+
 .PHONY: smoke
 smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 	$(pytest) $(parallel) -m smoke $(ARGS)

@@ -161,17 +161,17 @@ void asgi_start_round(snake_app *app) {
 }
 
 int asgi_cancel_all(snake_app *app) {
-    PyObject *tasks = PyList_New(0);
-    if (!tasks)
+    PyObject *exchanges = PyList_New(0); /* the active ones may change meanwhile */
+    if (!exchanges)
         return -1;
-    for (asgi_exchange *e = app->active; e; e = e->next)
-        if (e->task && PyList_Append(tasks, e->task) < 0)
-            break;
-    Py_ssize_t count = PyList_Size(tasks);
-    for (Py_ssize_t i = 0; i < count && !PyErr_Occurred(); i++)
-        Py_XDECREF(PyObject_CallMethodObjArgs(PyList_GetItem(tasks, i), app->st->s_cancel, NULL));
-    Py_DECREF(tasks);
-    return PyErr_Occurred() ? -1 : 0;
+    int rc = 0;
+    for (asgi_exchange *e = app->active; e && !rc; e = e->next)
+        rc = PyList_Append(exchanges, (PyObject *)e);
+    Py_ssize_t count = PyList_Size(exchanges);
+    for (Py_ssize_t i = 0; i < count && !rc; i++)
+        rc = exchange_cancel((asgi_exchange *)PyList_GetItem(exchanges, i));
+    Py_DECREF(exchanges);
+    return rc;
 }
 
 /* Asks the loop for a sign of life, unless it still owes one. Returns for how many microseconds. */

@@ -64,6 +64,8 @@ static PyMethodDef module_methods[] = {
      "owner(name) -> the view that a visible module belongs to; else the current one."},
     {"forget_answers", view_forget_answers, METH_NOARGS,
      "forget_answers(): lets go of modules that C code was told of."},
+    {"instances_of", heap_instances_of, METH_O,
+     "instances_of(type) -> the objects of exactly this type."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
      "adopt_modules(): from now on sys.modules is what the current view sees."},
     {NULL, NULL, 0, NULL},

@@ -83,7 +83,7 @@ _apps: dict[int, LoadedApp] = {}
 def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
     core = _caddysnake.App(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
-    server = wsgi.WSGIServer(core, app, request.threads)
+    server = wsgi.WSGIServer(request.id, core, app, request.threads)
     return LoadedApp(core, "wsgi", server.stop, own)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import proc
+from harness import http1, proc
 from harness.caddyfile import asgi, python, wsgi
 from harness.health import Slack
 from harness.plugin import Serve
@@ -190,3 +190,61 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [str(sum(file.startswith(prefix) for file in files)).encode()]
 """
+
+
+# Code that no reference may be taken from while it fills a tuple: a tuple with two owners is not
+# resized, which is a SystemError.
+FILLS_TUPLES = """
+import threading
+
+mistakes = []
+rounds = 0
+
+def fill():
+    global rounds
+    while True:
+        try:
+            assert len(tuple(number for number in range(1000))) == 1000
+        except BaseException as error:
+            mistakes.append(repr(error))
+        rounds += 1
+
+threading.Thread(target=fill, daemon=True).start()
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [f"{rounds} {mistakes[:1]}".encode()]
+"""
+# A cache of a shared module refers to it, so that caches are searched.
+CACHED = """
+import typing
+
+class Own: ...
+
+KINDS = typing.Optional[Own], typing.Dict[str, Own]
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"cached"]
+"""
+
+
+def test_what_frees_an_application_disturbs_no_other(serve: Serve, tmp_path: Path) -> None:
+    write(tmp_path / "busy", {"main.py": FILLS_TUPLES})
+    write(tmp_path / "other", {"main.py": CACHED})
+    busy = wsgi("main:app", folder=tmp_path / "busy")
+
+    def other(number: int) -> str:
+        return wsgi("main:app", f"env_var NUMBER {number}", folder=tmp_path / "other")
+
+    server = serve(other(0), busy, slack=Slack(threads=12, python_threads=1))
+    for number in range(1, 9):
+        gone = len(server.log.find("^python app unloaded$"))
+        assert server.load(other(number), busy).status == 200
+        wait_for(
+            lambda gone=gone: len(server.log.find("^python app unloaded$")) > gone,
+            "the old one to go",
+        )
+    rounds, mistakes = http1.request(server.ports[1], "GET", "/").text.split(" ", 1)
+    assert int(rounds) > 100
+    assert mistakes == "[]"
