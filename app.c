@@ -2,7 +2,6 @@
  * the bridge configures it. */
 #include "core.h"
 #include <limits.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@ static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     self->view = (snake_view *)Py_NewRef(view);
     self->id = view_app(self->view);
     self->efd = -1;
+    self->selects = true;
     return (PyObject *)self;
 }
 
@@ -95,7 +95,7 @@ static PyObject *app_serve_wsgi(PyObject *object, PyObject *args) {
 }
 
 /* serve_asgi(callable, scope, websocket_scope, extensions, state, loop, new_task,
- * new_task_options) -> fd to watch with drain */
+ * new_task_options) */
 static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     snake_app *self = (snake_app *)object;
     PyObject *callable, *scope, *websocket, *extensions, *state, *loop, *new_task, *options;
@@ -112,13 +112,10 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     self->call_soon = PyObject_GetAttrString(loop, "call_soon");
     self->flush = PyCFunction_New(&flush, object);
     self->cache = header_cache_new(self->st);
-    self->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!self->create_future || !self->call_soon || !self->flush)
         return NULL;
     if (!self->cache)
         return PyErr_NoMemory();
-    if (self->efd < 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
     self->callable = Py_NewRef(callable);
     self->template = Py_NewRef(scope);
     self->websocket_template = Py_NewRef(websocket);
@@ -129,12 +126,44 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
     self->kind = APP_ASGI;
     prctl(PR_SET_NAME, "asgi"); /* we are on the loop's thread */
-    return PyLong_FromLong(self->efd);
+    Py_RETURN_NONE;
+}
+
+/* select(timeout: float | None, files: int) -> int: what the app's own asyncio loop sleeps in.
+ * files: descriptor of an epoll, or -1. TURN: drain() has something to do; FILES: the epoll may
+ * have. */
+static PyObject *app_select(PyObject *object, PyObject *args) {
+    PyObject *timeout;
+    int files;
+    if (!PyArg_ParseTuple(args, "Oi:select", &timeout, &files))
+        return NULL;
+    return loop_select((snake_app *)object, timeout, files);
+}
+
+/* wake(): ends the select() of another thread, or the next one. */
+static PyObject *app_wake(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    loop_signal((snake_app *)object, LOOP_CALLED);
+    Py_RETURN_NONE;
+}
+
+/* watch() -> int: what a loop that does not call select() watches, to call drain(). */
+static PyObject *app_watch(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    snake_app *self = (snake_app *)object;
+    self->selects = false;
+    int fd = loop_watch(self);
+    return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
 
 static PyObject *app_drain(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    return asgi_drain((snake_app *)object);
+    snake_app *self = (snake_app *)object;
+    if (!self->selects)
+        loop_wakes(self);
+    __atomic_store_n(&self->probed_at, 0, __ATOMIC_RELAXED);
+    asgi_start_round(self);
+    Py_RETURN_NONE;
 }
 
 /* wait_idle(timeout: float) -> bool: True once no request runs. Releases the GIL. */
@@ -198,7 +227,10 @@ static PyMethodDef app_methods[] = {
     {"serve_wsgi", app_serve_wsgi, METH_VARARGS, "serve_wsgi(callable, environ, threads)"},
     {"serve_asgi", app_serve_asgi, METH_VARARGS,
      "serve_asgi(callable, scope, websocket_scope, extensions, state, loop, new_task, "
-     "new_task_options) -> int"},
+     "new_task_options)"},
+    {"select", app_select, METH_VARARGS, "select(timeout, files) -> int: the loop's sleep."},
+    {"wake", app_wake, METH_NOARGS, "wake(): ends the loop's select()."},
+    {"watch", app_watch, METH_NOARGS, "watch() -> int: an fd, for loops that do not select()."},
     {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},
     {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
     {"cancel", app_cancel, METH_NOARGS, "cancel(): cancels the requests that still run."},

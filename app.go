@@ -23,6 +23,9 @@ import (
 )
 
 const (
+	// lateTimeout is how long requests may take to get here from a server that
+	// Caddy has replaced, and whose modules it has cleaned up.
+	lateTimeout = 500 * time.Millisecond
 	// drainTimeout is how long an app that is no longer configured may finish
 	// its requests.
 	drainTimeout = 5 * time.Minute
@@ -31,6 +34,8 @@ const (
 	exitTimeout = 5 * time.Second
 	// shutdownTimeout is what the app's own shutdown may take beyond that.
 	shutdownTimeout = 15 * time.Second
+	// forever is how long an app that was left behind may take to end.
+	forever = 10 * 365 * 24 * time.Hour
 )
 
 // appConfig identifies an App: two handlers with the same one share it. Paths
@@ -78,6 +83,7 @@ type App struct {
 	failure      atomic.Pointer[loadFailure] // why there is no current one
 	reloader     *reloader                   // nil without autoreload
 	cancel       context.CancelFunc          // ends the reloader
+	evicted      atomic.Bool                 // requests that come late are for another one
 
 	mu      sync.Mutex // replacing current
 	stopped bool
@@ -98,10 +104,36 @@ type generation struct {
 
 var (
 	apps          = caddy.NewUsagePool()
+	running       sync.Map // from its key to each *App and *dynamicApp that has not been stopped
 	lastID        atomic.Uint32
-	retiring      sync.WaitGroup
+	retiring      retirement
 	errAppStopped = errors.New("the python app has been stopped")
 )
+
+// retirement counts the generations that are to be unloaded before the process
+// ends. At the end it counts no more: a WaitGroup must not grow while it is waited for.
+type retirement struct {
+	mu    sync.Mutex
+	group sync.WaitGroup
+	over  bool
+}
+
+func (r *retirement) Go(retire func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		go retire()
+	} else {
+		r.group.Go(retire)
+	}
+}
+
+func (r *retirement) Wait() {
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
+	r.group.Wait()
+}
 
 // loadApp returns the app for a configuration, loading it if no handler uses
 // it yet.
@@ -151,6 +183,7 @@ func (a *App) start(ctx context.Context, timeout time.Duration) error {
 		return err
 	}
 	a.current.Store(gen)
+	running.Store(a.config.key(), a)
 	if a.reloader != nil {
 		running, cancel := context.WithCancel(context.Background())
 		a.cancel = cancel
@@ -190,7 +223,15 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		SlowRequest:    config.SlowRequest.Seconds(),
 		RequestTimeout: config.RequestTimeout.Seconds(),
 		BlockedLoop:    config.BlockedLoop.Seconds(),
-	}}, func(answer) { gen.retire(patience{}) })
+	}}, func(late answer, err error) {
+		if err != nil {
+			removeVoice(id)
+			return
+		}
+		gen.isWSGI = late.Interface == "wsgi"
+		gen.release()
+		gen.retire(patience{})
+	})
 	if err != nil {
 		if ctx.Err() == nil {
 			removeVoice(id)
@@ -239,41 +280,79 @@ func (g *generation) release() {
 // Destruct unloads the app once its requests are done: in the background, or
 // before it returns when the process ends.
 func (a *App) Destruct() error {
+	running.CompareAndDelete(a.config.key(), a)
 	if a.reloader != nil {
 		a.reloader.stop()
 		a.cancel()
 	}
 	a.mu.Lock()
-	a.stopped = true
+	a.stopped = true // nothing replaces the current generation from here on
+	a.mu.Unlock()
+	if caddy.Exiting() {
+		a.end(patience{Streams: exitTimeout, Requests: exitTimeout})
+		return nil
+	}
+	retiring.Go(func() {
+		if !a.evicted.Load() {
+			time.Sleep(lateTimeout)
+		}
+		a.end(patience{Streams: defaultGrace, Requests: drainTimeout})
+	})
+	return nil
+}
+
+// end retires what is left of an app that has been stopped.
+func (a *App) end(p patience) {
 	gen := a.current.Swap(nil)
 	a.failure.Store(nil)
-	a.mu.Unlock()
-	if gen == nil {
-		return nil
+	if gen != nil {
+		gen.release()
+		gen.retire(p)
 	}
-	gen.release()
-	if caddy.Exiting() {
-		gen.retire(patience{Streams: exitTimeout, Requests: exitTimeout})
-		return nil
-	}
-	retiring.Go(func() { gen.retire(patience{Streams: defaultGrace, Requests: drainTimeout}) })
-	return nil
+}
+
+// successor returns an app with the settings of one that has been stopped, if
+// a later config has one, whatever its round.
+func (a *App) successor() *App {
+	config := a.config
+	config.Round = codeRound.Load()
+	app, _ := running.Load(config.key())
+	successor, _ := app.(*App)
+	return successor
 }
 
 // retire waits for the generation's requests and unloads it.
 func (g *generation) retire(p patience) {
-	logger := g.voice.logger.Load()
 	deadline := time.Now().Add(p.Requests)
 	g.drain(p)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Until(deadline)+shutdownTimeout)
+	g.unload(max(0, time.Until(deadline)))
+}
+
+// unload shuts the generation down. What still runs on it after drain is ended.
+func (g *generation) unload(drain time.Duration) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), drain+shutdownTimeout,
+		errors.New("it does not shut down; it is left behind"))
 	defer cancel()
-	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: max(0, time.Until(deadline).Seconds())})
+	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: drain.Seconds()}, g.unloaded)
+	if ctx.Err() == nil {
+		g.unloaded(left, err)
+		return
+	}
+	g.voice.logger.Load().Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
+}
+
+// unloaded is told what came of it.
+func (g *generation) unloaded(left answer, err error) {
+	logger := g.voice.logger.Load()
 	switch {
 	case err != nil:
 		logger.Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
 	case !left.Idle:
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
 			zap.String("app", g.voice.app))
+		if g.isWSGI { // a thread may come back from C yet; a loop is closed
+			go g.unload(forever)
+		}
 	default:
 		logger.Info("python app unloaded", zap.String("app", g.voice.app))
 		removeVoice(g.id)

@@ -1,7 +1,5 @@
 /* The loop's side of an ASGI app: its queue, and what becomes of the events on it. */
 #include "asgi.h"
-#include <errno.h>
-#include <unistd.h>
 
 enum { ROUND = 256, BATCH = 16 };
 
@@ -29,16 +27,17 @@ void asgi_post(snake_slot *slot, uint32_t event) {
 
 /* With others at the gate, they have Go woken once for all. */
 static void ring_bell(void) {
-    static int rounds; /* that Go has not been told about; guarded by the GIL */
-    if (gate_is_crowded() && ++rounds < BATCH) {
+    static uint32_t rounds; /* [atomic] that Go has not been told about */
+    if (gate_is_crowded() && __atomic_add_fetch(&rounds, 1, __ATOMIC_RELAXED) < BATCH) {
         ring_later();
     } else {
-        rounds = 0;
+        __atomic_store_n(&rounds, 0, __ATOMIC_RELAXED);
         ring_now();
     }
 }
 
-static void end_round(snake_app *app) {
+void asgi_end_round(snake_app *app) {
+    app->announced = false;
     ring_bell();
     if (app->round_began)
         gate_leave(app, app->round_began);
@@ -57,10 +56,17 @@ static bool flush_soon(snake_app *app) {
     return app->flush_soon;
 }
 
+void asgi_go_on(snake_app *app) {
+    if (app->announced)
+        ring_bell();
+    app->announced = false;
+}
+
 void asgi_announce(snake_app *app) {
+    app->announced = true;
     if (app->draining || app->flush_soon)
         return;
-    if (flush_soon(app))
+    if (app->selects || flush_soon(app))
         ring_later();
     else
         ring_now();
@@ -69,11 +75,11 @@ void asgi_announce(snake_app *app) {
 PyObject *asgi_flush(PyObject *object, PyObject *ignored) {
     (void)ignored;
     ((snake_app *)object)->flush_soon = false;
-    end_round((snake_app *)object);
+    asgi_end_round((snake_app *)object);
     Py_RETURN_NONE;
 }
 
-/* ---- the loop's reader */
+/* ---- rounds of the loop */
 
 static void start_request(snake_app *app, snake_slot *slot) {
     if (slot_is_lost(slot)) {
@@ -124,11 +130,7 @@ static void handle_events(snake_app *app, snake_slot *slot) {
     Py_DECREF((PyObject *)self);
 }
 
-PyObject *asgi_drain(snake_app *app) {
-    uint64_t value;
-    while (read(app->efd, &value, sizeof value) < 0 && errno == EINTR)
-        ;
-    __atomic_store_n(&app->probed_at, 0, __ATOMIC_RELAXED);
+void asgi_start_round(snake_app *app) {
     app->draining = true;
     app->round_began = now_us();
     for (int n = 0;;) {
@@ -149,26 +151,27 @@ PyObject *asgi_drain(snake_app *app) {
         ring_now();
     }
     app->draining = false;
+    if (app->selects)
+        ring_later(); /* until the next select() */
     /* The tasks that were started, if they are not eager, have their first steps before them. */
-    if (!app->active || !flush_soon(app))
-        end_round(app);
+    else if (!app->active || !flush_soon(app))
+        asgi_end_round(app);
     else
         ring_bell();
-    Py_RETURN_NONE;
 }
 
 int asgi_cancel_all(snake_app *app) {
-    PyObject *tasks = PyList_New(0);
-    if (!tasks)
+    PyObject *exchanges = PyList_New(0); /* the active ones may change meanwhile */
+    if (!exchanges)
         return -1;
-    for (asgi_exchange *e = app->active; e; e = e->next)
-        if (e->task && PyList_Append(tasks, e->task) < 0)
-            break;
-    Py_ssize_t count = PyList_Size(tasks);
-    for (Py_ssize_t i = 0; i < count && !PyErr_Occurred(); i++)
-        Py_XDECREF(PyObject_CallMethodObjArgs(PyList_GetItem(tasks, i), app->st->s_cancel, NULL));
-    Py_DECREF(tasks);
-    return PyErr_Occurred() ? -1 : 0;
+    int rc = 0;
+    for (asgi_exchange *e = app->active; e && !rc; e = e->next)
+        rc = PyList_Append(exchanges, (PyObject *)e);
+    Py_ssize_t count = PyList_Size(exchanges);
+    for (Py_ssize_t i = 0; i < count && !rc; i++)
+        rc = exchange_cancel((asgi_exchange *)PyList_GetItem(exchanges, i));
+    Py_DECREF(exchanges);
+    return rc;
 }
 
 /* Asks the loop for a sign of life, unless it still owes one. Returns for how many microseconds. */

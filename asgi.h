@@ -45,7 +45,7 @@ struct asgi_exchange {
     bool body_received, too_large;
     bool client_left, client_stopped_sending;
     bool ended; /* the coroutine */
-    bool settled;
+    bool settled, cancelled;
     /* HTTP */
     bool trailers_promised, body_complete;
     PyObject *trailers; /* list of header pairs that follow the body, or NULL */
@@ -63,6 +63,8 @@ asgi_exchange *exchange_new(snake_app *app, snake_slot *slot);
 void exchange_activate(asgi_exchange *self);
 /* Ends it when it could not even be started. */
 void exchange_fail_start(asgi_exchange *self);
+/* Cancels its task, once: what an app does because of that is not for another one to disturb. */
+int exchange_cancel(asgi_exchange *self);
 /* Lets go of it once nothing of it is left to do. */
 void exchange_settle(asgi_exchange *self);
 

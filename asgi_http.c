@@ -322,12 +322,8 @@ static void on_chunk(asgi_exchange *self) { await_wake(self->waiting, AWAIT_RECE
 
 static void on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
-        if (slot_gone(self->slot) == SNAKE_TIMED_OUT && self->task) {
-            PyObject *cancelled = PyObject_CallMethodObjArgs(self->task, self->st->s_cancel, NULL);
-            if (!cancelled)
-                report_exception(self->st, self->app->id, "ASGI", self->scope, false);
-            Py_XDECREF(cancelled);
-        }
+        if (slot_gone(self->slot) == SNAKE_TIMED_OUT && exchange_cancel(self) < 0)
+            report_exception(self->st, self->app->id, "ASGI", self->scope, false);
         self->client_left = true;
         self->pending_len = 0;
         slot_release(exchange_detach(self));

@@ -79,7 +79,7 @@ func (r *reloader) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
-			if changed := r.take(); changed.files > 0 {
+			if changed := r.take(); changed.files > 0 && ctx.Err() == nil {
 				r.app.logger.Load().Info("python app has changed",
 					zap.String("app", r.app.config.Module),
 					zap.String("changed", changed.first), zap.Int("files", changed.files))

@@ -81,7 +81,7 @@ func matchParts(globs, parts []string) bool {
 }
 
 // lookUp follows a path to the directory that it names; "" if there is none.
-// anchors are the paths whose change may make it another directory.
+// anchors are the paths on the way: a change of any may make it another directory.
 func lookUp(name string) (directory string, anchors []string) {
 	directory = "/"
 	rest := strings.Split(strings.Trim(filepath.Clean(name), "/"), "/")
@@ -96,15 +96,12 @@ func lookUp(name string) (directory string, anchors []string) {
 			continue
 		}
 		full := filepath.Join(directory, part)
+		anchors = append(anchors, full)
 		info, err := os.Lstat(full)
-		isLink := err == nil && info.Mode()&os.ModeSymlink != 0
-		if err != nil || isLink || len(rest) == 0 {
-			anchors = append(anchors, full)
-		}
 		if err != nil {
 			return "", anchors
 		}
-		if !isLink {
+		if info.Mode()&os.ModeSymlink == 0 {
 			directory = full
 			continue
 		}

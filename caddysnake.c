@@ -64,6 +64,8 @@ static PyMethodDef module_methods[] = {
      "owner(name) -> the view that a visible module belongs to; else the current one."},
     {"forget_answers", view_forget_answers, METH_NOARGS,
      "forget_answers(): lets go of modules that C code was told of."},
+    {"instances_of", heap_instances_of, METH_O,
+     "instances_of(type) -> the objects of exactly this type."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
      "adopt_modules(): from now on sys.modules is what the current view sees."},
     {NULL, NULL, 0, NULL},
@@ -143,6 +145,9 @@ static int module_exec(PyObject *module) {
         !(st->asgi_type = add_type(module, &asgi_spec)) ||
         !(st->await_type = add_type(module, &await_spec)) ||
         !(st->view_type = add_type(module, &view_spec)))
+        return -1;
+    if (PyModule_AddIntConstant(module, "TURN", LOOP_TURN) < 0 ||
+        PyModule_AddIntConstant(module, "FILES", LOOP_FILES) < 0)
         return -1;
     st->bytes_io = imported("io", "BytesIO");
     st->file_wrapper = imported("wsgiref.util", "FileWrapper");

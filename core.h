@@ -67,7 +67,7 @@ typedef struct core {
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
     PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
-    PyObject *planted;            /* set of names, see view.c */
+    PyObject *planted;            /* set of names, see names.c */
     PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
         *name_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
@@ -107,7 +107,7 @@ uint64_t now_us(void);
 void futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us); /* 0: no timeout */
 void futex_wake(uint32_t *word, int count);
 
-/* ---- view.c: what a thread sees when it imports */
+/* ---- view.c, modules.c, names.c: what a thread sees when it imports */
 typedef struct snake_view snake_view;
 extern PyType_Spec view_spec;
 /* Whose code the current thread runs: the app's id, 0 for none, and its view, a strong reference or
@@ -133,6 +133,9 @@ PyObject *view_module_current(PyObject *module, PyObject *ignored);
 PyObject *view_module_owner(PyObject *module, PyObject *name);
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 
+/* ---- heap.c */
+PyObject *heap_instances_of(PyObject *module, PyObject *type);
+
 /* ---- app.c: an app as Go and the bridge see it */
 enum app_kind { APP_NONE, APP_WSGI, APP_ASGI };
 struct snake_app {
@@ -148,17 +151,19 @@ struct snake_app {
     /* WSGI, guarded by the pool's mutex */
     uint32_t threads, running;
     snake_slot *deferred_first, *deferred_last;
-    /* ASGI: touched only on the loop's thread, except efd and armed */
+    /* ASGI: touched only on the loop's thread, except signal, efd and armed */
     queue queue;
-    int efd;
-    uint32_t armed; /* [atomic] 1: the loop sleeps and must be told */
+    uint32_t signal; /* [atomic] futex; see loop.c */
+    int efd;         /* -1 until it is needed */
+    bool selects;    /* the loop is ours and sleeps in select() */
+    uint32_t armed;  /* [atomic] 1: the loop sleeps and must be told */
     PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
     uint64_t probed_at; /* [atomic] when the loop was asked for a sign of life, 0: it gave one */
     struct header_cache *cache;
-    bool draining, flush_soon;
+    bool draining, flush_soon, announced;
     uint64_t round_began; /* 0: no round for requests */
     snake_app *gate_next; /* these two are guarded by the gate's mutex */
     bool gate_stuck;
@@ -258,10 +263,22 @@ PyObject *pool_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
 bool pool_watch(uint64_t now);
 
+/* ---- loop.c: what an app's event loop sleeps on */
+/* Start what is queued; look at what was scheduled; files may have events. */
+enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
+/* Wakes the loop. Any thread. */
+void loop_signal(snake_app *app, uint32_t reason);
+/* The loop's sleep: ends the round and waits. LOOP_TURN and LOOP_FILES, as an int. */
+PyObject *loop_select(snake_app *app, PyObject *timeout, int files);
+/* For a loop that is not ours: the descriptor that it watches, or -1 with OSError; and what it does
+ * when that is readable. */
+int loop_watch(snake_app *app);
+void loop_wakes(snake_app *app);
+
 /* ---- gate.c: whose loop is woken for requests */
 /* Wakes the loop as soon as that is useful. Any thread, for an app whose armed it has cleared. */
 void gate_enter(snake_app *app);
-/* The loop's round is over; the next app's turn. With the GIL. */
+/* The loop's round is over; the next app's turn. */
 void gate_leave(snake_app *app, uint64_t round_began);
 /* Before the app is freed. With the GIL. */
 void gate_forget(snake_app *app);
@@ -277,7 +294,13 @@ void monitor_wake(void); /* cheap when it is awake */
 extern PyType_Spec asgi_spec, await_spec;
 void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
-PyObject *asgi_drain(snake_app *app);
+/* Starts what is queued. On the loop's thread. */
+void asgi_start_round(snake_app *app);
+/* Go hears of what is listed, and the gate goes to the next app. On the loop's thread; it need not
+ * have the GIL. */
+void asgi_end_round(snake_app *app);
+/* The loop has more to do before it ends the round. */
+void asgi_go_on(snake_app *app);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 int asgi_cancel_all(snake_app *app);
 uint64_t asgi_probe(snake_app *app);

@@ -35,6 +35,7 @@ var errAllBusy = errors.New("all python apps that max_apps allows are busy")
 // config reloads. It implements caddy.Destructor.
 type dynamicApp struct {
 	template    *appTemplate
+	keyIn       func(round uint64) string
 	names       []string // of the placeholders
 	timeout     time.Duration
 	maxApps     int           // 0: no limit
@@ -78,7 +79,12 @@ func dynamicKey(h *Handler, timeout time.Duration, base appConfig) string {
 func newDynamicApp(h *Handler, key string, parsed *appTemplate, timeout time.Duration, logger *zap.Logger) (*dynamicApp, error) {
 	value, _, err := dynamicApps.LoadOrNew(key, func() (caddy.Destructor, error) {
 		d := &dynamicApp{
-			template:    parsed,
+			template: parsed,
+			keyIn: func(round uint64) string {
+				base := parsed.base
+				base.Round = round
+				return dynamicKey(h, timeout, base)
+			},
 			names:       parsed.placeholders(),
 			timeout:     timeout,
 			maxApps:     h.MaxApps,
@@ -87,8 +93,11 @@ func newDynamicApp(h *Handler, key string, parsed *appTemplate, timeout time.Dur
 		}
 		d.ctx, d.stop = context.WithCancel(context.Background())
 		if d.idleTimeout > 0 {
+			d.mu.Lock() // it may be that fast
 			d.idle = time.AfterFunc(d.idleTimeout, d.evictIdle)
+			d.mu.Unlock()
 		}
+		running.Store(key, d)
 		return d, nil
 	})
 	if err != nil {
@@ -132,7 +141,11 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 		t := d.tenants[string(key)]
 		d.mu.RUnlock()
 		if t == nil {
-			if t, err = d.add(string(key)); err != nil {
+			t, err = d.add(string(key))
+			if errors.Is(err, errAppStopped) {
+				return d.serveLate(w, r)
+			}
+			if err != nil {
 				return refuse(w, err)
 			}
 		}
@@ -150,8 +163,11 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		d.touch(t)
 		gen, err := t.app.acquire()
-		if errors.Is(err, errAppStopped) && d.ctx.Err() == nil {
-			continue // it was evicted in the meantime
+		if errors.Is(err, errAppStopped) {
+			if d.ctx.Err() == nil {
+				continue // it was evicted in the meantime
+			}
+			return d.serveLate(w, r)
 		}
 		if err != nil {
 			return t.app.refuse(w, r, err)
@@ -159,6 +175,15 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 		defer d.touch(t)
 		return gen.serve(w, r, t.config.RequestTimeout)
 	}
+}
+
+// serveLate is App.serveLate for an app that a request names.
+func (d *dynamicApp) serveLate(w http.ResponseWriter, r *http.Request) error {
+	found, _ := running.Load(d.keyIn(codeRound.Load()))
+	if successor, ok := found.(*dynamicApp); ok && successor != d {
+		return successor.serve(w, r)
+	}
+	return refuse(w, errAppStopped)
 }
 
 // appendKey appends the values of the placeholders, each after its length.
@@ -221,11 +246,12 @@ func (d *dynamicApp) add(key string) (*tenant, error) {
 	return t, nil
 }
 
-// load loads an app, for whoever waits: a client that leaves does not stop it.
+// load loads an app, for whoever waits: neither a client that leaves stops it nor
+// a new config, which may want the same app.
 func (d *dynamicApp) load(t *tenant) {
 	logger := d.logger.Load()
 	file := readFileState(t.config)
-	app, err := loadApp(d.ctx, t.config, d.timeout, logger)
+	app, err := loadApp(context.Background(), t.config, d.timeout, logger)
 	d.mu.Lock()
 	t.app, t.err = app, err
 	if err != nil {
@@ -251,7 +277,7 @@ func refuse(w http.ResponseWriter, err error) error {
 		return caddyhttp.Error(http.StatusBadRequest, err)
 	case errors.Is(err, errNoApp):
 		return caddyhttp.Error(http.StatusNotFound, err)
-	case errors.Is(err, errAllBusy):
+	case errors.Is(err, errAllBusy), errors.Is(err, errAppStopped):
 		w.Header().Set("Retry-After", "1")
 	}
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
@@ -292,22 +318,19 @@ func (d *dynamicApp) limitFailures() {
 
 // Destruct unloads all apps.
 func (d *dynamicApp) Destruct() error {
+	running.CompareAndDelete(d.keyIn(d.template.base.Round), d)
 	d.mu.Lock()
 	d.stop()
 	if d.idle != nil {
 		d.idle.Stop()
 	}
-	tenants := d.tenants
-	d.tenants = make(map[string]*tenant)
-	d.failures = 0
-	d.mu.Unlock()
-
 	var unloading sync.WaitGroup
-	for _, t := range tenants {
-		if t.loaded() != nil {
+	for _, t := range d.tenants { // nobody adds to them any more
+		if t.loaded() != nil { // else load sees to it
 			unloading.Go(func() { t.unload(d.logger.Load()) })
 		}
 	}
+	d.mu.Unlock()
 	unloading.Wait()
 	return nil
 }

@@ -2,7 +2,7 @@
 
 /* The linked executable owns its interpreter. The only file that needs more
  * than the stable ABI: PyConfig. */
-#define _GNU_SOURCE
+#define _GNU_SOURCE 1 /* as in Python.h */
 #if !__has_include(<Python.h>)
 #error "No Python headers: apt-get install python3-dev (Fedora: dnf install python3-devel)"
 #endif
@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,13 +59,15 @@ static int failed(start *s, PyStatus status) {
 
 static int initialize(start *s) {
     char executable[PATH_MAX];
+    int found = find_executable(executable, sizeof executable) == 0;
+    if (found)
+        unsetenv("PYTHONHOME"); /* the home of another Python; children must not see it, either */
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
     config.install_signal_handlers = 0; /* signals are Caddy's */
     config.parse_argv = 0;
     int rc = -1;
-    if (find_executable(executable, sizeof executable) == 0 &&
-        failed(s, PyConfig_SetBytesString(&config, &config.executable, executable)))
+    if (found && failed(s, PyConfig_SetBytesString(&config, &config.executable, executable)))
         goto out;
     if (!failed(s, Py_InitializeFromConfig(&config)))
         rc = 0;

@@ -72,5 +72,6 @@ func (d *dynamicApp) evict(key string, t *tenant, reason string) {
 		zap.String("app", t.config.Module),
 		zap.String("working_dir", t.config.WorkingDir),
 		zap.String("reason", reason))
+	t.app.evicted.Store(true)
 	go t.unload(logger)
 }

@@ -40,6 +40,17 @@ void exchange_settle(asgi_exchange *self) {
     Py_DECREF((PyObject *)self);
 }
 
+int exchange_cancel(asgi_exchange *self) {
+    if (!self->task || self->cancelled)
+        return 0;
+    self->cancelled = true;
+    PyObject *task = Py_NewRef(self->task);
+    PyObject *rc = PyObject_CallMethodObjArgs(task, self->st->s_cancel, NULL);
+    Py_XDECREF(rc);
+    Py_DECREF(task);
+    return rc ? 0 : -1;
+}
+
 /* ---- receive() and send() */
 
 PyObject *unexpected_message(PyObject *type) {

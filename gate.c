@@ -25,8 +25,6 @@ static struct {
 static void lock(void) { pthread_mutex_lock(&gate.mutex); }
 static void unlock(void) { pthread_mutex_unlock(&gate.mutex); }
 
-static void wake(snake_app *app) { write_eventfd(app->efd); }
-
 static void append(snake_app *app) {
     app->gate_next = NULL;
     if (gate.last)
@@ -36,17 +34,18 @@ static void append(snake_app *app) {
     gate.last = app;
 }
 
-/* Makes the next app the holder, whose loop must be woken, or NULL. */
-static snake_app *next_holder(uint64_t now) {
+/* Makes the next app the holder. Its loop is woken with the lock, so that it is not freed
+ * meanwhile. */
+static void pass_on(uint64_t now) {
     snake_app *app = gate.first;
-    if (app) {
-        __atomic_store_n(&gate.first, app->gate_next, __ATOMIC_SEQ_CST);
-        if (!gate.first)
-            gate.last = NULL;
-    }
     gate.holder = app;
     gate.since = now;
-    return app;
+    if (!app)
+        return;
+    __atomic_store_n(&gate.first, app->gate_next, __ATOMIC_SEQ_CST);
+    if (!gate.first)
+        gate.last = NULL;
+    loop_signal(app, LOOP_TURN);
 }
 
 bool gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_RELAXED) != NULL; }
@@ -65,26 +64,22 @@ void gate_enter(snake_app *app) {
     }
     unlock();
     if (at_once)
-        wake(app);
+        loop_signal(app, LOOP_TURN);
     else
         monitor_wake();
 }
 
 void gate_leave(snake_app *app, uint64_t round_began) {
     uint64_t now = now_us();
-    snake_app *next = NULL;
     lock();
     if (now < round_began + STUCK_US)
         app->gate_stuck = false;
     if (gate.holder == app)
-        next = next_holder(now);
+        pass_on(now);
     unlock();
-    if (next) /* it is not freed meanwhile: that needs the GIL, which we have */
-        wake(next);
 }
 
 void gate_forget(snake_app *app) {
-    snake_app *next = NULL;
     lock();
     for (snake_app **link = &gate.first, *before = NULL; *link;
          before = *link, link = &before->gate_next) {
@@ -96,10 +91,8 @@ void gate_forget(snake_app *app) {
         break;
     }
     if (gate.holder == app)
-        next = next_holder(now_us());
+        pass_on(now_us());
     unlock();
-    if (next)
-        wake(next);
 }
 
 bool gate_watch(uint64_t now) {
@@ -108,7 +101,7 @@ bool gate_watch(uint64_t now) {
     lock();
     if (gate.first && now > gate.since + STUCK_US) {
         gate.holder->gate_stuck = true;
-        wake(next_holder(now)); /* with the lock, so that it is not freed meanwhile */
+        pass_on(now);
     }
     unlock();
     return true;

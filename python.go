@@ -157,7 +157,7 @@ var errBridgeLost = errors.New("the Python bridge did not answer")
 
 // ask sends a command and waits for its answer or for ctx. A late answer goes
 // to late, if the command has one.
-func ask(ctx context.Context, cmd command, late ...func(answer)) (answer, error) {
+func ask(ctx context.Context, cmd command, late ...func(answer, error)) (answer, error) {
 	question, err := json.Marshal(cmd)
 	if err != nil {
 		return answer{}, err
@@ -178,10 +178,9 @@ func ask(ctx context.Context, cmd command, late ...func(answer)) (answer, error)
 	case <-ctx.Done():
 		go func() {
 			<-s.piece
-			if a, err := s.takeAnswer(); err == nil {
-				for _, f := range late {
-					f(a)
-				}
+			a, err := s.takeAnswer()
+			for _, f := range late {
+				f(a, err)
 			}
 		}()
 		return answer{}, context.Cause(ctx)

@@ -87,7 +87,7 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 func (a *App) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	var failure *loadFailure
 	if !errors.As(err, &failure) {
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return refuse(w, err)
 	}
 	if a.config.Debug && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		return failure.show(w)
@@ -128,6 +128,10 @@ func (g *generation) drain(p patience) {
 			return
 		case <-deadline:
 			g.webSockets.closeAll()
+			if cut := slots.cut(g); cut > 0 {
+				g.voice.logger.Load().Warn("requests are cancelled: the code that they run on is to end",
+					zap.String("app", g.voice.app), zap.Int("requests", cut))
+			}
 			return
 		case <-webSockets.C:
 			g.webSockets.closeAll()

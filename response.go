@@ -29,6 +29,7 @@ var (
 	errAppFailed = errors.New("python application failed")
 	errTooLarge  = errors.New("request body too large")
 	errTimeout   = errors.New("python application did not respond within its request_timeout")
+	errReplaced  = errors.New("python application was replaced or stopped before it responded")
 )
 
 // exchange is one request being answered.
@@ -38,6 +39,7 @@ type exchange struct {
 	slot *slot
 	body *bodyStream // nil unless the body is streamed
 	sent bool        // the head is out
+	slow bool        // the slot knows the client
 
 	pieces, nudgedAt int  // of the response; nudgedAt as of the last nudge
 	idle             int  // nudges without a piece between them
@@ -61,16 +63,17 @@ func (x *exchange) run(timeout time.Duration) error {
 			if news&C.SNAKE_GO_HINT != 0 {
 				x.writeHints()
 			}
-			if news&newsNudge != 0 && news&C.SNAKE_GO_RESPONSE == 0 && x.standsStill() {
+			if news&C.SNAKE_GO_RESPONSE != 0 {
+				x.pieces++
+				if done, err := x.write(); done {
+					return err
+				}
+			} else if news&newsNudge != 0 && x.standsStill() {
 				x.leave(C.SNAKE_GONE)
 				return x.breakOff()
 			}
-			if news&C.SNAKE_GO_RESPONSE == 0 {
-				continue
-			}
-			x.pieces++
-			if done, err := x.write(); done {
-				return err
+			if news&newsCut != 0 {
+				return x.giveUp(http.StatusServiceUnavailable, errReplaced)
 			}
 		case <-gone:
 			if x.r.ProtoMajor > 1 || x.slot.c.features&C.SNAKE_WEBSOCKET != 0 {
@@ -82,14 +85,19 @@ func (x *exchange) run(timeout time.Duration) error {
 			C.snake_gone(x.slot.c, C.SNAKE_STOPPED_SENDING)
 			gone = nil
 		case <-timedOut:
-			x.closeIfUnread()
-			x.leave(C.SNAKE_TIMED_OUT)
-			if x.sent {
-				return x.breakOff()
-			}
-			return caddyhttp.Error(http.StatusGatewayTimeout, errTimeout)
+			return x.giveUp(http.StatusGatewayTimeout, errTimeout)
 		}
 	}
+}
+
+// giveUp answers in the app's place.
+func (x *exchange) giveUp(status int, err error) error {
+	x.closeIfUnread()
+	x.leave(C.SNAKE_TIMED_OUT)
+	if x.sent {
+		return x.breakOff()
+	}
+	return caddyhttp.Error(status, err)
 }
 
 // standsStill is asked in intervals when the app's code is being replaced. A
@@ -109,20 +117,24 @@ func (x *exchange) standsStill() bool {
 
 // leave ends the exchange before the app has.
 func (x *exchange) leave(why C.uint32_t) {
-	x.stopBody()
+	x.stop()
 	x.slot.abandon(why)
 }
 
 // finish ends the exchange after the app's last piece; the slot may be used
 // again from here on.
 func (x *exchange) finish() {
-	x.stopBody()
+	x.stop()
 	x.slot.release()
 }
 
-func (x *exchange) stopBody() {
+// stop has nobody use the body or the ResponseWriter any more.
+func (x *exchange) stop() {
 	if x.body != nil {
 		close(x.body.stop)
+	}
+	if x.slow {
+		slots.setClient(x.slot, nil)
 	}
 }
 
@@ -144,6 +156,11 @@ func (x *exchange) write() (done bool, err error) {
 	}
 	if file := x.slot.takeFile(); file != nil {
 		return x.writeFile(file, int64(c.file_offset), int64(c.file_len))
+	}
+	if flags&C.SNAKE_OUT_END == 0 && !x.slow { // the app waits for the client
+		x.slow = true
+		// Not through what other handlers have wrapped it with, which is for one goroutine.
+		slots.setClient(x.slot, http.NewResponseController(innermost(x.w)))
 	}
 	data, trailers := out[c.out_head_len:], []byte(nil)
 	if flags&C.SNAKE_OUT_TRAILERS != 0 {

@@ -8,6 +8,7 @@ package caddysnake
 import "C"
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -17,8 +18,25 @@ import (
 // serve hands r to the app and writes its response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 	gen, err := a.acquire()
+	if errors.Is(err, errAppStopped) {
+		return a.serveLate(w, r)
+	}
 	if err != nil {
 		return a.refuse(w, r, err)
+	}
+	return gen.serve(w, r, a.config.RequestTimeout)
+}
+
+// serveLate answers a request that a server has accepted which Caddy has
+// replaced since, and that other handlers have held up.
+func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
+	successor := a.successor()
+	if successor == nil {
+		return refuse(w, errAppStopped)
+	}
+	gen, err := successor.acquire()
+	if err != nil {
+		return successor.refuse(w, r, err)
 	}
 	return gen.serve(w, r, a.config.RequestTimeout)
 }

@@ -15,9 +15,11 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -31,8 +33,11 @@ type slot struct {
 	ws    atomic.Pointer[webSocket] // who takes pieces and wishes instead of the channels
 	want  chan struct{}             // capacity 1: the app waits for a chunk of the body
 	refs  atomic.Int32
-	gen   *generation // whose request it is; nil for a command
-	next  *slot       // in the pool
+	next  *slot // in the pool
+
+	// With the pool's lock.
+	gen    *generation              // whose request it is; nil for a command
+	client *http.ResponseController // of a response that is sent in pieces, while its handler runs
 }
 
 // keepBuffer is the size up to which a pooled slot keeps its buffers.
@@ -79,19 +84,48 @@ func (p *slotPool) grow() *slot {
 	return s
 }
 
-// newsNudge is set apart from SNAKE_GO_*, in news.
-const newsNudge = 1 << 31
+// These are set apart from SNAKE_GO_*, in news.
+const (
+	newsNudge = 1 << 31 // the generation is to end
+	newsCut   = 1 << 30 // and its time is over
+)
 
 // nudge tells the exchanges on a generation, websockets excepted, that it is to end.
-func (p *slotPool) nudge(gen *generation) {
+func (p *slotPool) nudge(gen *generation) { p.tell(gen, newsNudge, nil) }
+
+// cut ends them, those that a client holds up by not reading, too. It returns
+// how many there were.
+func (p *slotPool) cut(gen *generation) int {
+	over := time.Unix(1, 0)
+	return p.tell(gen, newsCut, func(s *slot) {
+		if s.client != nil {
+			_ = s.client.SetWriteDeadline(over)
+		}
+	})
+}
+
+func (p *slotPool) tell(gen *generation, news uint32, also func(*slot)) (told int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.all {
-		if s.gen == gen && s.ws.Load() == nil {
-			s.news.Or(newsNudge)
-			notify(s.piece)
+		if s.gen != gen || s.ws.Load() != nil {
+			continue
 		}
+		s.news.Or(news)
+		notify(s.piece)
+		if also != nil {
+			also(s)
+		}
+		told++
 	}
+	return told
+}
+
+// setClient says where the slot's response goes, for as long as that is known.
+func (p *slotPool) setClient(s *slot, client *http.ResponseController) {
+	p.mu.Lock()
+	s.client = client
+	p.mu.Unlock()
 }
 
 // release drops one reference.

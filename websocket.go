@@ -217,13 +217,15 @@ func (w *webSocket) config() webSocketConfig {
 // from it for an interval and the timeout.
 func (w *webSocket) startPings() {
 	if interval := w.config().PingInterval; interval > 0 {
+		w.mu.Lock()
 		w.ping = time.AfterFunc(interval, w.checkAlive)
+		w.mu.Unlock()
 	}
 }
 
 func (w *webSocket) checkAlive() {
 	w.mu.Lock()
-	ended, blocked := w.ended, w.blocked
+	ping, ended, blocked := w.ping, w.ended, w.blocked
 	w.mu.Unlock()
 	if ended {
 		return
@@ -240,7 +242,7 @@ func (w *webSocket) checkAlive() {
 	if !blocked {
 		next = min(interval, interval+timeout-silent)
 	}
-	w.ping.Reset(max(next, 10*time.Millisecond))
+	ping.Reset(max(next, 10*time.Millisecond))
 	if w.writing.TryLock() { // a message on its way serves as well
 		_ = w.conn.SetWriteDeadline(time.Now().Add(timeout))
 		err := ws.WriteFrame(w.conn, ws.NewPingFrame(nil))

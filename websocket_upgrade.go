@@ -35,7 +35,7 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 		}
 	}
 	rw.WriteHeader(http.StatusSwitchingProtocols)
-	conn, buffers, err := http.NewResponseController(rw).Hijack()
+	conn, buffers, err := http.NewResponseController(innermost(rw)).Hijack()
 	if err != nil {
 		return err
 	}
@@ -49,4 +49,17 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 		return err
 	}
 	return nil
+}
+
+// innermost returns the server's own ResponseWriter. What handlers have wrapped
+// it with, to count what passes for one, is not made for after the request, nor
+// for several goroutines.
+func innermost(rw http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := rw.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return rw
+		}
+		rw = wrapper.Unwrap()
+	}
 }

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,14 +120,19 @@ class Tenants:
         connection.close()
         return seconds
 
+    def slow_down(self, number: int, code: str) -> None:
+        """Puts code at the beginning of a tenant's module."""
+        module = self._folder / "tenants" / f"t{number}" / "main.py"
+        module.write_text(code + module.read_text())
+
     def host(self, number: int) -> str:
         return f"t{number}.{DOMAIN}"
 
-    def window(self, numbers: Sequence[int]) -> Sample:
+    def window(self, numbers: Sequence[int], *, patient: bool = True) -> Sample:
         """A window of traffic on these tenants, in turn."""
         hosts = tuple(map(self.host, numbers))
         load = Load(self._options.seconds, self._options.connections, 0, hosts)
-        sample = run_window(self.port, [self.server.pid], load)
+        sample = run_window(self.port, [self.server.pid], load, patient=patient)
         self.server.check_running()
         if sample.failed:
             raise self.server.failure(f"{sample.failed} requests failed")
@@ -225,6 +231,33 @@ def spread(options: argparse.Namespace, kind: Kind) -> None:
         compare(options, lambda: many.window(middle), lambda: many.window(numbers), name)
 
 
+IMPORTS = {
+    "computes": "while time.monotonic() < end: sum(range(1000))",
+    "waits": "time.sleep(end - time.monotonic())",
+}
+
+
+def importing(options: argparse.Namespace, kind: Kind) -> None:
+    """Traffic on one app, alone and while another one is being imported, for ten seconds."""
+    for what, line in IMPORTS.items():
+        with tenants(options, kind, 2) as two:
+            two.ask([0])
+            two.slow_down(1, f"import time\nend = time.monotonic() + 10\n{line}\n")
+            before = [two.window([0], patient=False) for _ in range(3)]
+            with ThreadPoolExecutor(1) as pool:
+                slow = pool.submit(two.ask, [1])
+                during = [two.window([0], patient=False) for _ in range(3)]
+                if slow.done():
+                    raise two.server.failure("the import has ended too early")
+                slow.result()
+        numbers = [
+            f"{statistics.median(getattr(s, field) for s in samples):{spec}}"
+            for field, spec in (("p50_ms", ".2f"), ("p99_ms", ".2f"), ("rps", ",.0f"))
+            for samples in (before, during)
+        ]
+        print(f"| {kind.name}: another's import {what} | {' | '.join(numbers)} |", flush=True)
+
+
 def progress(text: str) -> None:
     """Tells a waiting person, not the file that the tables go to."""
     print(text, file=sys.stderr, flush=True)
@@ -271,6 +304,13 @@ def main() -> None:
         print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
     for what, kind in comparisons:
         what(options, kind)
+    busy = [kind for kind in (ASYNCIO, FLASK) if re.search(options.only, f"importing {kind.name}")]
+    if busy:
+        heads = " | ".join(f"{what} before | {what}" for what in ("p50", "p99", "req/s"))
+        print(f"\n| ms, while one app is imported | {heads} |")
+        print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
+    for kind in busy:
+        importing(options, kind)
 
 
 if __name__ == "__main__":

@@ -61,9 +61,11 @@ class Sample:
         return self.others < QUIET_DURING
 
 
-def run_window(port: int, roots: Sequence[int], load: Load) -> Sample:
-    """Load a port whose servers are the processes `roots` and their descendants."""
-    wait_until_quiet()
+def run_window(port: int, roots: Sequence[int], load: Load, *, patient: bool = True) -> Sample:
+    """Load a port whose servers are the processes `roots` and their descendants, at once if not
+    `patient`, else when the machine is quiet."""
+    if patient:
+        wait_until_quiet()
     pids = process_trees(roots)
     servers, machine, wrk = cpu_seconds(pids), machine_busy_seconds(), reaped_seconds()
     start = time.monotonic()

@@ -1,11 +1,16 @@
-"""Reloads an app many times by editing it: memory, threads, descriptors, and the time from a save
-to the answer of the new code. `python benchmarks/reloads.py flask|fastapi|django [times]`
+"""Reloads an app many times by editing it: memory, threads, descriptors, old modules that are still
+alive, and the time from a save to the answer of the new code.
 
-It runs in the test environment: CADDYSNAKE_BIN names the server, as for the tests.
+    python benchmarks/reloads.py [--times 200] [flask] [fastapi] [django]
+
+It runs in the test environment: CADDYSNAKE_BIN names the server, as for the tests. The table is
+Markdown. "Beyond" is what passes between the moment when the file is in place and the first answer
+of the new code, less the debounce and the load; a client asks again as soon as it has an answer.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -14,12 +19,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from harness import proc
+from harness import http1, proc
+from harness.caddyfile import wsgi
 from harness.server import Server
-from harness.source import Source
-from harness.waiting import wait_for
+from harness.source import Source, reloads
 
 DEBOUNCE = 0.05
+# The old code is freed in the background, half a second after it is unloaded.
+REST = 0.5
+SETTLE = 8.0
+
+# Another app, which counts the modules of the edited one that there still are.
+COUNTS = """
+import gc
+from types import ModuleType
+
+def app(environ, start_response):
+    name = environ["QUERY_STRING"]
+    found = [item for item in gc.get_objects() if type(item) is ModuleType]
+    count = sum(item.__dict__.get("__file__") == name for item in found)
+    start_response("200 OK", [])
+    return [str(count).encode()]
+"""
 
 FLASK = """
 from flask import Flask
@@ -78,47 +99,85 @@ app = get_wsgi_application()
 TEMPLATES = {"flask": FLASK, "fastapi": FASTAPI, "django": DJANGO}
 
 
-def measure(name: str, times: int) -> None:
+HEAD = (
+    "| app | reloads | KiB per reload | MiB | threads | descriptors | live modules | load, ms |"
+    " beyond, ms: median | 95 % |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+class Run:
+    """One server, whose app is reloaded again and again."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.source = Source(folder / "site", TEMPLATES[name])
+        (folder / "counts").mkdir()
+        (folder / "counts" / "counts.py").write_text(COUNTS)
+        block = self.source.block(autoreload=(f"debounce {int(DEBOUNCE * 1000)}ms",))
+        self.server = Server(folder, [block, wsgi("counts:app", folder=folder / "counts")]).start()
+        self.answered: list[float] = []
+        self.sizes: list[float] = []
+
+    def reload(self, number: int) -> None:
+        wanted = f"version {number}"
+        with self.server.connect() as connection:
+            self.source.replace(wanted)
+            saved = time.monotonic()
+            while True:
+                connection.request("GET", "/")
+                if connection.response().text == wanted:
+                    break
+                time.sleep(0.0005)  # else the client takes the core that the load needs
+            self.answered.append(time.monotonic() - saved)
+        time.sleep(REST)
+        self.sizes.append(proc.rss(self.server.pid) / 1024)
+
+    def modules(self) -> int:
+        return int(http1.request(self.server.ports[1], "GET", f"/?{self.source.main}").text)
+
+    def row(self) -> str:
+        time.sleep(SETTLE)
+        skipped = len(self.sizes) // 4
+        slope = statistics.linear_regression(
+            range(len(self.sizes) - skipped), self.sizes[skipped:]
+        ).slope
+        loads = [float(record.fields["duration"]) for record in reloads(self.server)]
+        over = sorted(
+            (answered - DEBOUNCE - load) * 1000
+            for answered, load in zip(self.answered, loads, strict=True)
+        )
+        pid = self.server.pid
+        cells = [
+            self.name,
+            f"{len(loads)}",
+            f"{slope:.1f}",
+            f"{self.sizes[0] / 1024:.1f} to {proc.rss(pid) / 2**20:.1f}",
+            f"{len(proc.thread_names(pid))}",
+            f"{len(proc.descriptors(pid))}",
+            f"{self.modules()}",
+            f"{statistics.median(loads) * 1000:.1f}",
+            f"{statistics.median(over):.1f}",
+            f"{over[int(len(over) * 0.95)]:.1f}",
+        ]
+        return f"| {' | '.join(cells)} |"
+
+
+def measure(name: str, times: int) -> str:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        source = Source(folder / "site", TEMPLATES[name])
-        block = source.block(autoreload=(f"debounce {int(DEBOUNCE * 1000)}ms",))
-        server = Server(folder, [block]).start()
-        samples: list[tuple[int, float]] = []
-        over: list[float] = []
+        run = Run(name, Path(temporary))
         try:
             for number in range(1, times + 1):
-                source.write(f"version {number}")
-                saved = time.monotonic()
-                wanted = f"version {number}"
-                wait_for(lambda wanted=wanted: server.get("/").text == wanted, wanted, 30)
-                answered = time.monotonic() - saved
-                record = server.log.find("^python app reloaded$")[-1]
-                over.append(answered - DEBOUNCE - float(record.fields["duration"]))
-                time.sleep(0.35)  # the old code is freed in the background
-                samples.append((number, proc.rss(server.pid) / 1024))
-                if number in (20, times):
-                    time.sleep(5)
-                    print(
-                        f"{name}: after {number}: {proc.rss(server.pid) / 2**20:.1f} MiB, "
-                        f"{len(proc.thread_names(server.pid))} threads, "
-                        f"{len(proc.descriptors(server.pid))} descriptors",
-                        flush=True,
-                    )
-            late = samples[len(samples) // 4 :]
-            slope = statistics.linear_regression(*zip(*late, strict=True)).slope
-            durations = [
-                float(record.fields["duration"])
-                for record in server.log.find("^python app reloaded$")
-            ]
-            print(
-                f"{name}: {slope:.1f} KiB per reload; load {statistics.median(durations) * 1e3:.0f}"
-                f" ms; beyond debounce and load {statistics.median(over) * 1e3:.1f} ms (median),"
-                f" {sorted(over)[int(len(over) * 0.99)] * 1e3:.1f} ms (99 %)"
-            )
+                run.reload(number)
+            return run.row()
         finally:
-            server.dispose()
+            run.server.dispose()
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 200)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=list(TEMPLATES), metavar="flask|fastapi|django")
+    parser.add_argument("--times", type=int, default=200)
+    arguments = parser.parse_args()
+    print(HEAD)
+    for each in arguments.names:
+        print(measure(each, arguments.times), flush=True)

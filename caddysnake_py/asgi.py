@@ -8,36 +8,14 @@ import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs, subprocesses
+from caddysnake_py import logs, loops
 from caddysnake_py.lifespan import Lifespan, Mode
-from caddysnake_py.loader import LoadError
-
-LoopKind = Literal["auto", "asyncio", "uvloop"]
 
 _SHUTDOWN_SECONDS = 10.0
-
-
-def new_loop(kind: LoopKind) -> asyncio.AbstractEventLoop:
-    """Returns a new event loop; ``auto`` is uvloop where it can be imported.
-
-    Raises:
-        LoadError: ``kind`` is uvloop and it is not installed.
-    """
-    if kind != "asyncio":
-        try:
-            import uvloop  # type: ignore[import-not-found,unused-ignore]
-
-            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-            subprocesses.set_up_uvloop(loop)
-            return loop
-        except ImportError as error:
-            if kind == "uvloop":
-                raise LoadError(f"loop uvloop: {error}; install it into the app's venv") from None
-    return asyncio.new_event_loop()
 
 
 def extensions_of_http() -> tuple[dict[str, Any], ...]:
@@ -77,9 +55,10 @@ class AppThread:
     creates when it is imported belongs to the loop that serves it.
     """
 
-    def __init__(self, app_id: int, name: str, loop: LoopKind) -> None:
+    def __init__(self, app_id: int, name: str, loop: loops.LoopKind, core: _caddysnake.App) -> None:
         self._app_id = app_id
         self._kind = loop
+        self._core = core
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -101,7 +80,7 @@ class AppThread:
 
     def _run(self) -> None:
         try:
-            loop = new_loop(self._kind)
+            loop = loops.new_loop(self._kind, self._core)
         except BaseException as error:
             self._failure = error
             self._started.set()
@@ -151,7 +130,6 @@ class ASGIServer:
         self._core = core
         self._app = app
         self._lifespan = Lifespan(app, lifespan)
-        self._fd: int | None = None
 
     async def start(self) -> None:
         """Runs the app's startup, then lets requests in."""
@@ -160,7 +138,7 @@ class ASGIServer:
         options: dict[str, Any] = {"loop": loop}
         if sys.version_info >= (3, 12):
             options["eager_start"] = True
-        self._fd = self._core.serve_asgi(
+        self._core.serve_asgi(
             self._app,
             scope_template(),
             websocket_template(),
@@ -170,19 +148,17 @@ class ASGIServer:
             asyncio.Task,
             options,
         )
-        loop.add_reader(self._fd, self._core.drain)
+        loops.serve(loop, self._core)
 
     async def stop(self, drain: float) -> bool:
         """Waits up to ``drain`` seconds for running requests, cancels the rest, and runs the
         app's shutdown. False if some requests ignored the cancellation."""
-        loop = asyncio.get_running_loop()
         idle = await self._wait_idle(drain)
         if not idle:
             self._core.cancel()
             idle = await self._wait_idle(_SHUTDOWN_SECONDS)
         await self._lifespan.shutdown()
-        if self._fd is not None:
-            loop.remove_reader(self._fd)
+        loops.leave(asyncio.get_running_loop(), self._core)
         if idle:
             self._core.stop()
         return idle

@@ -20,6 +20,7 @@ import _caddysnake
 
 from caddysnake_py import (
     body,
+    copies,
     environment,
     exits,
     files,
@@ -28,6 +29,7 @@ from caddysnake_py import (
     interface,
     loader,
     logs,
+    loops,
     process,
     release,
     subprocesses,
@@ -38,7 +40,7 @@ from caddysnake_py import (
     watchdog,
     wsgi,
 )
-from caddysnake_py.asgi import AppThread, ASGIServer, LoopKind
+from caddysnake_py.asgi import AppThread, ASGIServer
 from caddysnake_py.layers import App
 from caddysnake_py.lifespan import Mode
 from caddysnake_py.view import use
@@ -58,7 +60,7 @@ class LoadRequest:
     env_files: list[str]
     threads: int
     lifespan: Mode
-    loop: LoopKind
+    loop: loops.LoopKind
     slow_request: float  # seconds; 0: never
     request_timeout: float
     blocked_loop: float
@@ -81,20 +83,20 @@ _apps: dict[int, LoadedApp] = {}
 def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
     core = _caddysnake.App(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
-    server = wsgi.WSGIServer(core, app, request.threads)
+    server = wsgi.WSGIServer(request.id, core, app, request.threads)
     return LoadedApp(core, "wsgi", server.stop, own)
 
 
 def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     """Loads an app that is or may be ASGI on a new loop's thread."""
-    thread = AppThread(request.id, request.app, request.loop)
+    core = _caddysnake.App(own)
+    thread = AppThread(request.id, request.app, request.loop, core)
     loop = thread.start()
 
     async def load() -> LoadedApp:
         app = loader.load(request.app)
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
             return _load_wsgi(request, own, app)
-        core = _caddysnake.App(own)
         server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
         await server.start()
         if request.blocked_loop:
@@ -152,6 +154,8 @@ def load(request: LoadRequest) -> dict[str, Any]:
         loaded = _load_wsgi(request, own, loader.load(request.app))
     else:
         loaded = _load_on_loop(request, own)
+    if "django.utils.functional" in own.modules:
+        copies.share_lazy_methods(own.modules["django.utils.functional"])
     _apps[request.id] = loaded
     return {"handle": loaded.core.handle, "interface": loaded.interface}
 

@@ -90,14 +90,15 @@ def _drop_stale_bytecode(path: str) -> None:
 
 
 def get_code(loader: Any, fullname: str) -> CodeType:
-    """Code of private packages is loaded once for all apps: code objects never change."""
+    """Code of installed private packages is loaded once for all apps: code objects never change."""
     current = _caddysnake.current_view()
     if not isinstance(current, App):
         return _get_code(loader, fullname)
     path = loader.get_filename(fullname)
+    if current.is_below(path):
+        _drop_stale_bytecode(path)
+        return _get_code(loader, fullname)
     if top(fullname) not in current.private:
-        if current.is_below(path):
-            _drop_stale_bytecode(path)
         return _get_code(loader, fullname)
     status = os.stat(path)
     known = _codes.get(path)

@@ -14,6 +14,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from caddysnake_py import extensions, logs, packages
+from caddysnake_py.copies import share_names
 from caddysnake_py.view import (
     Base,
     Load,
@@ -290,7 +291,10 @@ class App(View):
         name = spec.name
         if isinstance(spec.loader, ExtensionFileLoader) and self.is_below(spec.origin or ""):
             return extensions.load(spec, load)
-        if top(name) in self.private or (spec.origin and self.is_below(spec.origin)):
+        if spec.origin and self.is_below(spec.origin):
+            return load(spec)
+        if top(name) in self.private:
+            share_names(spec)
             return load(spec)
         owner = self if was_deleted(self, name) else owner_of(self, spec)
         if owner is self:

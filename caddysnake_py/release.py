@@ -92,7 +92,7 @@ class _Searcher:
 
 
 def _clear_caches(search: _Searcher) -> None:
-    for cache in [item for item in gc.get_objects() if type(item) is _Cache]:
+    for cache in _caddysnake.instances_of(_Cache):
         if cache.cache_info().currsize:
             held = [item for item in gc.get_referents(cache) if item is not cache.__wrapped__]
             if search.refers(held):

@@ -15,10 +15,14 @@ import _caddysnake
 from caddysnake_py import logs, threads
 
 _INTERVAL = 0.5  # seconds
+# A request that reads or writes learns that its client is gone, and ends by itself: an exception
+# more would disturb what it does then.
+LEAVE_SECONDS = 0.4
 
 
 class RequestTimeout(BaseException):
-    """Raised in the app when its ``request_timeout`` has passed and the client got its 504.
+    """Raised in the app when its ``request_timeout`` has passed, or its ``drain_timeout`` after
+    its code was replaced, and the client got its 504 or 503.
 
     Not an ``Exception``, so that an app's ``except Exception`` does not carry on.
     """
@@ -67,16 +71,28 @@ def _stack(thread: int) -> str:
     return "".join(frames.format()).rstrip("\n")
 
 
+def _interrupt(thread: int, app: int, serial: int, what: str, level: int) -> None:
+    stack = _stack(thread)
+    if _caddysnake.wsgi_interrupt(thread, serial, RequestTimeout):
+        logs.emit(level, "caddysnake", f"{what}; it was here:\n{stack}", app)
+
+
+def end_requests(ending: int) -> None:
+    """Ends the requests that run on an app, each once: nobody waits for their answers."""
+    for thread, app, serial, seconds, _ in _caddysnake.wsgi_running():
+        if app == ending:
+            what = f"request was cancelled after {seconds:.1f} s, because its code is to end"
+            _interrupt(thread, app, serial, what, logging.WARNING)
+
+
 def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
     for thread, app, serial, seconds, timed_out in running:
         limit = limits.get(app)
         if limit is None:
             continue
-        if timed_out and limit.timeout and seconds >= limit.timeout:
-            stack = _stack(thread)
-            if _caddysnake.wsgi_interrupt(thread, serial, RequestTimeout):
-                text = f"request timed out after {limit.timeout:g} s; it was here:\n{stack}"
-                logs.emit(logging.ERROR, "caddysnake", text, app)
+        if timed_out and limit.timeout and seconds >= limit.timeout + LEAVE_SECONDS:
+            what = f"request timed out after {limit.timeout:g} s"
+            _interrupt(thread, app, serial, what, logging.ERROR)
         elif limit.slow and seconds >= limit.slow and serial not in _reported:
             _reported.add(serial)
             text = f"request has been running for {seconds:.1f} s; it is here:\n{_stack(thread)}"

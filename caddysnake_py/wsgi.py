@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,10 @@ from caddysnake_py import threads, watchdog
 from caddysnake_py.files import FileWrapper
 
 _numbers = itertools.count(1)
+
+# An exception reaches Python code at once, and what waits in C not before it comes back.
+_END_SECONDS = 1.0
+_ROUND_SECONDS = 0.1
 
 
 def start_worker() -> None:
@@ -47,8 +52,11 @@ class WSGIServer:
 
     _pool_started = False
 
-    def __init__(self, core: _caddysnake.App, app: Callable[..., Any], threads: int) -> None:
+    def __init__(
+        self, app_id: int, core: _caddysnake.App, app: Callable[..., Any], threads: int
+    ) -> None:
         self._core = core
+        self._app_id = app_id
         core.serve_wsgi(app, environ_template(threads), threads)
         if not WSGIServer._pool_started:
             WSGIServer._pool_started = True
@@ -56,8 +64,13 @@ class WSGIServer:
             watchdog.start()
 
     def stop(self, drain: float) -> bool:
-        """Waits up to ``drain`` seconds for running requests; False if some still run."""
-        idle = self._core.wait_idle(drain)
+        """Waits up to ``drain`` seconds for running requests and ends the rest. False if some
+        still run, in C or because they caught what was to end them."""
+        idle = self._core.wait_idle(drain + watchdog.LEAVE_SECONDS)
+        deadline = time.monotonic() + _END_SECONDS
+        while not idle and time.monotonic() < deadline:
+            watchdog.end_requests(self._app_id)
+            idle = self._core.wait_idle(_ROUND_SECONDS)  # some may have waited for a thread
         if idle:
             self._core.stop()
         return idle

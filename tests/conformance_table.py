@@ -2,7 +2,7 @@
 
 Tests name the items they cover in `@pytest.mark.conformance("S07", ...)`. The markers are read from
 the sources, so neither a server nor the packages of the test apps are needed. The items are those
-of WSGI, of ASGI, of reloads, and of the connection below them.
+of WSGI, of ASGI, of tenants and reloads, and of the connection below them.
 """
 
 from __future__ import annotations
@@ -153,6 +153,17 @@ SECTIONS = {
         "K20": "reload and stop",
         "K21": "HTTP/2",
         "K23": "the Autobahn test suite",
+    },
+    "Tenants": {
+        "T01": "the same names, other code and other packages",
+        "T02": "hostile names",
+        "T03": "tenants that do not exist or can't be loaded",
+        "T05": "limits, and what they give back",
+        "T13": "one app at two sites with different settings",
+        "T14": "what is process-wide, and what is not",
+        "T15": "output of apps in Caddy's log",
+        "T16": "Pythons and environments that don't fit",
+        "T18": "processes of the app",
     },
     "Reloads": {
         "T06": "changes under traffic",

@@ -105,6 +105,19 @@ def test_a_receive_that_is_given_up_loses_nothing_over_http_2(
 
 @pytest.mark.smoke
 @pytest.mark.conformance("E28")
+def test_a_message_that_comes_when_the_timeout_is_due_is_not_lost(
+    server: Server, board: Board
+) -> None:
+    with server.connect() as connection:
+        connection.request_head("POST", "/too_late", board.headers, body="chunked")
+        board.wait("looking")
+        connection.send(b"5\r\nhello\r\n0\r\n\r\n")
+        board.post("sent")
+        assert connection.response().text == "hello"
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("E28")
 @pytest.mark.parametrize("wait", WAITS)
 def test_receive_may_be_awaited_in_any_way(server: Server, board: Board, wait: str) -> None:
     with server.connect() as connection:

@@ -175,6 +175,20 @@ def test_a_directory_that_another_takes_the_place_of(
     sees_nothing_of(server, source)
 
 
+@pytest.mark.parametrize("parents", [0, 1, 2])
+def test_a_release_that_is_renamed_into_place(serve: Serve, tmp_path: Path, parents: int) -> None:
+    current, following = (Source(tmp_path / name / "src" / "site") for name in ("now", "next"))
+    following.write("next release")
+    server = serve(current.block())
+    server.allow_log(".")  # A reload may begin while nothing is there.
+    old, new = ([each.folder, *each.folder.parents][parents] for each in (current, following))
+    old.rename(tmp_path / "last")
+    new.rename(old)
+    await_version(server, "next release")
+    current.write("and edited")
+    await_version(server, "and edited")
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("below", ["", "app"])
 def test_a_link_that_is_pointed_elsewhere(serve: Serve, tmp_path: Path, below: str) -> None:
@@ -205,6 +219,20 @@ def test_a_linked_package(serve: Serve, source: Source, tmp_path: Path) -> None:
     assert server.get("/").text == "linked"
     (tmp_path / "elsewhere" / "__init__.py").write_text("VERSION = 'edited'\n")
     await_version(server, "edited")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "__init__.py").write_text("VERSION = 'pointed elsewhere'\n")
+    (source.folder / "new").symlink_to(tmp_path / "other")
+    (source.folder / "new").rename(source.folder / "linked")
+    await_version(server, "pointed elsewhere")
+
+
+def test_a_linked_file(serve: Serve, source: Source, tmp_path: Path) -> None:
+    source.main.rename(tmp_path / "elsewhere.py")
+    source.main.symlink_to(tmp_path / "elsewhere.py")
+    server = serve(source.block())
+    (tmp_path / "elsewhere.py").write_text(source.code("2"))
+    await_version(server, "2")
+    assert await_reloads(server, 1).fields["changed"] == "edited.py"
 
 
 IGNORED = [

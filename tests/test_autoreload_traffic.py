@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from harness import http1
 from harness.board import Board
 from harness.crowd import Crowd
 from harness.plugin import Serve
 from harness.server import Server
 from harness.source import ASGI, WSGI, Source, await_version
 from harness.waiting import wait_for
-from harness.websocket import WebSocket
+from harness.websocket import TEXT, WebSocket
 
 QUICK = ("debounce 10ms",)
 RELOADS = 100
@@ -48,7 +50,7 @@ def test_a_hundred_forced_reloads_lose_and_mix_nothing(
         for number in range(RELOADS):
             source.replace(f"version {number}")
             assert server.force(body).status == 200
-            assert server.get("/").text == f"version {number}"
+            assert server.get_after_load().text == f"version {number}"
     assert crowd.failures == []
 
 
@@ -164,3 +166,61 @@ def test_old_and_new_code_live_side_by_side_during_the_grace(serve: Serve, tmp_p
             socket.close(1000)
             other.close(1000)
             logged(server, "shutdown of 1")
+
+
+@pytest.mark.conformance("T09", "T11")
+@pytest.mark.timeout(240)
+def test_streams_and_websockets_delay_no_forced_reload(serve: Serve, tmp_path: Path) -> None:
+    """Some of each are open on every tenth of a hundred generations."""
+    source, _ = streams(tmp_path)
+    body = source.block(autoreload=None)
+    server = serve(body)
+    server.allow_log("server shutdown")  # Caddy's own, whose grace period they outlive.
+    with ExitStack() as stack:
+        sockets: list[WebSocket] = []
+        events: list[http1.Connection] = []
+        for number in range(RELOADS):
+            if number % 10 == 0:
+                sockets.append(stack.enter_context(WebSocket(server, "/", timeout=30)))
+                assert sockets[-1].receive().opcode == TEXT
+                events.append(stack.enter_context(server.connect(timeout=30)))
+                events[-1].request("GET", "/events")
+                events[-1].head()
+            source.replace(f"version {number}")
+            assert server.force(body).status == 200
+            assert server.get_after_load().text == f"version {number}"
+        for socket in sockets:
+            assert socket.receive().code == 1012
+            socket.close(1012)
+        for stream in events:
+            with pytest.raises(http1.Broken):
+                list(stream.chunks())
+        wait_for(lambda: count(server, "^shutdown of ") == RELOADS, "all old code to shut down", 20)
+        assert count(server, "^stream: disconnect$") == len(events)
+
+
+def count(server: Server, text: str) -> int:
+    return len(server.log.find(text))
+
+
+def goroutines(server: Server) -> int:
+    profile = http1.request(server.admin, "GET", "/debug/pprof/goroutine?debug=1").text
+    return int(profile.partition("total ")[2].split()[0])
+
+
+@pytest.mark.conformance("T10")
+@pytest.mark.parametrize("template", [WSGI, STREAMS], ids=["wsgi", "asgi"])
+def test_reloads_leave_no_goroutine_behind(serve: Serve, tmp_path: Path, template: str) -> None:
+    """Threads and descriptors are compared after each test anyway."""
+    source = Source(tmp_path / "site", template)
+    body = source.block(autoreload=QUICK)
+    server = serve(body)
+    before = goroutines(server)
+    for number in range(30):
+        source.replace(f"version {number}")
+        await_version(server, f"version {number}")
+        assert server.force(body).status == 200
+    wait_for(
+        lambda: goroutines(server) <= before + 3,  # Caddy's connections come and go.
+        lambda: f"{before} goroutines; there are {goroutines(server)}",
+    )

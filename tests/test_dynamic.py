@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board
-from harness.dynamic import INTERFACES, LABEL, Tenants, ask, ask_tenant, host, text
+from harness.dynamic import INTERFACES, LABEL, Tenants, ask, ask_tenant, host, send, text
 from harness.health import Slack
 from harness.http1 import Connection
 from harness.http2 import Connection2
@@ -187,6 +187,21 @@ def test_a_changed_handler_loads_its_apps_anew(serve: Serve, tenants: Tenants) -
     assert server.load(tenants.block("env_var CHANGED yes")).status == 200
     assert text(server, "one", "/id") != before
     assert text(server, "one", "/env?CHANGED") == "yes"
+
+
+@pytest.mark.conformance("T11")
+@pytest.mark.parametrize("change", ["max_apps 5", "env_var CHANGED yes"])
+def test_a_change_of_the_handler_while_an_app_is_loaded_fails_no_request(
+    serve: Serve, tenants: Tenants, change: str
+) -> None:
+    tenants.stop("import", "one")
+    server = serve(tenants.block(), slack=SLACK)
+    with send(server, host("one")) as before:
+        tenants.board.wait("imported")
+        assert server.load(tenants.block(change)).status == 200
+        with send(server, host("one")) as after:
+            tenants.go("import", "one")
+            assert [each.response().text for each in (before, after)] == ["one", "one"]
 
 
 @pytest.mark.conformance("T11")

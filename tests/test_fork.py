@@ -49,3 +49,14 @@ def test_fork_pools_work_and_end_again_and_again(server: Server) -> None:
 def test_forked_processes_can_be_terminated_again_and_again(server: Server) -> None:
     for _ in range(10):
         assert server.get("/terminate_forked_process", timeout=60).text == "-15"
+
+
+@pytest.mark.smoke
+def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: Serve) -> None:
+    server = serve(
+        wsgi("forking:app"),
+        env={"PYTHONHOME": "/home/of/another"},
+        slack=Slack(children=1, descriptors=6),
+    )
+    assert server.get("/executable").text == "True"
+    assert server.get("/spawn_pool", timeout=60).text == "[0, 1, 4, 9, 16]"

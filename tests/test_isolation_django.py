@@ -109,6 +109,14 @@ def test_each_site_has_its_settings_models_and_database(clients: list[httpx.Clie
     assert len({each["django"] for each in about}) == 3
 
 
+def test_a_copy_of_django_is_small(clients: list[httpx.Client]) -> None:
+    about = answers(clients, "/about/")
+    assert len({each["django's path"] for each in about}) == 1
+    methods = [set(each["lazy methods"]) for each in about]
+    assert [len(each) for each in methods] == [1, 1, 1]
+    assert len(set.union(*methods)) == 3
+
+
 @pytest.mark.smoke
 def test_the_rest_framework_of_each_site_has_its_data(clients: list[httpx.Client]) -> None:
     for number, client in enumerate(clients):

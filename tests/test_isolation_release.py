@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import proc
+from harness import http1, proc
 from harness.caddyfile import asgi, python, wsgi
 from harness.health import Slack
 from harness.plugin import Serve
@@ -99,6 +99,33 @@ def test_a_failed_load_leaves_no_module_behind(
     wait_for(lambda: server.get(f"/?{broken}").text == "0", "the modules to go")
 
 
+VENDORED = """
+import sys, weakref
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str(sum(code() is not None for code in sys.codes)).encode()]
+
+sys.codes = getattr(sys, "codes", [])
+sys.codes.append(weakref.ref(app.__code__))
+"""
+
+
+def test_code_of_a_private_package_among_its_files_goes_with_it(
+    serve: Serve, tmp_path: Path
+) -> None:
+    blocks = []
+    for name in ("one", "two"):
+        files = {"django/__init__.py": VENDORED, "main.py": "from django import app"}
+        write(tmp_path / name, files)
+        blocks.append(wsgi("main:app", folder=tmp_path / name))
+    one, two = blocks
+    server = serve(one, two, slack=SLACK)
+    assert server.get("/").text == "2"
+    assert server.load(two, two).status == 200
+    wait_for(lambda: server.get("/").text == "1", "the code to go")
+
+
 EXECUTOR = """
 import gc, json
 from concurrent.futures import ThreadPoolExecutor
@@ -163,3 +190,61 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [str(sum(file.startswith(prefix) for file in files)).encode()]
 """
+
+
+# Code that no reference may be taken from while it fills a tuple: a tuple with two owners is not
+# resized, which is a SystemError.
+FILLS_TUPLES = """
+import threading
+
+mistakes = []
+rounds = 0
+
+def fill():
+    global rounds
+    while True:
+        try:
+            assert len(tuple(number for number in range(1000))) == 1000
+        except BaseException as error:
+            mistakes.append(repr(error))
+        rounds += 1
+
+threading.Thread(target=fill, daemon=True).start()
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [f"{rounds} {mistakes[:1]}".encode()]
+"""
+# A cache of a shared module refers to it, so that caches are searched.
+CACHED = """
+import typing
+
+class Own: ...
+
+KINDS = typing.Optional[Own], typing.Dict[str, Own]
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"cached"]
+"""
+
+
+def test_what_frees_an_application_disturbs_no_other(serve: Serve, tmp_path: Path) -> None:
+    write(tmp_path / "busy", {"main.py": FILLS_TUPLES})
+    write(tmp_path / "other", {"main.py": CACHED})
+    busy = wsgi("main:app", folder=tmp_path / "busy")
+
+    def other(number: int) -> str:
+        return wsgi("main:app", f"env_var NUMBER {number}", folder=tmp_path / "other")
+
+    server = serve(other(0), busy, slack=Slack(threads=12, python_threads=1))
+    for number in range(1, 9):
+        gone = len(server.log.find("^python app unloaded$"))
+        assert server.load(other(number), busy).status == 200
+        wait_for(
+            lambda gone=gone: len(server.log.find("^python app unloaded$")) > gone,
+            "the old one to go",
+        )
+    rounds, mistakes = http1.request(server.ports[1], "GET", "/").text.split(" ", 1)
+    assert int(rounds) > 100
+    assert mistakes == "[]"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from harness import http1
 from harness.board import Board
+from harness.caddyfile import wsgi
 from harness.health import Slack
-from harness.http1 import Broken
 from harness.plugin import Serve
+from harness.ports import HOST
 from harness.server import Server
 from harness.source import ASGI, EAGER, WSGI, Source, await_version
 from harness.waiting import wait_for
@@ -39,18 +41,10 @@ def test_the_command_loads_the_code_of_unchanged_apps_anew(serve: Serve, source:
         source.write(f"deploy {number}")
         done = server.reload(body, force=True)
         assert done.returncode == 0, done.stderr
-        assert text_after_load(server) == f"deploy {number}"
+        assert server.get_after_load().text == f"deploy {number}"
     # One app of the test and two canaries, each time.
     assert loads(server) == 4 * 3
     wait_for(lambda: len(server.log.find("^python app unloaded$")) == 9, "the old ones to go")
-
-
-def text_after_load(server: Server) -> str:
-    """Caddy resets a connection that waits at a listener which it is closing: once more then."""
-    try:
-        return server.get("/").text
-    except (ConnectionResetError, Broken):
-        return server.get("/").text
 
 
 @pytest.mark.smoke
@@ -65,7 +59,7 @@ def test_unforced_reloads_leave_the_app_as_it_is(serve: Serve, source: Source, c
     other = body if change == "nothing" else f"header X-Other yes\n{body}"
     for _ in range(2):
         assert server.load(other).status == 200
-        assert text_after_load(server) == "forced"
+        assert server.get_after_load().text == "forced"
     assert loads(server) == before
 
 
@@ -86,7 +80,7 @@ def test_a_forced_reload_of_broken_code_is_rejected(serve: Serve, source: Source
     assert loads(server) == before
     source.write("fixed")
     assert server.force(body).status == 200
-    assert server.get("/").text == "fixed"
+    assert server.get_after_load().text == "fixed"
 
 
 def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
@@ -96,8 +90,47 @@ def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
     before = loads(server)
     source.write("2")
     assert server.force(body).status == 200
-    assert [server.get(target).text for target in ("/", "/two")] == ["2", "2"]
+    assert [server.get_after_load(target).text for target in ("/", "/two")] == ["2", "2"]
     assert loads(server) == 2 * before
+
+
+@pytest.mark.parametrize("name", ["site", "{http.request.uri.query.site}"])
+@pytest.mark.parametrize("what", ["code", "settings"])
+def test_a_request_that_another_handler_has_held_up_comes_late(
+    serve: Serve, source: Source, board: Board, name: str, what: str
+) -> None:
+    """Its server has been replaced, and its app is gone."""
+
+    def bodies(*options: str) -> tuple[str, str]:
+        block = source.block(*options, autoreload=None, folder=str(source.folder.parent / name))
+        waits = f"forward_auth {HOST}:{server.ports[1]} {{\n    uri /waits\n}}"
+        return f"{waits}\n{block}", wsgi("guest:app")
+
+    server = serve(
+        "", "", slack=Slack(python_threads=1, descriptors=12)
+    )  # The baseline has no app.
+    assert server.load(*bodies()).status == 200
+    with server.connect() as connection, server.connect() as warming_up:
+        board.post("go")
+        warming_up.request("GET", "/?site=site", board.headers)
+        assert warming_up.response().text == "1"
+        (board.folder / "go").unlink()
+        connection.request("GET", "/?site=site", board.headers)
+        board.wait("running", 2)
+        source.write("2")
+        if what == "code":
+            assert server.force(*bodies()).status == 200
+        else:
+            assert server.load(*bodies("env_var OTHER yes")).status == 200
+        gone = {"app": "edited:app"}
+        wait_for(lambda: server.log.find("^python app unloaded$", **gone), "the old one to go")
+        board.post("go")
+        response = connection.response()
+    if what == "code":
+        assert (response.status, response.text) == (200, "2")
+    else:
+        server.expect_log("the python app has been stopped")
+        assert (response.status, response.get("retry-after")) == (503, "1")
 
 
 def test_autoreload_goes_on_after_reloads_of_both_kinds(serve: Serve, source: Source) -> None:
@@ -109,6 +142,37 @@ def test_autoreload_goes_on_after_reloads_of_both_kinds(serve: Serve, source: So
     assert server.load(f"header X-Other yes\n{body}").status == 200
     source.write("after the other")
     await_version(server, "after the other")
+
+
+def test_a_forced_reload_while_changed_code_is_loaded(serve: Serve, source: Source) -> None:
+    """Both load the same code at the same time; what autoreload has begun is not used."""
+    body = source.block(autoreload=EAGER)
+    server = serve(body)
+    reached, go = source.folder / "reached", source.folder / "go"
+    source.main.write_text(
+        f"import os, time\nopen({str(reached)!r}, 'a').write('.')\n"
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n" + source.code("2")
+    )
+
+    def imports() -> int:
+        return len(reached.read_text()) if reached.exists() else 0
+
+    wait_for(lambda: imports() == 1, "autoreload to begin")
+    with ThreadPoolExecutor() as pool:
+        forced = [pool.submit(server.force, body)]
+        wait_for(lambda: imports() == 2, "the forced reload to begin")
+        forced.append(pool.submit(server.force, body))  # It waits for the other one.
+        assert server.get("/").text == "1"
+        go.touch()
+        assert [each.result().status for each in forced] == [200, 200]
+    assert server.get_after_load().text == "2"
+    # The first, what autoreload has loaded, and what the first forced reload has.
+    gone = {"app": "edited:app"}
+    wait_for(
+        lambda: len(server.log.find("^python app unloaded$", **gone)) == 3, "all old code to go"
+    )
+    source.write("3")
+    await_version(server, "3")
 
 
 def test_the_admin_endpoint_is_otherwise_caddys(serve: Serve, source: Source) -> None:

@@ -144,6 +144,7 @@ def test_blocks_that_mean_the_same_share_an_application(
     assert tokens[name] == tokens[""]
 
 
+@pytest.mark.conformance("T13")
 @pytest.mark.parametrize("name", [*DIFFERENT, "working_dir", "venv", "interface"])
 def test_a_difference_makes_another_application(
     everything: tuple[Server, Path, dict[str, str]], name: str
@@ -214,7 +215,7 @@ def test_many_reloads_over_the_admin_api_load_nothing_anew(serve: Serve, folder:
         comment = f"header X-Count {count}\n"
         answer = server.load(*(comment + site for site in sites))
         assert answer.status == 200, answer.text
-        response = server.get("/")
+        response = server.get_after_load()
         assert (response.get("x-count"), response.text) == (str(count), before[0])
     assert answers(server) == before
     assert loads(server) == 2

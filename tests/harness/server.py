@@ -128,6 +128,15 @@ class Server:
             raise AssertionError(f"not stopped after {deadline:g} s\n{self.tail()}") from None
         assert code == 0, f"exit code {code}\n{self.tail()}"
 
+    def pause(self) -> None:
+        """Holds the process where it is, until `resume`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def revive(self) -> None:
         """Starts the server again after a crash that a test was already failed for."""
         self.process = None
@@ -261,6 +270,14 @@ class Server:
 
     def get(self, target: str, headers: Iterable[Header] = (), **options: Any) -> http1.Response:
         return self.request("GET", target, headers, **options)
+
+    def get_after_load(self, target: str = "/") -> http1.Response:
+        """As a client does, once more if need be: Caddy resets a connection that waits at a
+        listener which it is closing."""
+        try:
+            return self.get(target)
+        except (ConnectionResetError, http1.Broken):
+            return self.get(target)
 
     # Expectations
 

@@ -90,10 +90,10 @@ def await_reloads(server: Server, count: int, pattern: str = RELOADED) -> Record
     return reloads(server, pattern)[count - 1]
 
 
-def await_version(server: Server, version: str) -> None:
+def await_version(server: Server, version: str, target: str = "/") -> None:
     """Waits until requests are answered by the version."""
     wait_for(
-        lambda: server.get("/").text == version,
-        lambda: f"version {version}; it is {server.get('/').text}",
+        lambda: server.get(target).text == version,
+        lambda: f"version {version}; it is {server.get(target).text}",
         20,
     )

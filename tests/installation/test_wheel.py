@@ -5,10 +5,7 @@ Each Python gets an environment with nothing but the wheel, and a second one for
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +14,16 @@ from typing import Any
 import pytest
 
 from harness import http1
-from harness.ports import Ports
+from harness.background import start_reload_and_stop
 from harness.python_server import PythonServer, run_in_vain
 from harness.pythons import pythons
-from harness.server import environment
 from harness.settings import APPS, REPOSITORY
-from harness.waiting import wait_for
+from harness.venvs import SITE, make_app_venv, make_venv, serve_packaged
 
 pytestmark = pytest.mark.timeout(600)
 
 WHEEL = Path(os.environ["CADDYSNAKE_WHEEL"])
-SITE = APPS / "command_line"
 PYTHONS = pythons()
-
-
-def make_venv(python: str, directory: Path, *requirements: str) -> Path:
-    """A new virtual environment; its bin folder."""
-    subprocess.run([python, "-m", "venv", str(directory)], check=True)
-    pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "--disable-pip-version-check", *requirements], check=True)
-    return directory / "bin"
 
 
 @dataclass(frozen=True)
@@ -64,11 +51,7 @@ def installed(
 ) -> Installed:
     directory = tmp_path_factory.mktemp("wheel")
     own = make_venv(request.param, directory / "own", str(WHEEL))
-    app = directory / "app"
-    # Editable installs leave files beside the sources.
-    sample = shutil.copytree(APPS / "editable_sample", directory / "sample")
-    requirements = ["fastapi==0.162.5", "Flask==3.1.3", "Django==5.2.19"]
-    make_venv(request.param, app, *requirements, "-e", str(sample))
+    app = make_app_venv(request.param, directory / "app")
     command = ["-c", "import platform; print(platform.python_version())"]
     done = subprocess.run([str(own / "python"), *command], capture_output=True, text=True)
     return Installed(own, app, done.stdout.strip())
@@ -95,20 +78,8 @@ def test_the_version_is_that_of_the_wheel(installed: Installed) -> None:
 def test_an_app_on_its_own_environment_starts_processes_in_every_way(
     installed: Installed, tmp_path: Path
 ) -> None:
-    arguments = ["packaged:app", "--venv", str(installed.app_venv)]
-    with PythonServer(tmp_path, *arguments, cwd=SITE, launcher=[installed.script]) as server:
-        answer = http1.request(server.port, "GET", "/", timeout=60)
-        assert answer.status == 200, server.output
-        seen = json.loads(answer.body)
-        assert seen["version"] == installed.version
-        assert seen["prefix"] == str(installed.app_venv)
-        assert seen["fastapi"] == seen["of_child"]
-        assert seen["fastapi"].startswith(str(installed.app_venv))
-        assert "sample/src/editable_sample" in seen["editable"]
-        for method in ("spawn", "forkserver", "fork"):
-            assert seen[method] == [2, 4, 6]
-        server.interrupt()
-        assert server.wait() == 0
+    seen = serve_packaged([installed.script], installed.app_venv, tmp_path)
+    assert seen["version"] == installed.version
 
 
 @pytest.mark.parametrize(
@@ -141,39 +112,7 @@ def test_a_broken_app_ends_in_its_traceback(installed: Installed) -> None:
 
 
 def test_start_reload_and_stop(installed: Installed, tmp_path: Path) -> None:
-    ports = Ports()
-    admin, port = ports.take(), ports.take()
-    caddyfile = tmp_path / "Caddyfile"
-    env = environment(tmp_path / "home", {})
-
-    def configure(app: str) -> None:
-        options = f"admin 127.0.0.1:{admin}\n persist_config off\n default_bind 127.0.0.1"
-        site = f"http://:{port} {{\n python {app} {{\n working_dir {SITE}\n }}\n}}"
-        caddyfile.write_text(f"{{\n {options}\n}}\n{site}\n")
-
-    configure("main:asgi")
-    pid_file = tmp_path / "pid"
-    arguments = ["--config", str(caddyfile), "--adapter", "caddyfile"]
-    subprocess.run(
-        [installed.script, "start", *arguments, "--pidfile", str(pid_file)],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-        timeout=60,
-    )
-    pid = int(pid_file.read_text())
-    try:
-        assert http1.request(port, "GET", "/").text == "from ASGI"
-        configure("main:wsgi")
-        installed.run("reload", *arguments, env=env)
-        assert json.loads(http1.request(port, "GET", "/x").body)["path"] == "/x"
-        installed.run("stop", "--address", f"127.0.0.1:{admin}", env=env)
-        wait_for(lambda: not Path(f"/proc/{pid}/exe").exists(), "the end of the server")
-    finally:
-        ports.release()
-        if Path(f"/proc/{pid}/exe").exists():
-            os.kill(pid, signal.SIGKILL)
+    start_reload_and_stop([installed.script], tmp_path)
 
 
 @pytest.mark.parametrize("command", ["upgrade", "add-package", "remove-package"])

@@ -6,6 +6,7 @@ Most answer with a JSON list of what happened, for the test to compare.
 import asyncio
 import contextlib
 import threading
+import time
 
 import anyio
 import anyio.from_thread
@@ -304,6 +305,22 @@ async def never_awaited(scope, receive, send):
     """A call of receive() that nobody awaits takes nothing."""
     receive()
     await answer(send, await read(receive) or b"nothing")
+
+
+@case
+async def too_late(scope, receive, send):
+    """A timeout that is due when the loop hears of a message: one of the two wins, whole."""
+    board = Board.of(scope)
+    look = asyncio.create_task(asyncio.wait_for(asyncio.create_task(receive()), 0.02))
+    await asyncio.sleep(0.001)
+    board.note("looking")
+    board.wait("sent")  # blocks the loop
+    time.sleep(0.1)  # until after the timeout, and until the message is there
+    try:
+        message = await look
+    except asyncio.TimeoutError:
+        message = await receive()
+    await answer(send, message["body"])
 
 
 @case

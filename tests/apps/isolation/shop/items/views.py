@@ -4,6 +4,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.http import JsonResponse
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from rest_framework import serializers, viewsets
 from rest_framework.settings import api_settings
 
@@ -30,6 +31,10 @@ def about(request):
             "database": connection.settings_dict["NAME"].parent.name,
             "renderer": api_settings.DEFAULT_RENDERER_CLASSES[0].__name__,
             "django": id(django),
+            "django's path": id(django.__file__),
+            "lazy methods": [
+                id(type(text).split) for text in (gettext_lazy("a"), pgettext_lazy("a", "b"))
+            ],
         }
     )
 

@@ -1,0 +1,239 @@
+package caddysnake
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// watching is a watcher of its own with one tree.
+type watching struct {
+	t       *testing.T
+	watcher *dirWatcher
+	tree    *tree
+	changes chan string
+}
+
+func watch(t *testing.T, name string) *watching {
+	t.Helper()
+	w := &watching{t: t, watcher: new(dirWatcher), changes: make(chan string, 1000)}
+	w.tree = &tree{path: name, changed: w.note, logger: zap.NewNop}
+	if err := w.watcher.watch(w.tree); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.watcher.unwatch(w.tree) })
+	return w
+}
+
+func (w *watching) note(rel string) {
+	select {
+	case w.changes <- rel:
+	default: // nobody counts that many
+	}
+}
+
+// sees waits for a change of the file, or of everything.
+func (w *watching) sees(what, rel string) {
+	w.t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		select {
+		case got := <-w.changes:
+			if got == rel || got == "." {
+				return
+			}
+		case <-deadline:
+			w.t.Fatalf("no change of %s was seen after: %s", rel, what)
+		}
+	}
+}
+
+// settle waits until no more changes come, and forgets those that did.
+func (w *watching) settle() {
+	for {
+		select {
+		case <-w.changes:
+		case <-time.After(50 * time.Millisecond):
+			return
+		}
+	}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADirectoryIsFoundWhoeverIsFaster(t *testing.T) {
+	base := t.TempDir()
+	for i := range 60 {
+		top := filepath.Join(base, strings.Repeat("x", i%7+1))
+		file := filepath.Join(top, "a", "b", "site", "main.py")
+		created := make(chan struct{})
+		go func() {
+			defer close(created)
+			time.Sleep(time.Duration(i) * time.Microsecond)
+			_ = os.MkdirAll(filepath.Dir(file), 0o755)
+		}()
+		w := watch(t, filepath.Dir(file))
+		<-created
+		w.settle()
+		write(t, file, "")
+		w.sees("creating its directory while it was looked for", "main.py")
+		w.watcher.unwatch(w.tree)
+		if err := os.RemoveAll(top); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestADirectoryThatComesAndGoesIsWatchedWhenItStays(t *testing.T) {
+	base := t.TempDir()
+	w := watch(t, base)
+	sub := filepath.Join(base, "sub")
+	for range 20 {
+		for range 20 {
+			_ = os.Mkdir(sub, 0o755)
+			_ = os.Remove(sub)
+		}
+		write(t, filepath.Join(sub, "x.py"), "")
+		w.sees("writing it", "sub/x.py")
+		w.settle()
+		write(t, filepath.Join(sub, "x.py"), "again")
+		w.sees("editing it", "sub/x.py")
+		if err := os.RemoveAll(sub); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+	}
+}
+
+func TestNothingIsHeldForATreeThatIsGone(t *testing.T) {
+	base := t.TempDir()
+	write(t, filepath.Join(base, "one", "a", "x.py"), "")
+	write(t, filepath.Join(base, "two", "x.py"), "")
+	w := watch(t, filepath.Join(base, "one"))
+	other := &tree{path: filepath.Join(base, "two"), changed: w.note, logger: zap.NewNop}
+	if err := w.watcher.watch(other); err != nil {
+		t.Fatal(err)
+	}
+	w.watcher.unwatch(w.tree)
+	if len(w.tree.held) > 0 {
+		t.Errorf("%v are still held", w.tree.held)
+	}
+	for dir, trees := range w.watcher.dirs {
+		if _, held := trees[w.tree]; held || isBelow(dir, filepath.Join(base, "one")) {
+			t.Errorf("%s is still watched", dir)
+		}
+	}
+	write(t, filepath.Join(base, "two", "x.py"), "edited")
+	w.sees("the end of the other tree", "x.py")
+	w.watcher.unwatch(other)
+	if w.watcher.fs != nil {
+		t.Error("the watcher is still open")
+	}
+}
+
+func TestLinksAreFollowed(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		links map[string]string // in base, to paths in base
+		event func(at func(string) string) error
+		rel   string
+	}{
+		{
+			"a link to a directory that is removed", map[string]string{"site/link": "elsewhere"},
+			func(at func(string) string) error { return os.Remove(at("site/link")) }, "link",
+		},
+		{
+			"a link to a directory that is pointed elsewhere", map[string]string{"site/link": "elsewhere"},
+			func(at func(string) string) error { return relink(at("other"), at("site/link")) }, "link",
+		},
+		{
+			"a link on the way that is pointed elsewhere", map[string]string{"site/link": "way", "way": "elsewhere"},
+			func(at func(string) string) error { return relink(at("other"), at("way")) }, "link",
+		},
+		{
+			"what a link leads to is created again", map[string]string{"site/link": "elsewhere"},
+			func(at func(string) string) error {
+				if err := os.RemoveAll(at("elsewhere")); err != nil {
+					return err
+				}
+				return os.Mkdir(at("elsewhere"), 0o755)
+			}, "link",
+		},
+		{
+			"what a link leads to is created at last", map[string]string{"site/link": "later/on"},
+			func(at func(string) string) error { return os.MkdirAll(at("later/on"), 0o755) }, "link",
+		},
+		{
+			"a linked file that is edited", map[string]string{"site/linked.py": "elsewhere/x.py"},
+			func(at func(string) string) error { return os.WriteFile(at("elsewhere/x.py"), []byte("2"), 0o644) }, "linked.py",
+		},
+		{
+			"a linked file that another takes the place of", map[string]string{"site/linked.py": "elsewhere/x.py"},
+			func(at func(string) string) error { return os.Rename(at("other/y.py"), at("elsewhere/x.py")) }, "linked.py",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			base := t.TempDir()
+			at := func(name string) string { return filepath.Join(base, name) }
+			write(t, at("site/main.py"), "")
+			write(t, at("elsewhere/x.py"), "")
+			write(t, at("other/y.py"), "")
+			for link, target := range test.links {
+				if err := os.Symlink(at(target), at(link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w := watch(t, at("site"))
+			if err := test.event(at); err != nil {
+				t.Fatal(err)
+			}
+			w.sees(test.name, test.rel)
+			w.settle()
+			if directory, err := filepath.EvalSymlinks(at("site/link")); err == nil {
+				write(t, filepath.Join(directory, "new.py"), "")
+				w.sees(test.name, "link/new.py")
+			}
+		})
+	}
+}
+
+// relink points a link elsewhere as deployments do, at one moment.
+func relink(target, name string) error {
+	if err := os.Symlink(target, name+".new"); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+func TestLinksThatDontMatter(t *testing.T) {
+	base := t.TempDir()
+	at := func(name string) string { return filepath.Join(base, name) }
+	write(t, at("site/main.py"), "")
+	write(t, at("elsewhere/data.db"), "")
+	for link, target := range map[string]string{
+		"site/data.db": at("elsewhere/data.db"), "site/.#main.py": "user@host.1", "site/up": base, "site/round": "round",
+	} {
+		if err := os.Symlink(target, at(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := watch(t, at("site"))
+	write(t, at("elsewhere/data.db"), "2")
+	write(t, at("user@host.1"), "")
+	write(t, at("site/main.py"), "2")
+	if got := <-w.changes; got != "main.py" {
+		t.Errorf("a change of %s was seen", got)
+	}
+}

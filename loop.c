@@ -1,0 +1,103 @@
+/* What an app's event loop sleeps on. An asyncio loop of ours sleeps in app.select(): on a futex,
+ * or, once the app has files for it to watch, in poll() on an eventfd and on their epoll. A foreign
+ * loop (uvloop) watches the eventfd itself. */
+#include "core.h"
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Bits of app->signal: how the loop sleeps, if it does, and then LOOP_* for why it was woken. */
+enum { ASLEEP = 1, POLLING = 2, FOR_A_REASON = LOOP_TURN | LOOP_CALLED };
+
+void loop_signal(snake_app *app, uint32_t reason) {
+    uint32_t before = __atomic_fetch_or(&app->signal, reason, __ATOMIC_SEQ_CST);
+    if (before & FOR_A_REASON)
+        return; /* it has been woken and does not sleep before it has seen why */
+    if (before & ASLEEP)
+        futex_wake(&app->signal, 1);
+    else if (before & POLLING)
+        write_eventfd(app->efd);
+}
+
+static void read_eventfd(snake_app *app) {
+    uint64_t value;
+    while (read(app->efd, &value, sizeof value) < 0 && errno == EINTR)
+        ;
+}
+
+static int open_eventfd(snake_app *app) {
+    if (app->efd < 0)
+        app->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (app->efd >= 0)
+        return 0;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+int loop_watch(snake_app *app) {
+    bool first = app->efd < 0;
+    if (open_eventfd(app) < 0)
+        return -1;
+    if (first)
+        __atomic_store_n(&app->signal, POLLING, __ATOMIC_SEQ_CST);
+    return app->efd;
+}
+
+void loop_wakes(snake_app *app) {
+    read_eventfd(app);
+    __atomic_store_n(&app->signal, POLLING, __ATOMIC_SEQ_CST);
+}
+
+/* ---- loops of ours */
+
+/* Sleeps until there is a reason not to; timeout in µs, 0 for none. files: an epoll's descriptor or
+ * -1. True if it may have events. Without the GIL. */
+static bool sleep_on(snake_app *app, uint64_t timeout, int files) {
+    uint32_t none = 0;
+    if (!__atomic_compare_exchange_n(&app->signal, &none, files < 0 ? ASLEEP : POLLING, false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        return files >= 0;
+    if (files < 0) {
+        futex_wait(&app->signal, ASLEEP, timeout);
+        return false;
+    }
+    struct pollfd watched[] = {{.fd = app->efd, .events = POLLIN}, {.fd = files, .events = POLLIN}};
+    struct timespec t = {(time_t)(timeout / 1000000), (long)(timeout % 1000000) * 1000};
+    int count = ppoll(watched, 2, timeout ? &t : NULL, NULL);
+    if (count > 0 && watched[0].revents)
+        read_eventfd(app);
+    return count > 0 && watched[1].revents;
+}
+
+enum { FOREVER = 0 };
+
+/* Sets *us to how long to sleep, or *now. Rounded up, so that no timer is asked before it is due.
+ */
+static int parse_timeout(PyObject *timeout, uint64_t *us, bool *now) {
+    double seconds = timeout == Py_None ? 0 : PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    *now = timeout != Py_None && seconds <= 0;
+    *us = timeout == Py_None || *now ? FOREVER : (uint64_t)(seconds * 1e6) + 1;
+    return 0;
+}
+
+PyObject *loop_select(snake_app *app, PyObject *timeout, int files) {
+    uint64_t us;
+    bool now;
+    if (parse_timeout(timeout, &us, &now) < 0 || (files >= 0 && open_eventfd(app) < 0))
+        return NULL;
+    bool ready = files >= 0;
+    uint32_t reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
+    if (!reasons && !now) {
+        Py_BEGIN_ALLOW_THREADS;
+        asgi_end_round(app); /* now that the next app's loop can have the GIL */
+        ready = sleep_on(app, us, files);
+        Py_END_ALLOW_THREADS;
+        reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
+    } else {
+        asgi_go_on(app);
+    }
+    return PyLong_FromLong((reasons & LOOP_TURN ? LOOP_TURN : 0) | (ready ? LOOP_FILES : 0));
+}

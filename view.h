@@ -1,0 +1,36 @@
+/* What the files of a view share: the view itself, and how a module is found. */
+#ifndef SNAKE_VIEW_H
+#define SNAKE_VIEW_H
+
+#include "core.h"
+
+/* Python subclasses add what concerns only them. */
+struct snake_view {
+    PyObject_HEAD
+    PyObject *modules;        /* dict: name -> module; the type Modules stands for "deleted here" */
+    struct snake_view *outer; /* where to look next; NULL: the base */
+    PyObject *claims;         /* set of top-level names that are never looked up further out */
+    PyObject *loading;        /* set of names whose modules are not complete yet */
+    PyObject *path;      /* sys.path under this view; a list, as long as nobody assigns nonsense */
+    PyObject *path_seen; /* tuple: what was in path when the claims were made */
+    uint32_t app;        /* id of the app, 0 for a layer */
+};
+
+/* ---- view.c */
+/* 1: what holder (NULL: the base) has under that name can be seen from self; -1 with an exception.
+ */
+int view_sees(snake_view *self, snake_view *holder, PyObject *name);
+/* The module that self (NULL: the base) sees. New reference; NULL without an exception when there
+ * is none. The view that has it goes to *holder. */
+PyObject *view_find(snake_view *self, PyObject *base, PyObject *name, snake_view **holder);
+/* The same for the current view. */
+PyObject *view_lookup(PyObject *base, PyObject *name);
+
+/* ---- names.c */
+/* What the base itself has. Borrowed; NULL perhaps with an exception. */
+PyObject *base_get(PyObject *base, PyObject *name);
+/* Plants a name once. -1 with an exception. */
+int plant_name(PyObject *base, PyObject *name);
+extern PyType_Spec name_spec;
+
+#endif
