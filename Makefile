@@ -46,7 +46,7 @@ sources = $$(git ls-files --cached --others --exclude-standard $(1))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.13 builds for another Python; ARGS="-k name" goes to pytest or to the benchmark.'
 
 .PHONY: build

@@ -35,8 +35,8 @@ class Site:
         return f"{FOLDER}/{self.name}"
 
     def arguments(self, venv: str | None = None) -> list[str]:
-        """Those of `python-server`, or of its short form."""
-        found = [self.app, "--working-dir", self.folder]
+        """For the server's executable."""
+        found = ["python-server", self.app, "--working-dir", self.folder]
         if venv is not None:
             found += ["--venv", venv]
         for name, value in self.env.items():

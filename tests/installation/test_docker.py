@@ -16,6 +16,7 @@ import yaml
 
 from harness.container import Container
 from harness.dockerfile import Stage, build, ignored
+from harness.page import PAGE
 from harness.roots import MakeRoot, go_caches
 from harness.settings import APPS, REPOSITORY
 from harness.sites import SITES, install
@@ -23,7 +24,6 @@ from harness.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1800)
 
-PAGE = REPOSITORY / "docs" / "installation.md"
 URL = "http://127.0.0.1:8080"
 FILES = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
 
@@ -127,7 +127,7 @@ def test_the_user_is_not_root_and_may_write_to_its_folders(image: Stage, tmp_pat
 def test_flask_django_and_fastapi_are_served(image: Stage, tmp_path: Path) -> None:
     install(image.root, f"{image.env['VIRTUAL_ENV']}/bin/python")
     for site in SITES:
-        command = ["python-server", "--listen", ":8080", *site.arguments()]
+        command = [*site.arguments(), "--listen", ":8080"]
         with image.container(tmp_path, *command) as container:
             for path, part in site.pages.items():
                 assert part in container.wait_for(f"{URL}{path}")
@@ -138,7 +138,7 @@ def test_flask_django_and_fastapi_are_served(image: Stage, tmp_path: Path) -> No
 def test_the_derived_image_of_the_page_serves(
     image: Stage, make_root: MakeRoot, tmp_path: Path
 ) -> None:
-    match = re.search(r"^```dockerfile\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    match = re.search(r"^```dockerfile\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert match is not None
     shop = shutil.copytree(APPS / "flask_site", tmp_path / "shop")
     (shop / "flask_app.py").rename(shop / "main.py")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.container import Container
+from harness.page import packages_for
 from harness.plugin import Serve
 from harness.roots import MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
@@ -16,21 +16,12 @@ from harness.sites import install, reload_to_each, serve_each
 
 pytestmark = pytest.mark.timeout(1800)
 
-PAGE = REPOSITORY / "docs" / "installation.md"
 CLONE = "/root/caddysnake"
-
-
-def needed() -> list[str]:
-    """The packages that the page names for make on Debian."""
-    section = PAGE.read_text().partition("## What is needed")[2].partition("\n## ")[0]
-    match = re.search(r"^ +apt-get install (.+)$", section, re.MULTILINE)
-    assert match is not None
-    return match[1].split()
 
 
 @pytest.fixture(scope="module")
 def root(make_root: MakeRoot) -> Root:
-    root = make_root(*needed())
+    root = make_root(*packages_for("What is needed"))
     assert not root.has("go")
     clone = root.host_path(CLONE)
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.page import packages_for
 from harness.plugin import Serve
 from harness.roots import MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
@@ -20,7 +21,7 @@ CADDYSNAKE = "/opt/venv/bin/caddysnake"
 
 @pytest.fixture(scope="module")
 def root(make_root: MakeRoot, sdist: Path) -> Root:
-    root = make_root("gcc", "libc6-dev", "python3-dev", "python3-venv")
+    root = make_root(*packages_for("From source, without Go"))
     assert not root.has("go")
     root.run("python3", "-m", "venv", "/opt/venv")
     file = root.add(sdist, f"/root/{sdist.name}")

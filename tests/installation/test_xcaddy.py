@@ -11,16 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness import http1
+from harness.page import PAGE
 from harness.python_server import PythonServer
 from harness.pythons import DEBIANS, pythons
 from harness.settings import APPS, REPOSITORY
+from harness.xcaddy import PLUGIN, XCADDY, build_arguments
 
 pytestmark = pytest.mark.timeout(1200)
 
-XCADDY = "github.com/caddyserver/xcaddy/cmd/xcaddy@v0.4.5"
-PLUGIN = "github.com/caddysnake/caddysnake"
-OTHER = "github.com/mholt/caddy-l4@v0.1.2"
-PAGE = (REPOSITORY / "docs" / "installation.md").read_text()
 GO = os.environ.get("GO", "go")
 # What make sets for Go, and users of xcaddy don't have.
 OF_MAKE = ("CADDYSNAKE_PYTHON", "CGO_ENABLED", "GOFLAGS", "PKG_CONFIG", "PKG_CONFIG_PATH")
@@ -84,15 +82,11 @@ def python(request: pytest.FixtureRequest) -> Embedded:
 @pytest.fixture(scope="module")
 def caddy(xcaddy: Path, python: Embedded) -> Path:
     binary = xcaddy.with_name(f"caddy-{python.version}")
-    version = re.search(r"caddyserver/caddy/v2 (v\S+)", (REPOSITORY / "go.mod").read_text())
-    assert version is not None
-    # With a version, even a wrong one, nobody is asked for the released ones.
-    plugins = ["--with", f"{PLUGIN}@v0.0.0={REPOSITORY}", "--with", OTHER]
     # In place of a build with -a; see the Makefile.
     apart = f"-gcflags={PLUGIN}=-I={python.version}"
     env = environment(CGO_ENABLED="1", GOFLAGS=apart, XCADDY_WHICH_GO=GO, TMPDIR=str(xcaddy.parent))
     subprocess.run(
-        [xcaddy, "build", version[1], *plugins, "--output", binary],
+        [xcaddy, *build_arguments(str(REPOSITORY), str(binary))],
         cwd=xcaddy.parent,
         env={**env, **python.settings},
         check=True,
