@@ -109,13 +109,21 @@ def test_it_serves(caddy: Path, python: Embedded, tmp_path: Path) -> None:
         server.stop()
 
 
-def test_without_cgo_the_build_says_what_to_do() -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("CGO_ENABLED", "0", "set_CGO_ENABLED_to_1_and_install_gcc_and_python3_dev"),
+        ("PKG_CONFIG_LIBDIR", "/nowhere", "python3-embed was not found"),
+    ],
+    ids=["cgo", "headers"],
+)
+def test_the_build_names_what_it_lacks(variable: str, value: str, message: str) -> None:
     done = subprocess.run(
         [GO, "build", "-o", os.devnull, "."],
         cwd=REPOSITORY,
-        env=environment(CGO_ENABLED="0"),
+        env=environment(**{variable: value}),
         capture_output=True,
         text=True,
     )
     assert done.returncode != 0
-    assert "set_CGO_ENABLED_to_1_and_install_gcc_and_python3_dev" in done.stderr
+    assert message in done.stderr
