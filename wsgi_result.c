@@ -1,0 +1,151 @@
+/* What a WSGI app returns: a sequence, an iterable or a file (PEP 3333). */
+#include "wsgi.h"
+#include <unistd.h>
+
+/* The bytes of a block, or -1 with TypeError: PEP 3333 allows nothing else. */
+static int block_data(PyObject *block, char **data, Py_ssize_t *len) {
+    if (!PyBytes_Check(block)) {
+        PyErr_Format(PyExc_TypeError, "the app's iterable must yield bytes, not %R", block);
+        return -1;
+    }
+    return PyBytes_AsStringAndSize(block, data, len);
+}
+
+static int check_started(wsgi_exchange *self) {
+    if (self->head.status)
+        return 0;
+    PyErr_SetString(PyExc_AssertionError,
+                    "the app gave a response without calling start_response() (PEP 3333)");
+    return -1;
+}
+
+static int add_content_length(wsgi_exchange *self, uint64_t n) {
+    if (self->head_sent || self->head.content_length >= 0 || status_has_no_body(self->head.status))
+        return 0;
+    return head_add_content_length(self->slot, &self->head, n);
+}
+
+/* A list or tuple: everything is there, so its length is known. */
+static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
+    Py_ssize_t count = PySequence_Size(blocks);
+    uint64_t total = self->sent;
+    char *data;
+    Py_ssize_t len;
+    if (check_started(self) < 0)
+        return -1;
+    bool is_list = PyList_Check(blocks);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *block = is_list ? PyList_GetItem(blocks, i) : PyTuple_GetItem(blocks, i);
+        if (!block || block_data(block, &data, &len) < 0)
+            return -1;
+        total += (uint64_t)len;
+    }
+    if (add_content_length(self, total) < 0)
+        return -1;
+    if (!count)
+        return wsgi_send(self, "", 0, true);
+    if (count > 1 && total <= PIECE_AT_MOST) {
+        PyObject *joined = PyObject_CallMethod(self->st->empty_bytes, "join", "(O)", blocks);
+        int rc = joined ? block_data(joined, &data, &len) : -1;
+        if (!rc)
+            rc = wsgi_send(self, data, (size_t)len, true);
+        Py_XDECREF(joined);
+        return rc;
+    }
+    for (Py_ssize_t i = 0; i < count && self->slot; i++) {
+        /* Owned: another thread may change the list while a block is on its way. */
+        PyObject *block = PySequence_GetItem(blocks, i);
+        if (!block)
+            return -1;
+        int rc = block_data(block, &data, &len);
+        if (!rc && (len || i == count - 1))
+            rc = wsgi_send(self, data, (size_t)len, i == count - 1);
+        Py_DECREF(block);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
+    PyObject *iterator = PyObject_GetIter(iterable), *block;
+    int rc = iterator ? 0 : -1;
+    while (rc >= 0 && (block = PyIter_Next(iterator))) {
+        char *data;
+        Py_ssize_t len;
+        rc = block_data(block, &data, &len);
+        if (!rc)
+            rc = check_started(self);
+        if (!rc && len) {
+            if (!self->slot) { /* beyond the Content-Length, or no body allowed */
+                Py_DECREF(block);
+                break;
+            }
+            bool single = !self->head_sent && PyObject_Size(iterable) == 1;
+            PyErr_Clear(); /* no __len__ */
+            if (single)
+                rc = add_content_length(self, (uint64_t)len);
+            if (rc >= 0)
+                rc = wsgi_send(self, data, (size_t)len, false);
+        }
+        Py_DECREF(block);
+        if (rc > 0 && self->no_body)
+            break; /* an endless stream ends here for HEAD */
+    }
+    Py_XDECREF(iterator);
+    if (rc < 0 || PyErr_Occurred())
+        return -1;
+    if (check_started(self) < 0)
+        return -1;
+    if (!self->slot)
+        return 0;
+    if (!self->head_sent && add_content_length(self, 0) < 0)
+        return -1;
+    return wsgi_send(self, "", 0, true);
+}
+
+/* A file wrapper whose file the kernel can send. 1 when it was sent, 0 when it must be iterated,
+ * -1 with an exception. */
+static int send_file(wsgi_exchange *self, PyObject *wrapper) {
+    if (self->head_sent)
+        return 0;
+    PyObject *file = PyObject_CallFunctionObjArgs(self->st->hooks[HOOK_FILE], wrapper, NULL);
+    if (!file || file == Py_None) {
+        Py_XDECREF(file);
+        return file ? 0 : -1;
+    }
+    int fd;
+    long long offset, length;
+    int rc = PyArg_ParseTuple(file, "iLL", &fd, &offset, &length) ? 0 : -1;
+    Py_DECREF(file);
+    if (rc < 0)
+        return -1;
+    if (add_content_length(self, (uint64_t)length) < 0)
+        rc = -1;
+    bool too_short = self->head.content_length > length; /* than promised: iteration says so */
+    if (rc < 0 || too_short || self->no_body) {
+        close(fd);
+        return rc < 0 || too_short ? rc : wsgi_send(self, "", 0, true);
+    }
+    snake_slot *slot = self->slot;
+    slot->out_head_len = slot->out_len;
+    slot->file_fd = fd;
+    slot->file_offset = offset;
+    slot->file_len = self->head.content_length;
+    self->head_sent = true;
+    wsgi_end(self, SNAKE_OUT_HEAD | SNAKE_OUT_FILE | SNAKE_OUT_END);
+    return 1;
+}
+
+int wsgi_send_result(wsgi_exchange *self, PyObject *result) {
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
+        return send_sequence(self, result);
+    if ((PyObject *)Py_TYPE(result) == self->st->file_wrapper) {
+        int rc = check_started(self);
+        if (!rc)
+            rc = send_file(self, result);
+        if (rc)
+            return rc;
+    }
+    return send_iterable(self, result);
+}
