@@ -4,8 +4,9 @@
 
 #include "core.h"
 
-/* Above this many unsent bytes, send() waits. */
-enum { HIGH_WATER = 64 << 10 };
+/* Above this many bytes that Go has not been given yet, send() waits, until no more than so many
+ * are being written. */
+enum { HIGH_WATER = 64 << 10, ON_ITS_WAY = 1 << 20 };
 
 /* What differs between HTTP and WebSocket. All run on the loop's thread. */
 typedef struct asgi_protocol {

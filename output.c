@@ -125,10 +125,15 @@ int output_end(asgi_exchange *self) {
 void output_resume(asgi_exchange *self) {
     if (!slot_out_free_or_wanted(self->slot))
         return; /* a send() was faster */
+    uint32_t piled_up = self->pending_len;
     if (self->close_flags)
         output_close(self, self->close_flags);
     else
         flush_pending(self);
+    /* Many sends at once may have piled up much: they go on when Go has written that. A little may
+     * be on its way while the app makes more. */
+    if (piled_up > ON_ITS_WAY && self->slot && !slot_out_free_or_wanted(self->slot))
+        return;
     await_wake(self->waiting, AWAIT_DRAIN);
 }
 
