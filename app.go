@@ -334,11 +334,11 @@ func (g *generation) unload(drain time.Duration) {
 		errors.New("it does not shut down; it is left behind"))
 	defer cancel()
 	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: drain.Seconds()}, g.unloaded)
-	if ctx.Err() == nil {
-		g.unloaded(left, err)
+	if err != nil && errors.Is(err, context.Cause(ctx)) { // unloaded is told later
+		g.voice.logger.Load().Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
 		return
 	}
-	g.voice.logger.Load().Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
+	g.unloaded(left, err)
 }
 
 // unloaded is told what came of it.

@@ -29,8 +29,7 @@ type tree struct {
 	limited bool                // it has been reported that not all of it is watched
 }
 
-// read finds out what a tree consists of, and watches that. found is told of
-// the files.
+// read finds out what a tree consists of, and watches that.
 func (w *dirWatcher) read(t *tree) {
 	t.dirs, t.anchors = map[string]string{}, map[string]string{}
 	if t.root = w.follow(t, t.path, ""); t.root != "" {
