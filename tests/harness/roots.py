@@ -25,6 +25,7 @@ RELEASE = "bookworm"
 # Roots to copy, one per set of packages. `make clean` removes them.
 CACHE = REPOSITORY / ".tools" / "roots"
 
+HOME = "/root"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # Where files of this machine are in a root, for those commands that may have them.
@@ -89,7 +90,7 @@ class Root:
         alone: whether it is the first process of a process table of its own, and has a network of
             its own that leads nowhere. Signals then reach `unshare` instead; see `Container`.
         """
-        variables = {"PATH": PATH, "HOME": "/root"}
+        variables = {"PATH": PATH, "HOME": HOME}
         mounts = dict(shared or {})
         if fetching:
             settings = _settings(self.host_path(CERTIFICATES).exists())
@@ -149,7 +150,10 @@ MakeRoot = Callable[..., Root]
 
 def go_caches() -> dict[str, Path]:
     """What Go has fetched and compiled in any root, for `shared`."""
-    folders = {"/root/go/pkg/mod": CACHE / "go-mod", "/root/.cache/go-build": CACHE / "go-build"}
+    folders = {
+        f"{HOME}/go/pkg/mod": CACHE / "go-mod",
+        f"{HOME}/.cache/go-build": CACHE / "go-build",
+    }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     return folders

@@ -10,13 +10,13 @@ import pytest
 from harness.container import Container
 from harness.page import packages_for
 from harness.plugin import Serve
-from harness.roots import MakeRoot, Root, go_caches
+from harness.roots import HOME, MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
 from harness.sites import install, reload_to_each, serve_each
 
 pytestmark = pytest.mark.timeout(1800)
 
-CLONE = "/root/caddysnake"
+CLONE = f"{HOME}/caddysnake"
 
 
 @pytest.fixture(scope="module")

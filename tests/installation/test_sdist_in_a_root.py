@@ -9,7 +9,7 @@ import pytest
 
 from harness.page import packages_for
 from harness.plugin import Serve
-from harness.roots import MakeRoot, Root, go_caches
+from harness.roots import HOME, MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
 from harness.sites import install, reload_to_each, serve_each
 
@@ -24,7 +24,7 @@ def root(make_root: MakeRoot, sdist: Path) -> Root:
     root = make_root(*packages_for("From source, without Go"))
     assert not root.has("go")
     root.run("python3", "-m", "venv", "/opt/venv")
-    file = root.add(sdist, f"/root/{sdist.name}")
+    file = root.add(sdist, f"{HOME}/{sdist.name}")
     pip = [PYTHON, "-m", "pip", "install"]
     root.run(*pip, file, fetching=True, shared=go_caches(), timeout=1500)
     install(root, PYTHON)

