@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from harness.health import Slack
 from harness.plugin import Serve
 from harness.python_server import PythonServer
 from harness.roots import Root
-from harness.settings import APPS, TESTS
+from harness.settings import APPS
+from harness.venvs import write_constraints
 
 FOLDER = "/srv"
 DJANGO = {"DJANGO_SETTINGS_MODULE": "djangosite.settings", "DJANGO_DATA": f"{FOLDER}/data"}
@@ -106,8 +106,7 @@ def install(root: Root, interpreter: str) -> None:
     """Copies the sites into the root, and installs what they need for this Python by pip."""
     packages = [site.name.partition("_")[0] for site in SITES]
     constraints = f"{FOLDER}/constraints.txt"
-    pinned = (TESTS / "requirements.txt").read_text()
-    root.host_path(constraints).write_text(re.sub(r"\[.*?\]", "", pinned))  # may have no extras
+    write_constraints(root.host_path(constraints))
     pip = [interpreter, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
     root.run(*pip, "-c", constraints, *packages, "python-multipart", fetching=True)
     for site in SITES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from harness import http1
 from harness.python_server import PythonServer
-from harness.settings import APPS
+from harness.settings import APPS, TESTS
 
 SITE = APPS / "command_line"
 # The app to serve, which starts processes in every way that Python has.
@@ -26,17 +27,20 @@ def make_venv(python: str | Path, directory: Path, *requirements: str) -> Path:
     return directory / "bin"
 
 
+def write_constraints(file: Path) -> Path:
+    """The versions of this suite's packages, as constraints for pip."""
+    pinned = (TESTS / "requirements.txt").read_text()
+    file.write_text(re.sub(r"\[.*?\]", "", pinned))  # they may have no extras
+    return file
+
+
 def make_app_venv(python: str | Path, directory: Path) -> Path:
     """The environment of PACKAGED and of the sites on Flask, FastAPI and Django, in `directory`."""
     # Editable installs leave files beside the sources.
     sample = shutil.copytree(APPS / "editable_sample", directory.with_name("sample"))
-    requirements = [
-        "fastapi==0.162.5",
-        "Flask==3.1.3",
-        "Django==5.2.19",
-        "python-multipart==0.0.32",
-    ]
-    make_venv(python, directory, *requirements, "-e", str(sample))
+    constraints = write_constraints(directory.with_name("constraints.txt"))
+    packages = ["-c", str(constraints), "fastapi", "Flask", "Django", "python-multipart"]
+    make_venv(python, directory, *packages, "-e", str(sample))
     return directory
 
 
