@@ -41,7 +41,7 @@ def test_the_command_loads_the_code_of_unchanged_apps_anew(serve: Serve, source:
         source.write(f"deploy {number}")
         done = server.reload(body, force=True)
         assert done.returncode == 0, done.stderr
-        assert server.get_after_load().text == f"deploy {number}"
+        assert server.get("/").text == f"deploy {number}"
     # One app of the test and two canaries, each time.
     assert loads(server) == 4 * 3
     wait_for(lambda: len(server.log.find("^python app unloaded$")) == 9, "the old ones to go")
@@ -59,7 +59,7 @@ def test_unforced_reloads_leave_the_app_as_it_is(serve: Serve, source: Source, c
     other = body if change == "nothing" else f"header X-Other yes\n{body}"
     for _ in range(2):
         assert server.load(other).status == 200
-        assert server.get_after_load().text == "forced"
+        assert server.get("/").text == "forced"
     assert loads(server) == before
 
 
@@ -80,7 +80,7 @@ def test_a_forced_reload_of_broken_code_is_rejected(serve: Serve, source: Source
     assert loads(server) == before
     source.write("fixed")
     assert server.force(body).status == 200
-    assert server.get_after_load().text == "fixed"
+    assert server.get("/").text == "fixed"
 
 
 def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
@@ -90,7 +90,7 @@ def test_identical_blocks_stay_one_app(serve: Serve, source: Source) -> None:
     before = loads(server)
     source.write("2")
     assert server.force(body).status == 200
-    assert [server.get_after_load(target).text for target in ("/", "/two")] == ["2", "2"]
+    assert [server.get(target).text for target in ("/", "/two")] == ["2", "2"]
     assert loads(server) == 2 * before
 
 
@@ -165,7 +165,7 @@ def test_a_forced_reload_while_changed_code_is_loaded(serve: Serve, source: Sour
         assert server.get("/").text == "1"
         go.touch()
         assert [each.result().status for each in forced] == [200, 200]
-    assert server.get_after_load().text == "2"
+    assert server.get("/").text == "2"
     # The first, what autoreload has loaded, and what the first forced reload has.
     gone = {"app": "edited:app"}
     wait_for(

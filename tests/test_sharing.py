@@ -215,7 +215,7 @@ def test_many_reloads_over_the_admin_api_load_nothing_anew(serve: Serve, folder:
         comment = f"header X-Count {count}\n"
         answer = server.load(*(comment + site for site in sites))
         assert answer.status == 200, answer.text
-        response = server.get_after_load()
+        response = server.get("/")
         assert (response.get("x-count"), response.text) == (str(count), before[0])
     assert answers(server) == before
     assert loads(server) == 2

@@ -9,8 +9,17 @@ free port, in this process or another.
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 HOST = "127.0.0.1"
+_LISTEN = "0A"
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen on a loopback port: two, until a reloaded Caddy has closed one."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    sockets = [(address, state) for _, address, _, state, *_ in map(str.split, lines)]
+    return sum(address.endswith(f":{port:04X}") and state == _LISTEN for address, state in sockets)
 
 
 class Ports:

@@ -17,7 +17,7 @@ from harness.health import Health, Slack
 from harness.http1 import Header
 from harness.http2 import Connection2
 from harness.log import Expectation, Log
-from harness.ports import HOST, Ports
+from harness.ports import HOST, Ports, listeners
 from harness.settings import BINARY
 from harness.waiting import wait_for
 
@@ -214,7 +214,7 @@ class Server:
         path = self.write(*bodies)
         address = f"{HOST}:{self.admin}"
         options = ["--force"] if force else []
-        return self.command(
+        done = self.command(
             "reload",
             "--config",
             str(path),
@@ -224,18 +224,17 @@ class Server:
             address,
             *options,
         )
+        self._await_listeners()
+        return done
 
     def load(self, *bodies: str) -> http1.Response:
         """The same over the admin API: POST /load."""
-        body = self.write(*bodies).read_bytes()
-        headers = [("Content-Type", "text/caddyfile")]
-        return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
+        return self._load(self.write(*bodies).read_bytes(), "text/caddyfile")
 
     def force(self, *bodies: str) -> http1.Response:
         """What `caddy reload --force` does."""
-        body = self.write(*bodies).read_bytes()
-        headers = [("Content-Type", "text/caddyfile"), ("Cache-Control", "must-revalidate")]
-        return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
+        force = ("Cache-Control", "must-revalidate")
+        return self._load(self.write(*bodies).read_bytes(), "text/caddyfile", force)
 
     def adapt(self) -> dict[str, Any]:
         """The present Caddyfile as JSON."""
@@ -246,9 +245,18 @@ class Server:
 
     def load_json(self, config: Any) -> http1.Response:
         """POST /load with a configuration in JSON."""
-        headers = [("Content-Type", "application/json")]
-        body = json.dumps(config).encode()
-        return http1.request(self.admin, "POST", "/load", headers, body, timeout=60)
+        return self._load(json.dumps(config).encode(), "application/json")
+
+    def _load(self, body: bytes, kind: str, *headers: Header) -> http1.Response:
+        given = [("Content-Type", kind), *headers]
+        response = http1.request(self.admin, "POST", "/load", given, body, timeout=60)
+        self._await_listeners()
+        return response
+
+    def _await_listeners(self) -> None:
+        """Caddy answers before it closes the old listeners, and then resets who waits there."""
+        ports = (self.admin, self.canary, *self.ports)
+        wait_for(lambda: all(listeners(port) < 2 for port in ports), "the old listeners to close")
 
     # Speaking to the first site
 
@@ -270,14 +278,6 @@ class Server:
 
     def get(self, target: str, headers: Iterable[Header] = (), **options: Any) -> http1.Response:
         return self.request("GET", target, headers, **options)
-
-    def get_after_load(self, target: str = "/") -> http1.Response:
-        """As a client does, once more if need be: Caddy resets a connection that waits at a
-        listener which it is closing."""
-        try:
-            return self.get(target)
-        except (ConnectionResetError, http1.Broken):
-            return self.get(target)
 
     # Expectations
 
