@@ -134,7 +134,7 @@ PyObject *view_module_owner(PyObject *module, PyObject *name);
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 
 /* ---- heap.c */
-PyObject *heap_instances_of(PyObject *module, PyObject *type);
+PyObject *heap_collect(PyObject *module, PyObject *list);
 
 /* ---- app.c: an app as Go and the bridge see it */
 enum app_kind { APP_NONE, APP_WSGI, APP_ASGI };

@@ -1,29 +1,29 @@
-/* A look at all objects of the process that disturbs nobody.
+/* Garbage collection where an application is let go, without holding the others up.
  *
- * gc.get_objects() tells of tuples that C code is still filling, too. While another thread may run,
- * a reference to such a one makes that code fail: a tuple with two owners is not resized any more.
+ * A full collection stops all threads for as long as it takes to look at every object of every
+ * application. A young one looks at few, and objects that are tracked anew are young (collect).
  */
 #include "core.h"
 
-/* instances_of(type) -> list of the objects of exactly this type */
-PyObject *heap_instances_of(PyObject *module, PyObject *type) {
-    (void)module;
-    PyObject *gc = PyImport_ImportModule("gc"), *all = NULL;
-    PyObject *found = gc ? PyList_New(0) : NULL; /* first: it may collect garbage */
-    /* From here until all is gone, nothing lets another thread run. */
-    if (found)
-        all = PyObject_CallMethod(gc, "get_objects", NULL);
-    Py_ssize_t count = all ? PyList_Size(all) : 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *item = PyList_GetItem(all, i); /* borrowed */
-        if ((PyObject *)Py_TYPE(item) == type && PyList_Append(found, item) < 0) {
-            Py_CLEAR(all);
-            break;
-        }
+/* Makes an object young, if it is one that a collection looks at. */
+static void make_young(PyObject *item) {
+    if (PyObject_GC_IsTracked(item)) {
+        PyObject_GC_UnTrack(item);
+        PyObject_GC_Track(item);
     }
-    if (!all)
-        Py_CLEAR(found);
-    Py_XDECREF(all);
+}
+
+/* collect(list): empties the list, and frees what of it was reachable from there alone */
+PyObject *heap_collect(PyObject *module, PyObject *list) {
+    (void)module;
+    PyObject *gc = PyImport_ImportModule("gc"), *freed = NULL;
+    Py_ssize_t count = gc ? PyList_Size(list) : -1; /* raises if it is no list */
+    for (Py_ssize_t i = 0; i < count; i++)
+        make_young(PyList_GetItem(list, i)); /* borrowed */
+    /* What goes with the list may run finalizers, and these a collection: hence not only the
+     * youngest generation. */
+    if (count >= 0 && PyList_SetSlice(list, 0, count, NULL) == 0)
+        freed = PyObject_CallMethod(gc, "collect", "i", 1);
     Py_XDECREF(gc);
-    return found;
+    return freed;
 }

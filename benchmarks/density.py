@@ -54,8 +54,16 @@ DJANGO = Kind("django", "wsgi")
 class Tenants:
     """A running Caddy with so many tenants."""
 
-    def __init__(self, options: argparse.Namespace, kind: Kind, count: int, folder: Path) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        kind: Kind,
+        count: int,
+        folder: Path,
+        extra: Sequence[str] = (),
+    ) -> None:
         self.kind, self.count = kind, count
+        self._extra = extra
         self._folder = folder
         self._options = options
         (self.port,) = free_ports(1)
@@ -74,6 +82,7 @@ class Tenants:
         lines.append(f'venv "{self._options.venv}"')
         if self.kind.loop:
             lines.append(f"loop {self.kind.loop}")
+        lines += self._extra
         return "python {\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}"
 
     def _caddyfile(self, sites: Sequence[tuple[str, str]]) -> str:
@@ -120,10 +129,19 @@ class Tenants:
         connection.close()
         return seconds
 
-    def slow_down(self, number: int, code: str) -> None:
+    def edit(self, number: int, code: str) -> None:
         """Puts code at the beginning of a tenant's module."""
         module = self._folder / "tenants" / f"t{number}" / "main.py"
         module.write_text(code + module.read_text())
+
+    def longest(self, number: int, seconds: float) -> float:
+        """The longest that one of many requests to a tenant took, one every two ms."""
+        end = time.monotonic() + seconds
+        longest = 0.0
+        while time.monotonic() < end:
+            longest = max(longest, *self.ask([number]))
+            time.sleep(0.002)
+        return longest
 
     def host(self, number: int) -> str:
         return f"t{number}.{DOMAIN}"
@@ -140,9 +158,11 @@ class Tenants:
 
 
 @contextmanager
-def tenants(options: argparse.Namespace, kind: Kind, count: int) -> Iterator[Tenants]:
+def tenants(
+    options: argparse.Namespace, kind: Kind, count: int, extra: Sequence[str] = ()
+) -> Iterator[Tenants]:
     with tempfile.TemporaryDirectory(prefix="density-") as name:
-        running = Tenants(options, kind, count, Path(name))
+        running = Tenants(options, kind, count, Path(name), extra)
         with running.server:
             begin = time.monotonic()
             running.wait_until_listening()
@@ -242,7 +262,7 @@ def importing(options: argparse.Namespace, kind: Kind) -> None:
     for what, line in IMPORTS.items():
         with tenants(options, kind, 2) as two:
             two.ask([0])
-            two.slow_down(1, f"import time\nend = time.monotonic() + 10\n{line}\n")
+            two.edit(1, f"import time\nend = time.monotonic() + 10\n{line}\n")
             before = [two.window([0], patient=False) for _ in range(3)]
             with ThreadPoolExecutor(1) as pool:
                 slow = pool.submit(two.ask, [1])
@@ -256,6 +276,23 @@ def importing(options: argparse.Namespace, kind: Kind) -> None:
             for samples in (before, during)
         ]
         print(f"| {kind.name}: another's import {what} | {' | '.join(numbers)} |", flush=True)
+
+
+def reloading(options: argparse.Namespace, kind: Kind, count: int) -> None:
+    """Requests to one app, at rest and while others are reloaded, one after the other."""
+    with tenants(options, kind, count, ["autoreload {\n\t\t\tdebounce 50ms\n\t\t}"]) as many:
+        many.ask(range(count))
+        rest, busy = [], []
+        for number in range(options.rounds):
+            rest.append(many.longest(count - 1, options.seconds))
+            many.edit(number, "# edited\n")
+            busy.append(many.longest(count - 1, options.seconds))
+        numbers = [
+            f"{1000 * number:.1f}"
+            for waits in (rest, busy)
+            for number in (statistics.median(waits), max(waits))
+        ]
+        print(f"| {kind.name}: 1 of {count:,} is reloaded | {' | '.join(numbers)} |", flush=True)
 
 
 def progress(text: str) -> None:
@@ -311,6 +348,16 @@ def main() -> None:
         print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
     for kind in busy:
         importing(options, kind)
+    edited = [
+        (kind, count)
+        for kind, count in ((ASYNCIO, options.tenants), (DJANGO, options.sites))
+        if re.search(options.only, f"reloading {kind.name}")
+    ]
+    if edited:
+        print("\n| longest ms for another app | at rest: median | most | then: median | most |")
+        print("|---|--:|--:|--:|--:|", flush=True)
+    for kind, count in edited:
+        reloading(options, kind, count)
 
 
 if __name__ == "__main__":

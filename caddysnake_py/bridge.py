@@ -92,9 +92,11 @@ def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     core = _caddysnake.App(own)
     thread = AppThread(request.id, request.app, request.loop, core)
     loop = thread.start()
+    own.served.append(loop)
 
     async def load() -> LoadedApp:
         app = loader.load(request.app)
+        own.served.append(app)
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
             return _load_wsgi(request, own, app)
         server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
@@ -151,7 +153,9 @@ def load(request: LoadRequest) -> dict[str, Any]:
     own = _make_view(request)
     _caddysnake.enter(own)
     if request.interface == "wsgi":
-        loaded = _load_wsgi(request, own, loader.load(request.app))
+        app = loader.load(request.app)
+        own.served.append(app)
+        loaded = _load_wsgi(request, own, app)
     else:
         loaded = _load_on_loop(request, own)
     if "django.utils.functional" in own.modules:

@@ -41,6 +41,11 @@ _needed = _Needed()
 _layers: list[Layer] = []
 
 
+def every_layer() -> Sequence[Layer]:
+    """Those that there are by now."""
+    return tuple(_layers)
+
+
 def _importing_packages() -> frozenset[str]:
     """Top-level names of the shared modules whose bodies are being run on this thread."""
     found = set()
@@ -208,6 +213,8 @@ class App(View):
         private: top-level names of packages that it imports for itself.
         variables: what it has set (None: deleted) of the environment.
         at_exit: what it has registered with ``atexit``.
+        served: what the server holds for it, and what need not be in a module: the object that it
+            is called by, and its event loop.
     """
 
     def __new__(
@@ -233,6 +240,7 @@ class App(View):
         self.prefix, self.exec_prefix = layer.prefix, layer.exec_prefix
         self.executable = layer.executable
         self.variables: dict[bytes, bytes | None] = {}
+        self.served: list[object] = []
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]

@@ -1,13 +1,14 @@
 """Frees what is left of an app that was unloaded, or that failed to load.
 
-Its modules go with its view, unless something that outlives it refers to them. That is found and
-let go here: caches of shared packages, handlers of shared loggers, filters of warnings.
+Its modules go with its view, unless something that outlives it refers to them; what is known to do
+so is made to let go (`holders.py`). A full collection would stop the threads of all apps, for a
+second with a few million objects. So what goes with the app is collected alone, and a full one
+follows later, if at all.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import gc
 import linecache
 import logging
@@ -16,108 +17,17 @@ import queue
 import sys
 import threading
 import time
-import warnings
-import weakref
-from collections.abc import Iterable, Sequence
-from types import ModuleType
+from collections.abc import Sequence
 
 import _caddysnake
 
-from caddysnake_py import logs
+from caddysnake_py import holders, logs
+from caddysnake_py.belongings import Belongings
 from caddysnake_py.layers import App
 
-_Cache = type(functools.lru_cache(lambda: None))
-# Enough for function -> globals behind a dataclass in a tuple in a cache; a limit, so that a cache
-# with half the heap behind it does not hold everything up.
-_DEPTH = 8
-_OBJECTS = 20_000
 _GATHER = 0.2  # seconds
-_RETRY = 3.0
-
-
-class _Mark:
-    """Put among the globals of a module, so that a weak reference can tell whether these still
-    exist: functions keep them alive without the module."""
-
-
-@dataclasses.dataclass(slots=True, frozen=True)
-class Remnant:
-    """What should go with an app: the globals of a module, or a class that is defined there.
-
-    Attributes:
-        module: the module's name.
-        witness: lives as long as it does.
-        addresses: of the objects.
-    """
-
-    module: str
-    witness: weakref.ref[object]
-    addresses: tuple[int, ...]
-
-
-class _Searcher:
-    """Tells whether objects refer to modules that should be gone.
-
-    What belongs to a module is told by its functions, which refer to its globals. The globals of
-    other modules are not searched: everything is behind them.
-    """
-
-    def __init__(self, remnants: Iterable[Remnant]) -> None:
-        self._targets = {address for each in remnants for address in each.addresses}
-        self._innocent: set[int] = set()
-
-    def refers(self, start: Iterable[object]) -> bool:
-        seen: set[int] = set()
-        level = list(start)
-        for _ in range(_DEPTH):
-            following: list[object] = []
-            for item in level:
-                if id(item) in self._targets:
-                    return True
-                if id(item) in seen or id(item) in self._innocent or self._is_wall(item):
-                    continue
-                seen.add(id(item))
-                following += gc.get_referents(item)
-            if not following or len(seen) > _OBJECTS:
-                break
-            level = following
-        self._innocent |= seen
-        return False
-
-    @staticmethod
-    def _is_wall(item: object) -> bool:
-        if issubclass(type(item), ModuleType):
-            return True
-        return type(item) is dict and "__spec__" in item and "__name__" in item
-
-
-def _clear_caches(search: _Searcher) -> None:
-    for cache in _caddysnake.instances_of(_Cache):
-        if cache.cache_info().currsize:
-            held = [item for item in gc.get_referents(cache) if item is not cache.__wrapped__]
-            if search.refers(held):
-                cache.cache_clear()
-
-
-def _loggers() -> list[logging.Logger]:
-    named = logging.Logger.manager.loggerDict.values()
-    return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
-
-
-def _clear_logging(search: _Searcher) -> None:
-    for logger in _loggers():
-        for handler in list(logger.handlers):
-            if search.refers([handler]):
-                logger.removeHandler(handler)
-        for entry in list(logger.filters):
-            if search.refers([entry]):
-                logger.removeFilter(entry)
-
-
-def _clear_warnings(search: _Searcher) -> None:
-    warnings.filters[:] = [  # type: ignore[index]
-        entry for entry in warnings.filters if not search.refers([entry])
-    ]
+_RETRY = 1.0
+_SHARE = 0.02  # of a thread's time
 
 
 def forget_files(directories: Sequence[str]) -> None:
@@ -132,43 +42,41 @@ def forget_files(directories: Sequence[str]) -> None:
             linecache.cache.pop(path, None)
 
 
-def remnants_of(view: App) -> list[Remnant]:
-    """Returns what should go with a view."""
-    layers = list(view.layer.chain())
-    found = []
-    for name, module in view.modules.items():
-        is_shared = sys.modules.get(name) is module or any(
-            layer.modules.get(name) is module for layer in layers
-        )
-        if type(module) is not ModuleType or is_shared:
-            continue
-        mark = _Mark()
-        content = module.__dict__
-        found.append(Remnant(name, weakref.ref(mark), (id(module), id(content))))
-        for value in content.values():
-            # Not isinstance(), which wakes lazy objects up by asking for their __class__.
-            if issubclass(type(value), type) and value.__module__ == name:
-                found.append(Remnant(name, weakref.ref(value), (id(value),)))
-        content["__caddysnake_mark__"] = mark
-    return found
-
-
 @dataclasses.dataclass(slots=True)
 class Leftovers:
     """What an app has left behind.
 
     Attributes:
-        attempts: how often it may still be looked at; threads of the app may be about to end.
+        sweeps: how often it is still swept before all is collected; threads of the app may be about
+            to end.
+        collections: how often all is still collected for it.
     """
 
     app: int
     directories: tuple[str, ...]
-    remnants: list[Remnant]
-    attempts: int = 3
+    belongings: Belongings
+    sweeps: int = 3
+    collections: int = 2
 
     @property
-    def alive(self) -> list[Remnant]:
-        return [each for each in self.remnants if each.witness() is not None]
+    def is_left(self) -> bool:
+        return any(each.witness() is not None for each in self.belongings.remnants)
+
+
+class _Pace:
+    """Keeps the collections that stop all threads apart, so that these lose little time."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def allows(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def collect(self) -> None:
+        before = time.thread_time()
+        gc.collect()
+        took = time.thread_time() - before
+        self._next = time.monotonic() + took / _SHARE
 
 
 _waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
@@ -176,15 +84,14 @@ _waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
 
 def free_later(view: App) -> None:
     """Has everything freed that goes with a view. The caller must let go of it."""
-    _waiting.put(Leftovers(view.app, view.directories, remnants_of(view)))
+    _waiting.put(Leftovers(view.app, view.directories, Belongings(view)))
 
 
-def _take(again: list[Leftovers]) -> list[Leftovers]:
-    """Waits for leftovers, and a little longer for those of others: a collection takes as long
-    for many apps as for one."""
-    found = list(again)
+def _take(timeout: float | None) -> list[Leftovers]:
+    """Waits for leftovers, and a little longer: what was unloaded may not have come to its end."""
+    found = []
     try:
-        found.append(_waiting.get(timeout=_RETRY if again else None))
+        found.append(_waiting.get(timeout=timeout))
         time.sleep(_GATHER)
         while True:
             found.append(_waiting.get_nowait())
@@ -192,39 +99,55 @@ def _take(again: list[Leftovers]) -> list[Leftovers]:
         return found
 
 
-def _free(leftovers: list[Leftovers]) -> list[Leftovers]:
-    """Frees what it can and returns what is to be looked at again."""
+def _sweep(leftovers: list[Leftovers], *, anew: bool) -> list[Leftovers]:
+    """Frees what it can, one app at a time, and returns those of which something is left."""
+    for last in (False, True):
+        for each in leftovers:
+            _caddysnake.collect(each.belongings.take())
+        leftovers = [each for each in leftovers if each.is_left]
+        if leftovers and not last:
+            alive = (remnant for each in leftovers for remnant in each.belongings.alive)
+            holders.let_go(alive, anew=anew)
     for each in leftovers:
-        forget_files(each.directories)
-    _caddysnake.forget_answers()
-    gc.collect()
-    left = [remnant for each in leftovers for remnant in each.alive]
-    if left:
-        search = _Searcher(left)
-        _clear_caches(search)
-        _clear_logging(search)
-        _clear_warnings(search)
-        gc.collect()
+        each.sweeps -= 1
+    return leftovers
+
+
+def _collect(leftovers: list[Leftovers], pace: _Pace) -> list[Leftovers]:
+    """Looks for what holds them among all objects, and returns those to look at again."""
+    pace.collect()
     again = []
-    for each in leftovers:
-        modules = {remnant.module for remnant in each.alive}
-        each.attempts -= 1
-        if modules and each.attempts:
+    for each in _sweep(leftovers, anew=True):
+        each.collections -= 1
+        if each.collections:
             again.append(each)
-        elif modules:
-            names = ", ".join(sorted(modules))
+        else:
+            names = ", ".join(sorted({remnant.module for remnant in each.belongings.alive}))
             text = f"modules of an unloaded application are still in use: {names}"
             logs.emit(logging.DEBUG, "caddysnake", text, each.app)
     return again
 
 
+def _free(new: list[Leftovers], old: list[Leftovers], pace: _Pace) -> list[Leftovers]:
+    """Frees what it can, and returns what is to be looked at again."""
+    for each in new:
+        forget_files(each.directories)
+    _caddysnake.forget_answers()
+    swept = _sweep([*new, *(each for each in old if each.sweeps > 0)], anew=False)
+    stubborn = [each for each in old if each.sweeps <= 0 and each.is_left]
+    if stubborn and pace.allows():
+        stubborn = _collect(stubborn, pace)
+    return swept + stubborn
+
+
 def _work() -> None:
-    again: list[Leftovers] = []
+    pace = _Pace()
+    left: list[Leftovers] = []
     while True:
         try:
-            again = _free(_take(again))
+            left = _free(_take(_RETRY if left else None), left, pace)
         except Exception as error:
-            again = []
+            left = []
             text = f"freeing unloaded applications: {logs.format_exception(error)}"
             logs.emit(logging.ERROR, "caddysnake", text)
 

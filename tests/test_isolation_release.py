@@ -192,6 +192,122 @@ def app(environ, start_response):
 """
 
 
+# A cache of a shared module refers to it, so that caches are searched.
+CACHED = """
+import typing
+
+class Own: ...
+
+KINDS = typing.Optional[Own], typing.Dict[str, Own]
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"cached"]
+"""
+# Notes full collections of the thread that frees applications.
+NOTES = """
+import gc, threading
+
+full = []
+
+def note(phase, info):
+    if info["generation"] == 2 and threading.current_thread().name == "release":
+        full.append(phase)
+
+gc.callbacks.append(note)
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    prefix = environ["QUERY_STRING"]
+    found = [item for item in gc.get_objects() if type(item) is type(gc)]
+    files = [item.__dict__.get("__file__") or "" for item in found]
+    return [f"{len(full)} {sum(file.startswith(prefix) for file in files)}".encode()]
+"""
+# What holds its module is garbage of the old generation when the application is unloaded.
+GARBAGE = """
+import gc, os, sys
+
+class Node: ...
+
+def leave():
+    node = Node()
+    node.itself, node.module = node, sys.modules[__name__]
+    gc.collect()
+
+if os.environ["N"] == "0":
+    leave()
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"garbage"]
+"""
+FLASK = """
+from flask import Flask
+
+app = Flask(__name__)
+
+@app.get("/")
+def index():
+    return "flask"
+"""
+FASTAPI = """
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+app = FastAPI()
+
+class Item(BaseModel):
+    name: str
+    parts: list["Item"] = []
+
+@app.get("/")
+async def index() -> Item:
+    return Item(name="fastapi")
+"""
+DJANGO = """
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import path
+
+def index(request):
+    return HttpResponse("django")
+
+urlpatterns = [path("", index)]
+apps = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.admin"]
+settings.configure(ROOT_URLCONF=__name__, SECRET_KEY="x", ALLOWED_HOSTS=["*"], INSTALLED_APPS=apps)
+app = get_wsgi_application()
+"""
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("code", "full"),
+    [(CACHED, 0), (FLASK, 0), (FASTAPI, 0), (DJANGO, 0), (GARBAGE, 1)],
+    ids=["cached", "flask", "fastapi", "django", "garbage"],
+)
+def test_an_application_is_freed_without_stopping_the_others(
+    serve: Serve, tmp_path: Path, code: str, full: int
+) -> None:
+    """A full collection, which looks at all that the others have, comes only when it must."""
+    write(tmp_path / "own", {"main.py": code})
+    write(tmp_path / "notes", {"main.py": NOTES})
+    interface = asgi if code is FASTAPI else wsgi
+    own = [interface("main:app", f"env_var N {n}", folder=tmp_path / "own") for n in range(3)]
+    notes = wsgi("main:app", folder=tmp_path / "notes")
+    server = serve(own[0], notes, slack=Slack(threads=12, python_threads=2, descriptors=6))
+
+    def noted() -> list[int]:
+        answer = http1.request(server.ports[1], "GET", f"/?{tmp_path / 'own'}")
+        return [int(number) for number in answer.text.split()]
+
+    for block in own[1:]:
+        assert server.get("/").status == 200
+        assert server.load(block, notes).status == 200
+        wait_for(lambda: noted()[1] == 1, "the modules of the old one to go")
+    assert (noted()[0] > 0) == bool(full)
+
+
 # Code that no reference may be taken from while it fills a tuple: a tuple with two owners is not
 # resized, which is a SystemError.
 FILLS_TUPLES = """
@@ -214,18 +330,6 @@ threading.Thread(target=fill, daemon=True).start()
 def app(environ, start_response):
     start_response("200 OK", [])
     return [f"{rounds} {mistakes[:1]}".encode()]
-"""
-# A cache of a shared module refers to it, so that caches are searched.
-CACHED = """
-import typing
-
-class Own: ...
-
-KINDS = typing.Optional[Own], typing.Dict[str, Own]
-
-def app(environ, start_response):
-    start_response("200 OK", [])
-    return [b"cached"]
 """
 
 

@@ -1,0 +1,145 @@
+"""What goes with an app: its modules, what it is served by, and all that is reached from these
+without passing through something that it shares with others."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+from caddysnake_py.layers import App
+from caddysnake_py.view import View
+
+_MARK = "__caddysnake_mark__"
+_BATCH = 1000
+Cache = type(functools.lru_cache(lambda: None))
+# More would hold the others up, too: it is left to a full collection.
+_MOST = 250_000
+
+# Asked of classes without waking a metaclass up, which would be code of the app.
+_content_of: Any = vars(type)["__dict__"].__get__
+_name_of: Any = vars(type)["__name__"].__get__
+# The same for modules, which may have a class of their own.
+namespace_of: Any = vars(ModuleType)["__dict__"].__get__
+
+
+class Mark:
+    """Put among the globals of a module, so that a weak reference can tell whether these still
+    exist: functions keep them alive without the module."""
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Remnant:
+    """What should go with an app: the globals of a module, or a class that is defined there.
+
+    Attributes:
+        module: the module's name.
+        witness: lives as long as it does.
+        addresses: of the objects.
+    """
+
+    module: str
+    witness: weakref.ref[object]
+    addresses: tuple[int, ...]
+
+
+def is_namespace(item: object) -> bool:
+    """Whether this is what a module has for its globals."""
+    return type(item) is dict and "__spec__" in item and "__name__" in item
+
+
+def walk(found: list[Any], is_wall: Callable[[Any], bool]) -> list[Any]:
+    """Adds to a list of objects what is reached from them, up to walls, and returns it. Other
+    threads run meanwhile."""
+    seen = set(map(id, found))
+    done = 0
+    while done < len(found) < _MOST:
+        batch = found[done : done + _BATCH]
+        done += len(batch)
+        for item in gc.get_referents(*batch):
+            if id(item) not in seen and gc.is_tracked(item):
+                seen.add(id(item))
+                if not is_wall(item):
+                    found.append(item)
+    return found
+
+
+class Belongings:
+    """The modules of one app and what goes with them.
+
+    Attributes:
+        remnants: what tells that it is not gone yet.
+    """
+
+    def __init__(self, view: App) -> None:
+        self._shared: list[Any] = [sys.modules, *(layer.modules for layer in view.layer.chain())]
+        self._marks: weakref.WeakSet[Mark] = weakref.WeakSet()
+        self._anchors: list[weakref.ref[Any]] = []
+        self._roots: list[Any] = list(view.served)
+        self.remnants: list[Remnant] = []
+        for name, module in view.modules.items():
+            # Not isinstance(), which wakes lazy objects up by asking for their __class__.
+            if not issubclass(type(module), ModuleType):
+                continue
+            if all(modules.get(name) is not module for modules in self._shared):
+                self._roots.append(module)
+                self.remnants += self._remnants(name, module)
+
+    def _remnants(self, name: str, module: ModuleType) -> Iterator[Remnant]:
+        content = namespace_of(module)
+        mark = Mark()
+        self._marks.add(mark)
+        yield Remnant(name, weakref.ref(mark), (id(module), id(content)))
+        for value in content.values():
+            if issubclass(type(value), type) and _content_of(value).get("__module__") == name:
+                yield Remnant(name, weakref.ref(value), (id(value),))
+        content[_MARK] = mark
+
+    @property
+    def alive(self) -> list[Remnant]:
+        return [each for each in self.remnants if each.witness() is not None]
+
+    def take(self) -> list[object]:
+        """Empties the app's caches and returns all that still exists of it, once more after
+        something else has let go of it. The caller must not keep the list."""
+        roots, self._roots = self._roots, []
+        anchors, self._anchors = self._anchors, []
+        roots += [item for item in (anchor() for anchor in anchors) if item is not None]
+        found = walk(roots, self._is_wall)
+        self._anchors = [weakref.ref(item) for item in found if self._is_anchor(item)]
+        for item in found:
+            # A cached argument may be what a weakref.finalize() waits for that holds the cache.
+            if type(item) is Cache and self._is_function(item.__wrapped__):
+                item.cache_clear()
+        return found
+
+    def _is_wall(self, item: Any) -> bool:
+        kind = type(item)
+        if kind is dict:
+            return is_namespace(item) and item.get(_MARK) not in self._marks
+        if issubclass(kind, ModuleType):
+            return namespace_of(item).get(_MARK) not in self._marks
+        if issubclass(kind, type):
+            return self._is_shared(item)
+        return issubclass(kind, View)
+
+    def _is_shared(self, cls: type) -> bool:
+        module = _content_of(cls).get("__module__")
+        if type(module) is not str:
+            return False
+        found = (modules.get(module) for modules in self._shared)
+        return any(
+            issubclass(type(each), ModuleType) and namespace_of(each).get(_name_of(cls)) is cls
+            for each in found
+        )
+
+    def _is_anchor(self, item: Any) -> bool:
+        return self._is_function(item) or issubclass(type(item), (ModuleType, type))
+
+    def _is_function(self, item: Any) -> bool:
+        return type(item) is FunctionType and item.__globals__.get(_MARK) in self._marks

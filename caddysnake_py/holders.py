@@ -1,0 +1,122 @@
+"""What outlives an app and may hold it: caches of shared packages, handlers and filters of loggers,
+filters of warnings."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import warnings
+import weakref
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from caddysnake_py.belongings import Cache, Remnant, is_namespace, namespace_of, walk
+from caddysnake_py.layers import every_layer
+from caddysnake_py.view import View
+
+# Enough for function -> globals behind a dataclass in a tuple in a cache; a limit, so that a cache
+# with half the heap behind it does not hold everything up.
+_DEPTH = 8
+_OBJECTS = 20_000
+
+
+class _Search:
+    """Tells whether objects refer to modules that should be gone.
+
+    What belongs to a module is told by its functions, which refer to its globals. The globals of
+    other modules are not searched: everything is behind them.
+    """
+
+    def __init__(self, remnants: Iterable[Remnant]) -> None:
+        self._targets = {address for each in remnants for address in each.addresses}
+        self._innocent: set[int] = set()
+
+    def refers(self, start: Iterable[object]) -> bool:
+        seen: set[int] = set()
+        level = list(start)
+        for _ in range(_DEPTH):
+            following: list[object] = []
+            for item in level:
+                if id(item) in self._targets:
+                    return True
+                if id(item) in seen or id(item) in self._innocent or self._is_wall(item):
+                    continue
+                seen.add(id(item))
+                following += gc.get_referents(item)
+            if not following or len(seen) > _OBJECTS:
+                break
+            level = following
+        self._innocent |= seen
+        return False
+
+    @staticmethod
+    def _is_wall(item: object) -> bool:
+        return issubclass(type(item), ModuleType) or is_namespace(item)
+
+
+class _Caches:
+    r"""The ``functools.lru_cache``\ s of the packages that apps share."""
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._searched = 0  # how many modules
+
+    def find(self, *, anew: bool) -> None:
+        """Looks for them where they are reached from shared modules: if there are more of these
+        than the last time, or ``anew``."""
+        found = [sys.modules, *(layer.modules for layer in every_layer())]
+        modules = [each for modules in found for each in list(modules.values())]
+        if anew or len(modules) != self._searched:
+            self._searched = len(modules)
+            roots = [each for each in modules if issubclass(type(each), ModuleType)]
+            own = {id(namespace_of(module)) for module in roots}
+
+            def is_wall(item: Any) -> bool:
+                kind = type(item)
+                return issubclass(kind, (ModuleType, View)) or (
+                    is_namespace(item) and id(item) not in own
+                )
+
+            self._known.update(item for item in walk(roots, is_wall) if type(item) is Cache)
+
+    def clear(self, search: _Search) -> None:
+        for cache in list(self._known):
+            if cache.cache_info().currsize:
+                held = [item for item in gc.get_referents(cache) if item is not cache.__wrapped__]
+                if search.refers(held):
+                    cache.cache_clear()
+
+
+def _loggers() -> list[logging.Logger]:
+    named = logging.Logger.manager.loggerDict.values()
+    return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
+
+
+def _clear_logging(search: _Search) -> None:
+    for logger in _loggers():
+        for handler in list(logger.handlers):
+            if search.refers([handler]):
+                logger.removeHandler(handler)
+        for entry in list(logger.filters):
+            if search.refers([entry]):
+                logger.removeFilter(entry)
+
+
+def _clear_warnings(search: _Search) -> None:
+    warnings.filters[:] = [  # type: ignore[index]
+        entry for entry in warnings.filters if not search.refers([entry])
+    ]
+
+
+_caches = _Caches()
+
+
+def let_go(remnants: Iterable[Remnant], *, anew: bool) -> None:
+    """Takes these out of what holds them; ``anew`` looks for caches that there were not before."""
+    search = _Search(remnants)
+    _caches.find(anew=anew)
+    _caches.clear(search)
+    _clear_logging(search)
+    _clear_warnings(search)
