@@ -46,7 +46,8 @@ static bool may_have_trailers(asgi_exchange *self) {
 static int check_length(asgi_exchange *self, uint64_t len, bool last) {
     int64_t length = self->head.content_length;
     if (length < 0) {
-        if (last && !self->head_sent && !may_have_trailers(self) &&
+        bool unknown = self->no_body && !len; /* of HEAD, what GET would give */
+        if (last && !self->head_sent && !unknown && !may_have_trailers(self) &&
             !status_has_no_body(self->head.status))
             return head_add_content_length(self->slot, &self->head, len);
         return 0;

@@ -28,16 +28,30 @@ static int check_name(text name) {
     return ok ? 0 : -1;
 }
 
+/* No control characters but tabs (RFC 9110 section 5.5): HTTP/2 would lose the header. */
 static int check_value(text name, text value) {
     for (Py_ssize_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
-        if (c == '\r' || c == '\n' || c == '\0') {
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
             PyErr_Format(PyExc_ValueError,
-                         "response header '%.80s': the value contains CR, LF or NUL", name.p);
+                         "response header '%.80s': the value contains the control character 0x%02x",
+                         name.p, c);
             return -1;
         }
     }
     return 0;
+}
+
+/* A value does not begin or end with whitespace, which HTTP/1 ignores and HTTP/2 forbids (RFC 9113
+ * section 8.2.1). */
+static text trimmed(text value) {
+    while (value.n && (*value.p == ' ' || *value.p == '\t')) {
+        value.p++;
+        value.n--;
+    }
+    while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
+        value.n--;
+    return value;
 }
 
 static bool name_is(text name, const char *lower) {
@@ -99,6 +113,7 @@ static int add(snake_slot *slot, response_head *head, text name, text value) {
         return -1;
     if (is_hop_by_hop(name))
         return 0;
+    value = trimmed(value);
     if (name_is(name, "content-length")) {
         bool again = head->content_length >= 0;
         if (parse_length(value, &head->content_length) < 0)
