@@ -88,6 +88,12 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 		b = appendString(b, r.Host)
 		n++
 	}
+	if !forWSGI && len(r.TransferEncoding) > 0 {
+		// net/http keeps it apart. WSGI applications such as Bottle would decode the chunks again.
+		b = appendHeader(b, 0, "Transfer-Encoding")
+		b = appendString(b, strings.Join(r.TransferEncoding, ", "))
+		n++
+	}
 	for name, values := range r.Header {
 		index := headerIndex[name]
 		if forWSGI {
