@@ -175,14 +175,16 @@ func httpVersion(r *http.Request) string {
 	}
 }
 
-// requestScheme believes X-Forwarded-Proto of trusted proxies only.
+// requestScheme believes X-Forwarded-Proto of trusted proxies only. Some, such as
+// Traefik, say wss there for a websocket.
 func requestScheme(r *http.Request, vars map[string]any) string {
 	if r.TLS != nil {
 		return "https"
 	}
 	if trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool); trusted {
 		proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
-		if strings.EqualFold(strings.TrimSpace(proto), "https") {
+		proto = strings.TrimSpace(proto)
+		if strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss") {
 			return "https"
 		}
 	}
