@@ -46,7 +46,8 @@ static bool may_have_trailers(asgi_exchange *self) {
 static int check_length(asgi_exchange *self, uint64_t len, bool last) {
     int64_t length = self->head.content_length;
     if (length < 0) {
-        if (last && !self->head_sent && !may_have_trailers(self) &&
+        bool unknown = self->no_body && !len; /* of HEAD, what GET would give */
+        if (last && !self->head_sent && !unknown && !may_have_trailers(self) &&
             !status_has_no_body(self->head.status))
             return head_add_content_length(self->slot, &self->head, len);
         return 0;
@@ -140,10 +141,8 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
     return output_sent(self);
 }
 
+/* A hint may come until the response is complete; once the head is out it is too late for one. */
 static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
-    if (self->head.status)
-        return PyErr_Format(PyExc_RuntimeError,
-                            "'http.response.early_hint' must come before the response");
     PyObject *links = PyDict_GetItemWithError(message, self->st->s_links);
     if (!links)
         return PyErr_Occurred()
@@ -152,7 +151,7 @@ static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
     snake_hint *hint = hint_from_links(links);
     if (!hint)
         return NULL;
-    if (self->slot && self->slot->features & SNAKE_EARLY_HINTS) {
+    if (self->slot && !self->head_sent && self->slot->features & SNAKE_EARLY_HINTS) {
         slot_send_hint(self->slot, hint);
         asgi_announce(self->app);
     } else {
@@ -167,10 +166,9 @@ static int open_file(PyObject *path, struct stat *about) {
     if (!PyUnicode_FSConverter(path, &encoded))
         return -1;
     const char *name = PyBytes_AsString(encoded);
-    int fd = -1;
-    if (name[0] != '/') {
-        PyErr_Format(PyExc_ValueError, "'path' must be absolute, not %R", path);
-    } else if ((fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 || fstat(fd, about) < 0) {
+    /* Not always absolute: Starlette passes on what its FileResponse was given. */
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, about) < 0) {
         PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
     } else if (!S_ISREG(about->st_mode)) {
         errno = S_ISDIR(about->st_mode) ? EISDIR : EINVAL;

@@ -23,7 +23,8 @@
     X(HTTPS) X(type) X(method) X(path) X(raw_path) X(query_string) X(root_path) X(headers)         \
     X(scheme) X(client) X(server) X(http_version) X(state) X(status) X(body) X(more_body) X(run)   \
     X(close) X(throw) X(cancel) X(done) X(set_result) X(__await__) X(trailers) X(more_trailers)        \
-    X(links) X(text) X(bytes) X(code) X(reason) X(subprotocol) X(subprotocols) X(extensions) X(tls)
+    X(links) X(text) X(bytes) X(code) X(reason) X(subprotocol) X(subprotocols) X(extensions) X(tls)   \
+    X(asgi)
 #define SNAKE_STRINGS(X)                                                                           \
     X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
     X(response_body, "http.response.body") X(pathsend, "http.response.pathsend")                   \
@@ -222,7 +223,7 @@ PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot 
 PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 bool head_method_is(snake_slot *slot, const char *method);
 /* Whether the client offers this websocket subprotocol. */
-bool head_offers_subprotocol(snake_slot *slot, const char *name, size_t len);
+bool head_offers_subprotocol(const snake_slot *slot, const char *name, size_t len);
 
 /* ---- fields.c: response status and headers, checked and packed */
 typedef struct response_head {

@@ -108,14 +108,16 @@ static int end_coroutine(asgi_exchange *self) {
     if (fork_is_child())
         _exit(70); /* EX_SOFTWARE: a forked child must not answer for its parent */
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    bool left = self->client_left || self->client_stopped_sending;
     bool cancelled = false, failed = false, returned = !PyErr_Occurred();
     if (!returned) {
         cancelled = failed = PyErr_ExceptionMatches(self->st->cancelled_error);
         if (cancelled)
             PyErr_Fetch(&type, &value, &traceback);
-        else
-            failed = report_exception(self->st, self->app->id, "ASGI", self->scope,
-                                      self->client_left || self->client_stopped_sending);
+        if (cancelled && !self->cancelled && !left) /* not by us: its author should hear of it */
+            PyErr_Restore(Py_XNewRef(type), Py_XNewRef(value), Py_XNewRef(traceback));
+        if (PyErr_Occurred())
+            failed = report_exception(self->st, self->app->id, "ASGI", self->scope, left);
     }
     self->protocol->end(self, returned, failed);
     self->ended = true;

@@ -28,16 +28,30 @@ static int check_name(text name) {
     return ok ? 0 : -1;
 }
 
+/* No control characters but tabs (RFC 9110 section 5.5): HTTP/2 would lose the header. */
 static int check_value(text name, text value) {
     for (Py_ssize_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
-        if (c == '\r' || c == '\n' || c == '\0') {
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
             PyErr_Format(PyExc_ValueError,
-                         "response header '%.80s': the value contains CR, LF or NUL", name.p);
+                         "response header '%.80s': the value contains the control character 0x%02x",
+                         name.p, c);
             return -1;
         }
     }
     return 0;
+}
+
+/* A value does not begin or end with whitespace, which HTTP/1 ignores and HTTP/2 forbids (RFC 9113
+ * section 8.2.1). */
+static text trimmed(text value) {
+    while (value.n && (*value.p == ' ' || *value.p == '\t')) {
+        value.p++;
+        value.n--;
+    }
+    while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
+        value.n--;
+    return value;
 }
 
 static bool name_is(text name, const char *lower) {
@@ -99,6 +113,7 @@ static int add(snake_slot *slot, response_head *head, text name, text value) {
         return -1;
     if (is_hop_by_hop(name))
         return 0;
+    value = trimmed(value);
     if (name_is(name, "content-length")) {
         bool again = head->content_length >= 0;
         if (parse_length(value, &head->content_length) < 0)
@@ -305,23 +320,48 @@ int fields_from_pairs(snake_slot *slot, PyObject *pairs) {
 
 /* ---- what only ASGI's extensions and websockets have */
 
+static const text subprotocol_header = {"Sec-WebSocket-Protocol", 22, NULL};
+
+/* At most one, of those that the client has offered (RFC 6455 section 4.2.2). Apps may choose it by
+ * a header, too, though ASGI has a key for that. */
+static int check_subprotocols(const snake_slot *slot) {
+    const unsigned char *p = slot->out;
+    for (uint32_t i = 0, chosen = 0; i < slot->out_header_count; i++) {
+        uint32_t lengths[2];
+        memcpy(lengths, p, sizeof lengths);
+        text name = {(const char *)p + sizeof lengths, lengths[0], NULL};
+        text value = {name.p + name.n, lengths[1], NULL};
+        p += sizeof lengths + lengths[0] + lengths[1];
+        if (!name_is(name, subprotocol_header.p))
+            continue;
+        if (chosen++) {
+            PyErr_SetString(PyExc_ValueError, "a websocket can have one subprotocol only");
+            return -1;
+        }
+        if (!head_offers_subprotocol(slot, value.p, (size_t)value.n)) {
+            PyObject *what = PyUnicode_DecodeLatin1(value.p, value.n, NULL);
+            if (what)
+                PyErr_Format(PyExc_ValueError, "the client did not offer the subprotocol %R", what);
+            Py_XDECREF(what);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int head_from_accept(core *st, snake_slot *slot, PyObject *message, PyObject *subprotocol) {
     slot_out_reset(slot);
     if (subprotocol) {
         text value = {NULL, 0, NULL};
-        if (latin1_text(subprotocol, "'subprotocol'", &value) < 0)
-            return -1;
-        bool offered = head_offers_subprotocol(slot, value.p, (size_t)value.n);
-        int rc = offered ? put(slot, (text){"Sec-WebSocket-Protocol", 22, NULL}, value) : -1;
+        int rc = latin1_text(subprotocol, "'subprotocol'", &value);
+        if (!rc)
+            rc = put(slot, subprotocol_header, value);
         Py_XDECREF(value.owner);
-        if (!offered)
-            PyErr_Format(PyExc_ValueError, "the client did not offer the subprotocol %R",
-                         subprotocol);
         if (rc < 0)
             return -1;
     }
     response_head ignored = {0, -1};
-    if (message_headers(st, slot, &ignored, message) < 0)
+    if (message_headers(st, slot, &ignored, message) < 0 || check_subprotocols(slot) < 0)
         return -1;
     slot->out_status = 101;
     return 0;

@@ -63,6 +63,8 @@ var (
 func checkHandshake(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Sec-Websocket-Version") != "13" {
 		w.Header().Set("Sec-Websocket-Version", "13")
+		w.Header().Set("Upgrade", "websocket") // RFC 9110 section 15.5.22
+		w.Header().Set("Connection", "Upgrade")
 		return caddyhttp.Error(http.StatusUpgradeRequired, errWebSocketVersion)
 	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))

@@ -317,13 +317,23 @@ static PyObject *scope_tls(const unsigned char *p) {
                  : NULL;
 }
 
+/* A copy of a dict of dicts: a request may do with it what it likes. */
+static PyObject *copy_of_dicts(PyObject *shared) {
+    PyObject *copy = PyDict_Copy(shared), *key, *value;
+    Py_ssize_t position = 0;
+    while (copy && PyDict_Next(shared, &position, &key, &value))
+        if (set(copy, key, PyDict_Copy(value)) < 0)
+            Py_CLEAR(copy);
+    return copy;
+}
+
 static PyObject *scope_extensions(core *st, snake_app *app, snake_slot *slot, const head *h) {
     bool websocket = slot->features & SNAKE_WEBSOCKET;
     PyObject *shared = websocket
                            ? PyDict_GetItemWithError(app->websocket_template, st->s_extensions)
                            : PyTuple_GetItem(app->extensions,
                                              slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS));
-    PyObject *extensions = shared ? PyDict_Copy(shared) : NULL;
+    PyObject *extensions = shared ? copy_of_dicts(shared) : NULL;
     if (extensions && slot->features & SNAKE_TLS) {
         const unsigned char *p = skip_headers(h->headers, slot->header_count);
         span subprotocols;
@@ -363,7 +373,7 @@ static PyObject *scope_subprotocols(span offered) {
     return list;
 }
 
-bool head_offers_subprotocol(snake_slot *slot, const char *name, size_t len) {
+bool head_offers_subprotocol(const snake_slot *slot, const char *name, size_t len) {
     head h = read_head(slot);
     span offered = offered_subprotocols(&h, slot), item;
     while (next_item(&offered, &item))
@@ -394,6 +404,7 @@ PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *s
         return NULL;
     /* The templates have type, asgi, HTTP 1.1, http and an empty root_path. */
     if (scope_protocol(st, cache, s, slot, &h) < 0 ||
+        set(s, st->s_asgi, PyDict_Copy(PyDict_GetItem(s, st->s_asgi))) < 0 ||
         set(s, st->s_extensions, scope_extensions(st, app, slot, &h)) < 0 ||
         set(s, st->s_path, scope_path(&h)) < 0 ||
         set(s, st->s_raw_path, bytes(st, h.raw_path)) < 0 ||

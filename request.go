@@ -88,6 +88,12 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 		b = appendString(b, r.Host)
 		n++
 	}
+	if !forWSGI && len(r.TransferEncoding) > 0 {
+		// net/http keeps it apart. WSGI applications such as Bottle would decode the chunks again.
+		b = appendHeader(b, 0, "Transfer-Encoding")
+		b = appendString(b, strings.Join(r.TransferEncoding, ", "))
+		n++
+	}
 	for name, values := range r.Header {
 		index := headerIndex[name]
 		if forWSGI {
@@ -169,14 +175,16 @@ func httpVersion(r *http.Request) string {
 	}
 }
 
-// requestScheme believes X-Forwarded-Proto of trusted proxies only.
+// requestScheme believes X-Forwarded-Proto of trusted proxies only. Some, such as
+// Traefik, say wss there for a websocket.
 func requestScheme(r *http.Request, vars map[string]any) string {
 	if r.TLS != nil {
 		return "https"
 	}
 	if trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool); trusted {
 		proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
-		if strings.EqualFold(strings.TrimSpace(proto), "https") {
+		proto = strings.TrimSpace(proto)
+		if strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss") {
 			return "https"
 		}
 	}

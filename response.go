@@ -294,6 +294,9 @@ func (x *exchange) writeHead(packed []byte) {
 	if !hasType {
 		header["Content-Type"] = nil // no guesses in the app's name
 	}
+	if x.slot.c.out_status == http.StatusNoContent {
+		delete(header, "Content-Length") // RFC 9110 section 8.6
+	}
 	x.closeIfUnread()
 	x.w.WriteHeader(int(x.slot.c.out_status))
 }

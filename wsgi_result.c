@@ -22,6 +22,8 @@ static int check_started(wsgi_exchange *self) {
 static int add_content_length(wsgi_exchange *self, uint64_t n) {
     if (self->head_sent || self->head.content_length >= 0 || status_has_no_body(self->head.status))
         return 0;
+    if (self->is_head_request && !n) /* nothing is known of what GET would give */
+        return 0;
     return head_add_content_length(self->slot, &self->head, n);
 }
 

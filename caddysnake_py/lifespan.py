@@ -61,7 +61,7 @@ class Lifespan:
         error = await self._ask("shutdown")
         if self._failure is not None:
             logs.emit(logging.ERROR, "caddysnake", f"the app's shutdown failed: {self._failure}")
-        elif error is not None:
+        elif error is not None and not self._answered.is_set():
             logs.emit(
                 logging.ERROR,
                 "caddysnake",
@@ -94,6 +94,12 @@ class Lifespan:
             raise
         except BaseException as error:
             self._error = error
+            if self._answered.is_set() and self._failure is None:  # else who asked reports it
+                logs.emit(
+                    logging.ERROR,
+                    "caddysnake",
+                    f"exception in the app's lifespan\n{logs.format_exception(error)}",
+                )
 
     async def _send(self, message: dict[str, Any]) -> None:
         kind = message["type"]

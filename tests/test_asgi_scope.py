@@ -88,6 +88,14 @@ def test_headers_are_lower_case_bytes_with_duplicates_in_order(server: Server) -
 
 
 @pytest.mark.conformance("A05")
+def test_a_chunked_request_says_so(server: Server) -> None:
+    """Applications tell by it, or by the length, whether there is a body."""
+    response = server.request("POST", "/", (), [b"ab"])
+    found = headers_of(json.loads(response.body)["scope"])
+    assert ("transfer-encoding", "chunked") in found
+
+
+@pytest.mark.conformance("A05")
 def test_http_2_authority_becomes_host_and_pseudo_headers_stay_out(server: Server) -> None:
     with server.connect2() as connection:
         body = connection.request("GET", "/", [("x-one", "1")]).body

@@ -103,6 +103,20 @@ def test_a_failed_shutdown_is_logged_and_does_not_stop_the_stop(serve: Serve, no
     assert lines(notes) == ["shutdown"]
 
 
+@pytest.mark.conformance("L05")
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("failing_in_between", "the background job ended"), ("failing_after_the_end", "after all")],
+)
+def test_an_exception_that_nobody_waits_for_is_logged(
+    serve: Serve, notes: Path, name: str, error: str
+) -> None:
+    server = serve(app(name, notes))
+    server.expect_app_log(f"RuntimeError: planted: {error}")
+    assert server.get("/").status == 200
+    server.stop()
+
+
 @pytest.mark.conformance("L08")
 def test_lifespan_and_requests_share_a_thread(serve: Serve, notes: Path) -> None:
     server = serve(app("on_one_thread", notes))

@@ -104,6 +104,12 @@ def test_a_file_response_is_the_file(server: Server) -> None:
     assert response.get("content-length") == str(path.stat().st_size)
 
 
+def test_a_file_response_may_have_a_relative_path(server: Server) -> None:
+    (server.cwd / "relative").write_bytes(b"content")
+    response = server.get("/file?relative")
+    assert (response.status, response.body) == (200, b"content")
+
+
 @pytest.mark.conformance("E06")
 def test_a_request_body_streams_in(server: Server) -> None:
     with Connection(server.port) as connection:

@@ -89,8 +89,20 @@ def test_without_a_choice_there_is_no_subprotocol(server: Server) -> None:
 
 @pytest.mark.conformance("K05")
 def test_a_subprotocol_that_was_not_offered_is_an_error_of_the_app(server: Server) -> None:
-    server.expect_failure("did not offer the subprotocol 'z'")
-    with WebSocket(server, "/chooses?z", [("Sec-WebSocket-Protocol", "a")]) as socket:
+    server.expect_failure("did not offer the subprotocol 'z'", times=2)
+    for target in ("/chooses?z", "/chooses_by_header?z"):
+        with WebSocket(server, target, [("Sec-WebSocket-Protocol", "a")]) as socket:
+            assert socket.refusal is not None
+            assert socket.refusal.status == 500
+
+
+@pytest.mark.conformance("K05")
+def test_a_subprotocol_chosen_by_a_header_is_the_only_one(server: Server) -> None:
+    offer = [("Sec-WebSocket-Protocol", "a, b")]
+    with WebSocket(server, "/chooses_by_header?b", offer) as socket:
+        assert socket.all("sec-websocket-protocol") == ["b"]
+    server.expect_failure("one subprotocol only")
+    with WebSocket(server, "/chooses_by_header?a,b", offer) as socket:
         assert socket.refusal is not None
         assert socket.refusal.status == 500
 
@@ -112,6 +124,8 @@ def test_a_broken_handshake_does_not_reach_the_app(
     assert response.status == status
     if status == 426:
         assert response.get("sec-websocket-version") == "13"
+        assert response.get("upgrade") == "websocket"
+        assert response.get("connection") == "Upgrade"
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD"])

@@ -59,7 +59,7 @@ def test_a_mistake_before_accept_is_a_500(server: Server, target: str) -> None:
 
 @pytest.mark.conformance("K03")
 def test_an_app_that_is_cancelled_before_accept_is_a_500(server: Server) -> None:
-    server.allow_log("Cancelled|python application failed")
+    server.expect_failure("CancelledError")
     response = server.get("/cancels_itself", HANDSHAKE)
     assert (response.status, response.broken) == (500, None)
 
@@ -124,7 +124,7 @@ def test_any_exception_after_accept_closes_with_1011(server: Server) -> None:
 
 @pytest.mark.conformance("K04")
 def test_an_app_that_is_cancelled_after_accept_closes_with_1011(server: Server) -> None:
-    server.allow_log("Cancelled")
+    server.expect_app_log("CancelledError")
     with WebSocket(server, "/cancels_itself_later") as socket:
         assert socket.receive().code == 1011
 

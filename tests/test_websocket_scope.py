@@ -88,6 +88,8 @@ def test_only_a_trusted_proxy_names_client_and_scheme(serve: Serve, site: str) -
     trusting = serve(site, probe="/hello", servers=["trusted_proxies static 127.0.0.1/32"])
     found = scope(trusting, headers=forged)
     assert (found["client"][0], found["scheme"]) == ("192.0.2.7", "wss")
+    assert scope(trusting, headers=[("X-Forwarded-Proto", "wss")])["scheme"] == "wss"
+    assert scope(trusting, headers=[("X-Forwarded-Proto", "ws")])["scheme"] == "ws"
 
 
 @pytest.mark.conformance("A09")

@@ -148,6 +148,8 @@ def test_a_status_that_http_cannot_carry_is_a_500(server: Server, way: str, stat
         "lf",
         "crlf",
         "nul",
+        "control",
+        "delete",
         "name-space",
         "name-colon",
         "name-crlf",

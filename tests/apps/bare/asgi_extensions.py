@@ -67,9 +67,13 @@ async def hints(scope, receive, send):
 
 
 @case
-async def late_hint(scope, receive, send):
-    await start(send)
-    await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+async def hint_after_start(scope, receive, send):
+    hint = {"type": "http.response.early_hint", "links": [b"</a>"]}
+    await start(send, headers=[(b"link", b"</final>")])
+    await send(hint)
+    await body(send, b"one ", more=True)
+    await send(hint)
+    await body(send, b"two")
 
 
 @case

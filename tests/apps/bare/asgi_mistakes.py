@@ -146,6 +146,8 @@ HEADERS = {
     "lf": (b"x-bad", b"a\nx-injected: 1"),
     "crlf": (b"x-bad", b"a\r\nx-injected: 1"),
     "nul": (b"x-bad", b"a\0b"),
+    "control": (b"x-bad", b"a\x1bb"),
+    "delete": (b"x-bad", b"a\x7f"),
     "name-space": (b"x bad", b"a"),
     "name-colon": (b"x:bad", b"a"),
     "name-crlf": (b"x-bad\r\nx-injected", b"a"),

@@ -175,6 +175,11 @@ async def own_status_alone(scope, receive, send):
 
 
 @case
+async def no_body_for_head(scope, receive, send):
+    await answer(send, b"" if scope["method"] == "HEAD" else b"a body", headers=PLAIN)
+
+
+@case
 async def endless(scope, receive, send):
     """Sends until nobody listens."""
     board = Board.of(scope)
@@ -206,7 +211,7 @@ async def repeated_headers(scope, receive, send):
     names = [b"x-many", b"X-Many", b"x-other", b"x-mAnY", b"x-other", b"x-many"]
     headers = [(name, b"%d" % number) for number, name in enumerate(names)]
     cookies = [(b"set-cookie", b"a=1; Path=/"), (b"Set-Cookie", b"b=2"), (b"set-cookie", b"a=1")]
-    await answer(send, b"", headers=[*headers, *cookies])
+    await answer(send, b"many", headers=[*headers, *cookies])
 
 
 @case
@@ -221,6 +226,7 @@ async def odd_values(scope, receive, send):
         (b"x-utf", "caf\u00e9".encode()),
         (b"x-empty", b""),
         (b"x-tab", b"a\tb"),
+        (b"x-space", b" \ta b\t "),
         (b"x-long", b"x" * 20_000),
         (b"!#$%&'*+-.^_`|~09az", b"token"),
     ]

@@ -18,8 +18,10 @@ def shown(value):
 
 async def show_scope(scope, receive, send):
     assert scope["type"] == "http"
-    marked = "test.mark" in scope
-    scope["test.mark"] = "here"
+    parts = [scope, scope["asgi"], scope["extensions"], *scope["extensions"].values()]
+    marked = any("test.mark" in part for part in parts)
     body = json.dumps({"type": type(scope).__name__, "marked": marked, "scope": shown(scope)})
+    for part in parts:  # the next request must not see this
+        part["test.mark"] = "here"
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body.encode()})

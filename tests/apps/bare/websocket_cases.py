@@ -69,6 +69,13 @@ async def chooses(scope, receive, send):
     await send({"type": "websocket.send", "text": json.dumps(scope["subprotocols"])})
 
 
+@case
+async def chooses_by_header(scope, receive, send):
+    first, _, second = argument(scope).partition(",")
+    headers = [(b"sec-websocket-protocol", first.encode())]
+    await accepted(receive, send, subprotocol=second or None, headers=headers)
+
+
 # Refusals
 
 

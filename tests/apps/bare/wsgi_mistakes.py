@@ -206,6 +206,8 @@ def bad_header(environ, start_response):
         "lf": ("X-Bad", "a\nX-Injected: 1"),
         "crlf": ("X-Bad", "a\r\nX-Injected: 1"),
         "nul": ("X-Bad", "a\0b"),
+        "control": ("X-Bad", "a\x1bb"),
+        "delete": ("X-Bad", "a\x7f"),
         "name-space": ("X Bad", "a"),
         "name-colon": ("X:Bad", "a"),
         "name-crlf": ("X-Bad\r\nX-Injected", "a"),

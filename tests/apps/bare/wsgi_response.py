@@ -141,6 +141,13 @@ def nothing_but_a_head(environ, start_response):
 
 
 @case
+def no_body_for_head(environ, start_response):
+    """What Werkzeug makes of a stream."""
+    start_response("200 OK", PLAIN)
+    return () if environ["REQUEST_METHOD"] == "HEAD" else iter([b"one", b"two"])
+
+
+@case
 def empty_generator(environ, start_response):
     start_response("200 OK", PLAIN)
     yield from ()
@@ -242,13 +249,13 @@ def endless(environ, start_response):
 def two_cookies(environ, start_response):
     headers = [("Set-Cookie", "a=1"), ("X-Between", ""), ("set-cookie", "b=2")]
     start_response("200 OK", [*PLAIN, *headers])
-    return [b""]
+    return [b"two"]
 
 
 @case
 def odd_values(environ, start_response):
     headers = [("X-Latin", "caf\u00e9 \u00ff"), ("X-Empty", ""), ("X-Long", "x" * 20_000)]
-    start_response("200 OK", [*PLAIN, *headers])
+    start_response("200 OK", [*PLAIN, ("X-Space", " \ta b\t "), *headers])
     return [b""]
 
 

@@ -48,6 +48,23 @@ async def failing(scope, receive, send):
     await send({"type": "lifespan.startup.failed", "message": "planted: no database"})
 
 
+async def failing_in_between(scope, receive, send):
+    if scope["type"] == "http":
+        return await answer(scope, send)
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    raise RuntimeError("planted: the background job ended")
+
+
+async def failing_after_the_end(scope, receive, send):
+    if scope["type"] == "http":
+        return await answer(scope, send)
+    for _ in range(2):
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+    raise RuntimeError("planted: after all")
+
+
 async def failing_at_the_end(scope, receive, send):
     if scope["type"] == "http":
         return await answer(scope, send)

@@ -59,7 +59,7 @@ async def watches(request):
 
 
 async def file(request):
-    return FileResponse(__file__)
+    return FileResponse(request.url.query or __file__)
 
 
 async def body(request):
