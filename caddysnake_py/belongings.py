@@ -3,6 +3,7 @@ without passing through something that it shares with others."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import gc
@@ -21,6 +22,9 @@ Cache = type(functools.lru_cache(lambda: None))
 # More would hold the others up, too: it is left to a full collection.
 _MOST = 250_000
 
+# From these and its functions all of an app is found again.
+_ANCHORS = (ModuleType, type, asyncio.AbstractEventLoop)
+
 # Asked of classes without waking a metaclass up, which would be code of the app.
 _content_of: Any = vars(type)["__dict__"].__get__
 _name_of: Any = vars(type)["__name__"].__get__
@@ -35,7 +39,8 @@ class Mark:
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class Remnant:
-    """What should go with an app: the globals of a module, or a class that is defined there.
+    """What should go with an app: the globals of a module, a class that is defined there, or the
+    app's event loop.
 
     Attributes:
         module: the module's name.
@@ -80,8 +85,11 @@ class Belongings:
         self._shared: list[Any] = [sys.modules, *(layer.modules for layer in view.layer.chain())]
         self._marks: weakref.WeakSet[Mark] = weakref.WeakSet()
         self._anchors: list[weakref.ref[Any]] = []
-        self._roots: list[Any] = list(view.served)
+        self._roots: list[Any] = [view.application, view.loop]
         self.remnants: list[Remnant] = []
+        if view.loop is not None:
+            witness: weakref.ref[object] = weakref.ref(view.loop)
+            self.remnants.append(Remnant("its event loop", witness, (id(view.loop),)))
         for name, module in view.modules.items():
             # Not isinstance(), which wakes lazy objects up by asking for their __class__.
             if not issubclass(type(module), ModuleType):
@@ -139,7 +147,7 @@ class Belongings:
         )
 
     def _is_anchor(self, item: Any) -> bool:
-        return self._is_function(item) or issubclass(type(item), (ModuleType, type))
+        return self._is_function(item) or issubclass(type(item), _ANCHORS)
 
     def _is_function(self, item: Any) -> bool:
         return type(item) is FunctionType and item.__globals__.get(_MARK) in self._marks

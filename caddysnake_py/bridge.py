@@ -92,11 +92,11 @@ def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     core = _caddysnake.App(own)
     thread = AppThread(request.id, request.app, request.loop, core)
     loop = thread.start()
-    own.served.append(loop)
+    own.loop = loop
 
     async def load() -> LoadedApp:
         app = loader.load(request.app)
-        own.served.append(app)
+        own.application = app
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
             return _load_wsgi(request, own, app)
         server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
@@ -154,7 +154,7 @@ def load(request: LoadRequest) -> dict[str, Any]:
     _caddysnake.enter(own)
     if request.interface == "wsgi":
         app = loader.load(request.app)
-        own.served.append(app)
+        own.application = app
         loaded = _load_wsgi(request, own, app)
     else:
         loaded = _load_on_loop(request, own)

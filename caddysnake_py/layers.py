@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import site
@@ -213,8 +214,8 @@ class App(View):
         private: top-level names of packages that it imports for itself.
         variables: what it has set (None: deleted) of the environment.
         at_exit: what it has registered with ``atexit``.
-        served: what the server holds for it, and what need not be in a module: the object that it
-            is called by, and its event loop.
+        loop: its event loop, if it has one.
+        application: what the server calls. It need not be in a module.
     """
 
     def __new__(
@@ -240,7 +241,8 @@ class App(View):
         self.prefix, self.exec_prefix = layer.prefix, layer.exec_prefix
         self.executable = layer.executable
         self.variables: dict[bytes, bytes | None] = {}
-        self.served: list[object] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.application: object = None
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
