@@ -119,6 +119,9 @@ func (o *serverOptions) run() error {
 	}
 	caddy.TrapSignals()
 	if err := caddy.Run(config); err != nil {
+		if caddy.Exiting() {
+			select {} // a signal came; who handles it ends the process
+		}
 		return errors.New(reason(err))
 	}
 	o.warn()
