@@ -1,22 +1,42 @@
-/* What a forked child must not inherit: Go's signal handlers. Go's threads are
- * not there to serve them, so the child would swallow SIGTERM and
- * multiprocessing's fork pools would hang. Signals stay blocked from before the
- * fork until the handlers are reset, which leaves no window. */
+/* What a forked child must not inherit.
+ * Go's signal handlers: Go's threads are not there to serve them, so the child would swallow
+ * SIGTERM and multiprocessing's fork pools would hang. Signals stay blocked from before the fork
+ * until the handlers are reset, which leaves no window.
+ * Go's sockets: a listener that Caddy replaces or leaves would live on in the child, and the kernel
+ * would go on giving it connections, which nobody accepts; and a connection that Caddy closes would
+ * stay open for the client. */
 #include "core.h"
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static __thread sigset_t mask_before;
+static __thread int *inherited; /* Go's sockets at the time of the fork */
 static volatile sig_atomic_t is_child;
 
 static void before_fork(void) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask_before);
+    inherited = netpoll_sockets(snake_ring_get().done_fd);
 }
 
-static void after_in_parent(void) { pthread_sigmask(SIG_SETMASK, &mask_before, NULL); }
+static void after_in_parent(void) {
+    free(inherited);
+    inherited = NULL;
+    pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
+}
+
+static void close_inherited(void) {
+    for (int *fd = inherited; fd && *fd >= 0; fd++) {
+        if (netpoll_is_socket(*fd))
+            close(*fd);
+    }
+    free(inherited);
+    inherited = NULL;
+}
 
 static void after_in_child(void) {
     static const int handled[] = {SIGTERM, SIGINT,  SIGQUIT, SIGHUP,  SIGUSR1, SIGUSR2,  SIGSEGV,
@@ -28,6 +48,7 @@ static void after_in_child(void) {
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
         sigaction(handled[i], &action, NULL);
     is_child = 1;
+    close_inherited();
     pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }
 

@@ -7,6 +7,7 @@ import pytest
 from harness.caddyfile import wsgi
 from harness.health import Slack
 from harness.plugin import Serve
+from harness.ports import listeners
 from harness.server import Server
 
 
@@ -60,3 +61,33 @@ def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: 
     )
     assert server.get("/executable").text == "True"
     assert server.get("/spawn_pool", timeout=60).text == "[0, 1, 4, 9, 16]"
+
+
+# A forked process that lives on
+
+
+@pytest.mark.smoke
+@pytest.mark.conformance("T18", "T11")
+def test_a_forked_process_holds_no_listener_that_caddy_replaces(serve: Serve) -> None:
+    """The kernel would go on giving it connections, which nobody accepts."""
+    server = serve(wsgi("forking:app"), slack=Slack(children=2, descriptors=6))
+    server.get("/leaves_a_forked_process")
+    assert server.reload(wsgi("forking:app", "env_var CHANGED 1")).returncode == 0
+    assert listeners(server.port) == 1
+    for _ in range(20):
+        assert server.get("/hello").text == "hello"
+
+
+@pytest.mark.conformance("T18")
+def test_a_forked_process_holds_no_connection_that_caddy_closes(serve: Serve) -> None:
+    server = serve(wsgi("forking:app"), slack=Slack(children=2, descriptors=6))
+    with server.connect() as connection:
+        connection.request("GET", "/leaves_a_forked_process", [("Connection", "close")])
+        assert connection.response().status == 200
+        assert connection.is_closed()
+
+
+@pytest.mark.conformance("T18")
+def test_a_forked_process_keeps_the_sockets_of_the_app(serve: Serve) -> None:
+    server = serve(wsgi("forking:app"), slack=Slack(children=1, descriptors=6))
+    assert server.get("/speaks_through_a_socket").text == "from the child"
