@@ -330,10 +330,9 @@ bool report_exception(core *st, uint32_t app, const char *kind, PyObject *reques
 PyObject *disconnected_error(void); /* raises the OSError that tells an app its client left */
 
 /* ---- netpoll.c */
-/* Go's sockets, with -1 behind them: those in the epoll instance where member is. NULL if there are
- * none, or if the kernel does not tell. To be freed. */
-int *netpoll_sockets(int member);
-bool netpoll_is_socket(int fd); /* fit for signal handlers; false for stdin, stdout, stderr */
+/* The descriptors in the epoll instance where member is, with -1 behind them. NULL if the kernel
+ * does not tell. To be freed. */
+int *netpoll_all(int member);
 
 /* ---- fork.c */
 int fork_init(void);

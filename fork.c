@@ -10,17 +10,18 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static __thread sigset_t mask_before;
-static __thread int *inherited; /* Go's sockets at the time of the fork */
+static __thread int *inherited; /* what Go waits for at the time of the fork */
 static volatile sig_atomic_t is_child;
 
 static void before_fork(void) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask_before);
-    inherited = netpoll_sockets(snake_ring_get().done_fd);
+    inherited = netpoll_all(snake_ring_get().done_fd);
 }
 
 static void after_in_parent(void) {
@@ -29,9 +30,14 @@ static void after_in_parent(void) {
     pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }
 
+static bool is_socket(int fd) {
+    struct stat status;
+    return fd > STDERR_FILENO && !fstat(fd, &status) && S_ISSOCK(status.st_mode);
+}
+
 static void close_inherited(void) {
     for (int *fd = inherited; fd && *fd >= 0; fd++) {
-        if (netpoll_is_socket(*fd))
+        if (is_socket(*fd))
             close(*fd);
     }
     free(inherited);

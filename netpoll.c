@@ -1,18 +1,17 @@
-/* Go's sockets: those that wait in the epoll instance of Go's netpoller. Only the kernel knows all
- * of them; /proc tells. */
+/* Go's descriptors: those that wait in the epoll instance of Go's netpoller. Only the kernel knows
+ * all of them; /proc tells. */
 #include "core.h"
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-typedef struct sockets {
+typedef struct descriptors {
     int *fds;
     size_t count, capacity;
-} sockets;
+} descriptors;
 
 static bool is_epoll(const char *name) {
     char path[sizeof "/proc/self/fd/" + NAME_MAX], target[64];
@@ -31,9 +30,8 @@ static void each_in(int epoll, bool (*visit)(int fd, void *data), void *data) {
     FILE *info = fopen(line, "re");
     if (!info)
         return;
-    int fd;
     while (fgets(line, sizeof line, info)) {
-        if (sscanf(line, "tfd: %d", &fd) == 1 && !visit(fd, data))
+        if (!strncmp(line, "tfd:", 4) && !visit(atoi(line + 4), data))
             break;
     }
     fclose(info);
@@ -64,15 +62,8 @@ static int find_epoll(int member) {
     return found;
 }
 
-bool netpoll_is_socket(int fd) {
-    struct stat status;
-    return fd > STDERR_FILENO && !fstat(fd, &status) && S_ISSOCK(status.st_mode);
-}
-
 static bool collect(int fd, void *data) {
-    sockets *found = data;
-    if (!netpoll_is_socket(fd))
-        return true;
+    descriptors *found = data;
     if (found->count + 1 >= found->capacity) {
         size_t capacity = found->capacity ? 2 * found->capacity : 64;
         int *fds = realloc(found->fds, capacity * sizeof *fds);
@@ -86,14 +77,14 @@ static bool collect(int fd, void *data) {
     return true;
 }
 
-int *netpoll_sockets(int member) {
+int *netpoll_all(int member) {
     static int epoll = -1; /* [atomic] Go keeps it for ever */
     int known = __atomic_load_n(&epoll, __ATOMIC_RELAXED);
     if (known < 0) {
         known = find_epoll(member);
         __atomic_store_n(&epoll, known, __ATOMIC_RELAXED);
     }
-    sockets found = {0};
+    descriptors found = {0};
     if (known >= 0)
         each_in(known, collect, &found);
     return found.fds;
