@@ -338,6 +338,8 @@ int *netpoll_all(int member);
 int fork_init(void);
 /* True in a forked child: the server's threads are not here, the caller may only leave. */
 bool fork_is_child(void);
+/* With the GIL: writes a line to a descriptor, as there is no Caddy here that could log it. */
+void fork_say(int fd, const char *line, size_t len);
 
 /* ---- embed.c or cmd/module: owns or adopts the interpreter */
 int snake_own_interpreter(char *err, size_t err_cap);

@@ -6,6 +6,7 @@
  * would go on giving it connections, which nobody accepts; and a connection that Caddy closes would
  * stay open for the client. */
 #include "core.h"
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -63,3 +64,24 @@ int fork_init(void) {
 }
 
 bool fork_is_child(void) { return is_child; }
+
+/* False when the descriptor takes no more; who would be told of it? */
+static bool write_all(int fd, const char *data, size_t len) {
+    while (len) {
+        ssize_t written = write(fd, data, len);
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            data += written;
+            len -= (size_t)written;
+        }
+    }
+    return true;
+}
+
+void fork_say(int fd, const char *line, size_t len) {
+    Py_BEGIN_ALLOW_THREADS;
+    if (write_all(fd, line, len))
+        write_all(fd, "\n", 1);
+    Py_END_ALLOW_THREADS;
+}

@@ -63,6 +63,20 @@ def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: 
     assert server.get("/spawn_pool", timeout=60).text == "[0, 1, 4, 9, 16]"
 
 
+@pytest.mark.smoke
+@pytest.mark.conformance("T18")
+def test_what_a_forked_process_says_is_said(serve: Serve) -> None:
+    """On Caddy's own output, as what any other program writes: there is no Caddy in the child."""
+    server = serve(wsgi("forking:app"), slack=Slack(children=1, descriptors=6))
+    said = ["printed by a child", "logged by a child", "without an end"]
+    for line in said:
+        server.expect_log(f"^{line}$", level="raw", times=1)
+    server.expect_log("^LookupError: planted in a child$", level="raw", times=1)
+    server.expect_log("^(Process |Traceback | )", level="raw")
+    assert server.get("/child_that_speaks").text == "1"
+    assert server.log.find("^begun by the parent and ended$")
+
+
 # A forked process that lives on
 
 

@@ -1,5 +1,6 @@
 """A WSGI app that starts processes in all the ways that Python offers."""
 
+import logging
 import multiprocessing
 import os
 import selectors
@@ -74,6 +75,23 @@ def speaks_through_a_socket():
         selector.select(30)
         os.waitpid(child, 0)
         return ours.recv(100).decode()
+
+
+def says_it():
+    print("printed by a child")
+    logging.getLogger("child").error("logged by a child")
+    print("without an end", end="")
+    raise LookupError("planted in a child")
+
+
+@case
+def child_that_speaks():
+    print("begun by the parent ", end="")
+    process = multiprocessing.get_context("fork").Process(target=says_it)
+    process.start()
+    process.join(30)
+    print("and ended")
+    return process.exitcode
 
 
 @case
