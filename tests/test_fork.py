@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
+
 import pytest
 
-from harness.caddyfile import wsgi
+from harness.caddyfile import python, wsgi
 from harness.health import Slack
 from harness.plugin import Serve
 from harness.ports import listeners
@@ -75,6 +78,36 @@ def test_what_a_forked_process_says_is_said(serve: Serve) -> None:
     server.expect_log("^(Process |Traceback | )", level="raw")
     assert server.get("/child_that_speaks").text == "1"
     assert server.log.find("^begun by the parent and ended$")
+
+
+@pytest.mark.conformance("T18")
+@pytest.mark.parametrize("interface", ["module_wsgi", "module_asgi"])
+@pytest.mark.parametrize(("last", "status"), [("sys.exit(3)", 3), ("pass", 70), ("sys.exit()", 0)])
+def test_a_child_that_is_forked_while_the_app_is_imported_ends(
+    serve: Serve, tmp_path: Path, interface: str, last: str, status: int
+) -> None:
+    code = f"""
+        import os, sys
+
+        child = os.fork()
+        if child == 0:
+            {last}
+        else:
+            ended = str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode()
+
+        if "{interface}" == "module_wsgi":
+            def app(environ, start_response):
+                start_response("200 OK", [])
+                return [ended]
+        else:
+            async def app(scope, receive, send):
+                assert scope["type"] == "http"
+                await send({{"type": "http.response.start", "status": 200}})
+                await send({{"type": "http.response.body", "body": ended}})
+    """
+    (tmp_path / "forks.py").write_text(textwrap.dedent(code))
+    server = serve(python("forks:app", interface=interface, folder=tmp_path))
+    assert server.get("/").text == str(status)
 
 
 # A forked process that lives on
