@@ -229,7 +229,7 @@ def test_the_manual_describes_the_command(tmp_path: Path) -> None:
         (["main:wsgi", "--domain", "https://x.example"], "Error: --domain must be a host name"),
         (["main:wsgi", "--domain", "x.example:8443"], "Error: --domain must be a host name"),
         (["main:wsgi", "--listen", "127.0.0.1"], "Error: --listen 127.0.0.1: it has no port"),
-        (["main:wsgi", "--listen", "9080"], "Error: --listen 9080: it has no port; write it as :9080"),
+        (["main:wsgi", "--listen", "9080"], "Error: --listen 9080: it has no port; write it"),
         (["main:wsgi", "--static-path", "absent"], "Error: --static-path absent: no such dir"),
         (["main:wsgi", "--static-path", ".", "--static-route", "x"], "Error: --static-route must"),
     ],
