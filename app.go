@@ -106,7 +106,8 @@ var (
 	apps          = caddy.NewUsagePool()
 	running       sync.Map // from its key to each *App and *dynamicApp that has not been stopped
 	lastID        atomic.Uint32
-	retiring      retirement
+	retiring      retirement // apps that a config has left behind
+	leaving       retirement // those of the last config, when the process ends
 	errAppStopped = errors.New("the python app has been stopped")
 )
 
@@ -277,8 +278,8 @@ func (g *generation) release() {
 	}
 }
 
-// Destruct unloads the app once its requests are done: in the background, or
-// before it returns when the process ends.
+// Destruct unloads the app in the background, once its requests are done. When
+// the process ends, leavePython waits for that: apps end side by side.
 func (a *App) Destruct() error {
 	running.CompareAndDelete(a.config.key(), a)
 	if a.reloader != nil {
@@ -289,7 +290,7 @@ func (a *App) Destruct() error {
 	a.stopped = true // nothing replaces the current generation from here on
 	a.mu.Unlock()
 	if caddy.Exiting() {
-		a.end(patience{Streams: exitTimeout, Requests: exitTimeout})
+		leaving.Go(func() { a.end(patience{Streams: exitTimeout, Requests: exitTimeout}) })
 		return nil
 	}
 	retiring.Go(func() {

@@ -191,6 +191,9 @@ func (t *appTemplate) parse(h *Handler, module string) (err error) {
 	t.venv = parse("venv", h.Venv)
 	t.env = make(map[string]template, len(h.Env))
 	for _, name := range slices.Sorted(maps.Keys(h.Env)) {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			err = errors.Join(err, fmt.Errorf("env_var: %q is no name of a variable", name))
+		}
 		t.env[name] = parse("env_var "+name, h.Env[name])
 	}
 	for _, file := range h.EnvFiles {

@@ -165,6 +165,9 @@ func (h *Handler) unmarshalWebSocket(d *caddyfile.Dispenser) error {
 			if err := onlyArg(d, &value); err != nil {
 				return err
 			}
+			if h.WebSocket.MaxSize != 0 {
+				return d.Errf("%s is given twice", option)
+			}
 			size, err := humanize.ParseBytes(value)
 			if err != nil || size < 1 || size > math.MaxInt32 {
 				return d.Errf("max_size must be a size such as 16MiB, not '%s'", value)
@@ -182,6 +185,9 @@ func (h *Handler) unmarshalWebSocket(d *caddyfile.Dispenser) error {
 			on, err := parseOnOff(d)
 			if err != nil {
 				return err
+			}
+			if h.WebSocket.Compression != nil {
+				return d.Errf("%s is given twice", option)
 			}
 			h.WebSocket.Compression = &on
 		default:

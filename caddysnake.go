@@ -6,6 +6,7 @@ package caddysnake
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -27,6 +28,9 @@ const (
 	defaultStartTimeout = time.Minute
 	defaultSlowRequest  = 30 * time.Second
 	defaultBlockedLoop  = 5 * time.Second
+
+	// exitPoll is how soon a load learns that the process is to end.
+	exitPoll = 100 * time.Millisecond
 )
 
 // Handler answers requests with a Python application. Exactly one of module,
@@ -174,12 +178,34 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.MaxApps != 0 || h.IdleTimeout != 0 {
 		logger.Warn("max_apps and idle_timeout have no effect: no option of this handler has a placeholder")
 	}
-	if h.app, err = loadApp(ctx, config, timeout, logger); err != nil {
+	loading, cancel := untilExit(ctx)
+	defer cancel()
+	if h.app, err = loadApp(loading, config, timeout, logger); err != nil {
 		return err
 	}
 	h.key = config.key()
 	logger.Debug("python handler ready", zap.String("app", config.Module))
 	return nil
+}
+
+// errExiting is why a load does not go on.
+var errExiting = errors.New("the server is to stop")
+
+// untilExit returns a context that also ends when the process is to: Caddy stops
+// nothing before the config is loaded, and tells nobody until then.
+func untilExit(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for !caddy.Exiting() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(exitPoll):
+			}
+		}
+		cancel(errExiting)
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // Cleanup lets go of the application, or of all that requests have named.

@@ -330,10 +330,17 @@ bool report_exception(core *st, uint32_t app, const char *kind, PyObject *reques
                       bool client_left);
 PyObject *disconnected_error(void); /* raises the OSError that tells an app its client left */
 
+/* ---- netpoll.c */
+/* The descriptors in the epoll instance where member is, with -1 behind them. NULL if the kernel
+ * does not tell. To be freed. */
+int *netpoll_all(int member);
+
 /* ---- fork.c */
 int fork_init(void);
 /* True in a forked child: the server's threads are not here, the caller may only leave. */
 bool fork_is_child(void);
+/* With the GIL: writes a line to a descriptor, as there is no Caddy here that could log it. */
+void fork_say(int fd, const char *line, size_t len);
 
 /* ---- embed.c or cmd/module: owns or adopts the interpreter */
 int snake_own_interpreter(char *err, size_t err_cap);

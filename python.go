@@ -75,9 +75,11 @@ var startPython = sync.OnceValue(func() error {
 	return nil
 })
 
-// leavePython lets apps that an earlier config has left behind shut down, then
-// runs Python's atexit functions: the process ends without finalizing Python.
+// leavePython waits until the apps of the last config have shut down, lets those
+// that an earlier one has left behind do the same, then runs Python's atexit
+// functions: the process ends without finalizing Python.
 func leavePython(ctx context.Context) {
+	leaving.Wait() // each has a deadline
 	retired := make(chan struct{})
 	go func() {
 		retiring.Wait()

@@ -86,9 +86,11 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 }
 
 // Arguments returns the arguments of Caddy's command line with the short form
-// `caddy main:app` written out, which is `caddy python-server main:app`.
+// `caddy main:app` written out, which is `caddy python-server main:app`. What is
+// meant to be one, but wrong, is left to python-server, too, which says why.
 func Arguments(args []string) []string {
-	if len(args) < 2 || !modulePattern.MatchString(args[1]) {
+	if len(args) < 2 || strings.HasPrefix(args[1], "-") ||
+		!strings.Contains(args[1], ":") && !strings.HasSuffix(args[1], ".py") {
 		return args
 	}
 	return append([]string{args[0], serverCommand}, args[1:]...)
@@ -114,11 +116,17 @@ func (o *serverOptions) run() error {
 	if err != nil {
 		return err
 	}
+	if strings.ContainsAny(o.domain, ":/ ") {
+		return fmt.Errorf("--domain must be a host name such as example.com, not '%s'", o.domain)
+	}
 	if err := o.checkAddress(); err != nil {
 		return err
 	}
 	caddy.TrapSignals()
 	if err := caddy.Run(config); err != nil {
+		if caddy.Exiting() {
+			select {} // a signal came; who handles it ends the process
+		}
 		return errors.New(reason(err))
 	}
 	o.warn()
@@ -148,16 +156,18 @@ func (o *serverOptions) warn() {
 
 // greeting says what is served, where, and by what.
 func (o *serverOptions) greeting() string {
-	iface := "ASGI"
-	apps.Range(func(_, value any) bool {
+	what := o.app
+	apps.Range(func(_, value any) bool { // there is none if requests name it
 		if gen := value.(*App).current.Load(); gen != nil && gen.isWSGI {
-			iface = "WSGI"
+			what += " (WSGI)"
+		} else {
+			what += " (ASGI)"
 		}
-		return true
+		return false
 	})
 	caddyVersion, _ := caddy.Version()
-	return fmt.Sprintf("caddysnake %s (Caddy %s, Python %s) serves %s (%s) on %s",
-		pluginVersion(), caddyVersion, pythonVersion(), o.app, iface, o.url())
+	return fmt.Sprintf("caddysnake %s (Caddy %s, Python %s) serves %s on %s",
+		pluginVersion(), caddyVersion, pythonVersion(), what, o.url())
 }
 
 func (o *serverOptions) url() string {
@@ -196,29 +206,37 @@ func (o *serverOptions) address() string {
 }
 
 // checkAddress refuses an address on which somebody listens already. Caddy
-// itself would share it in silence with another Caddy.
+// itself would share it in silence with another Caddy, and take over a Unix socket.
 func (o *serverOptions) checkAddress() error {
 	address, err := caddy.ParseNetworkAddressWithDefaults(o.address(), "tcp", 0)
 	if err != nil {
 		return fmt.Errorf("--listen %s: %w", o.listen, err)
 	}
-	if address.Network == "tcp" && address.StartPort == 0 {
-		return fmt.Errorf("--listen %s: it has no port", o.listen)
+	if strings.HasPrefix(address.Network, "tcp") && address.StartPort == 0 {
+		return fmt.Errorf("--listen %s: it has no port; write it as :9080 or 127.0.0.1:9080", o.listen)
 	}
-	if !strings.HasPrefix(address.Network, "tcp") {
+	network, target := address.Network, address.Host
+	switch {
+	case strings.HasPrefix(network, "tcp"):
+		target = dialable(address)
+	case network != "unix":
 		return nil
 	}
-	host := address.Host
-	if ip := net.ParseIP(host); ip.IsUnspecified() {
-		host = ""
-	}
-	target := net.JoinHostPort(cmp.Or(host, "localhost"), strconv.Itoa(int(address.StartPort)))
-	conn, err := net.DialTimeout("tcp", target, time.Second)
+	conn, err := net.DialTimeout(network, target, time.Second)
 	if err != nil {
 		return nil
 	}
 	conn.Close()
 	return fmt.Errorf("another server listens on %s already; choose another address with --listen", o.address())
+}
+
+// dialable returns an address at which a server that listens there can be reached.
+func dialable(address caddy.NetworkAddress) string {
+	host := address.Host
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = ""
+	}
+	return net.JoinHostPort(cmp.Or(host, "localhost"), strconv.Itoa(int(address.StartPort)))
 }
 
 type object = map[string]any

@@ -30,6 +30,7 @@ from caddysnake_py import (
     loader,
     logs,
     loops,
+    pools,
     process,
     release,
     subprocesses,
@@ -182,6 +183,7 @@ def leave() -> dict[str, Any]:
     for loaded in list(_apps.values()):  # those that were left behind
         with use(loaded.view):
             exits.run(loaded.view)
+    pools.leave()
     atexit._run_exitfuncs()
     return {}
 
@@ -224,7 +226,7 @@ def _serve() -> None:
         try:
             threading.Thread(target=_answer, args=(command,), name="command", daemon=True).start()
         except RuntimeError as error:
-            logs.emit(logging.ERROR, "caddysnake", f"cannot start a thread: {error}")
+            command.reply(json.dumps({"error": f"no thread for this: {error}"}).encode())
 
 
 def start() -> None:
@@ -240,6 +242,7 @@ def start() -> None:
     typehints.install()
     sysmodule.install()
     imports.install()
+    pools.install()
     _caddysnake.adopt_modules()
     release.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

@@ -28,12 +28,27 @@ _get_module_lock: Callable[[Any], Any] = bootstrap._get_module_lock
 _get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
 
 
+_hooks: dict[str, Callable[[ModuleType], None]] = {}
+
+
+def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
+    """Calls ``hook`` with a module of the standard library once it is there."""
+    if name in sys.modules:
+        hook(sys.modules[name])
+    else:
+        _hooks[name] = hook
+
+
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
     """Loads a module for the view that owns it."""
     current = _caddysnake.current_view()
     if isinstance(current, (App, Layer)):
-        return current.load(spec, _load_unlocked)
-    return _load_unlocked(spec)
+        module = current.load(spec, _load_unlocked)
+    else:
+        module = _load_unlocked(spec)
+    if spec.name in _hooks and _caddysnake.owner(spec.name) is None:
+        _hooks.pop(spec.name)(module)
+    return module
 
 
 def exec_again(spec: ModuleSpec, module: ModuleType) -> ModuleType:

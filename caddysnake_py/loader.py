@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 
 class LoadError(Exception):
@@ -22,6 +25,27 @@ def load(spec: str) -> Callable[..., Any]:
         LoadError: the attribute is missing or not callable.
         Exception: whatever the app's module raises when it is imported.
     """
+    process = os.getpid()
+    try:
+        return _load(spec)
+    finally:
+        if os.getpid() != process:
+            _end_child(sys.exc_info()[1])
+
+
+def _end_child(error: BaseException | None) -> NoReturn:
+    """Ends a process that the module has forked and that did not end itself: it can't serve."""
+    status = os.EX_SOFTWARE
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    elif error is not None:
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status & 0xFF)
+
+
+def _load(spec: str) -> Callable[..., Any]:
     module_name, _, path = spec.partition(":")
     is_factory = path.endswith("()")
     path = path.removesuffix("()")

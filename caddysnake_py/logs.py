@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -44,9 +45,18 @@ class LogStream(io.TextIOBase):
         self.name = name
         self.level = level
         self._fd = fd
+        self._start()
+        self.buffer = _Binary(self)
+
+    def _start(self) -> None:
         self._lock = threading.Lock()
         self._partial: dict[tuple[int, int], str] = {}
-        self.buffer = _Binary(self)
+        self._keeps_partial = True
+
+    def start_in_child(self) -> None:
+        """Forgets the parent's threads. What they hold or have begun is theirs."""
+        self._start()
+        self._keeps_partial = False
 
     def writable(self) -> bool:
         return True
@@ -71,12 +81,14 @@ class LogStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Keeps partial lines: a record is a whole line."""
+        """Keeps partial lines: a record is a whole line. A forked child writes them."""
+        if not self._keeps_partial:
+            self.close_partial()
 
-    def close_partial(self, app: int) -> None:
-        """Writes what an app has left without an end of line."""
+    def close_partial(self, app: int | None = None) -> None:
+        """Writes what an app, or any, has left without an end of line."""
         with self._lock:
-            keys = [key for key in self._partial if key[0] == app]
+            keys = [key for key in self._partial if app is None or key[0] == app]
             rests = [self._partial.pop(key) for key in keys]
         for rest in rests:
             emit(self.level, self.name, rest.rstrip("\n"), app)
@@ -242,10 +254,16 @@ def close_partial(app: int) -> None:
     stderr.close_partial(app)
 
 
+def _start_in_child() -> None:
+    stdout.start_in_child()
+    stderr.start_in_child()
+
+
 def install() -> None:
     """Points everything that Python prints to the log."""
     sys.stdout = stdout
     sys.stderr = stderr
+    os.register_at_fork(after_in_child=_start_in_child)
     last_resort = _LastResort(logging.WARNING)
     last_resort.setFormatter(logging.Formatter("%(message)s"))
     logging.lastResort = last_resort

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,12 @@ def test_an_activated_virtual_environment_is_used(tmp_path: Path) -> None:
     env = {"VIRTUAL_ENV": sys.prefix}
     with PythonServer(tmp_path, "main:wsgi", cwd=SITE, env=env) as server:
         assert get_json(server)["prefix"] == sys.prefix
+
+
+def test_an_app_that_requests_name_has_no_interface_yet(tmp_path: Path) -> None:
+    options = ["--working-dir", "/srv/{host}"]
+    with PythonServer(tmp_path, "main:wsgi", *options, cwd=SITE) as server:
+        assert "serves main:wsgi on http" in server.greeting
 
 
 def test_requests_are_logged_on_demand(tmp_path: Path) -> None:
@@ -215,7 +222,14 @@ def test_the_manual_describes_the_command(tmp_path: Path) -> None:
         (["main:wsgi", "--workers", "0"], "Error: --workers must be at least 1, not 0"),
         (["main:wsgi", "--workers-runtime", "magic"], "Error: --workers-runtime must be one of"),
         (["main:wsgi", "--env-var", "COLOR"], "Error: --env-var must be NAME=value, not 'COLOR'"),
+        (["main.py"], "Error: 'main.py' does not name an application"),
+        (["./main:wsgi"], "Error: './main:wsgi' does not name an application"),
+        (["main:"], "Error: 'main:' does not name an application"),
+        (["main:wsgi", "--domain", "a b"], "Error: --domain must be a host name"),
+        (["main:wsgi", "--domain", "https://x.example"], "Error: --domain must be a host name"),
+        (["main:wsgi", "--domain", "x.example:8443"], "Error: --domain must be a host name"),
         (["main:wsgi", "--listen", "127.0.0.1"], "Error: --listen 127.0.0.1: it has no port"),
+        (["main:wsgi", "--listen", "9080"], "Error: --listen 9080: it has no port; write it"),
         (["main:wsgi", "--static-path", "absent"], "Error: --static-path absent: no such dir"),
         (["main:wsgi", "--static-path", ".", "--static-route", "x"], "Error: --static-route must"),
     ],
@@ -248,5 +262,14 @@ def test_an_app_that_does_not_load_ends_in_its_traceback(app: str, last: str) ->
 def test_an_address_in_use_is_refused_rather_than_shared(tmp_path: Path) -> None:
     with PythonServer(tmp_path, "main:wsgi", cwd=SITE) as server:
         address = f"127.0.0.1:{server.port}"
+        error = run_in_vain("main:wsgi", "--listen", address, cwd=SITE)
+        assert f"another server listens on {address} already" in error
+
+
+def test_a_unix_socket_in_use_is_refused_rather_than_taken_over(tmp_path: Path) -> None:
+    address = f"unix/{tmp_path / 'app.sock'}"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "app.sock"))
+        other.listen()
         error = run_in_vain("main:wsgi", "--listen", address, cwd=SITE)
         assert f"another server listens on {address} already" in error

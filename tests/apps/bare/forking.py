@@ -1,7 +1,10 @@
 """A WSGI app that starts processes in all the ways that Python offers."""
 
+import logging
 import multiprocessing
 import os
+import selectors
+import socket
 import subprocess
 import sys
 import time
@@ -49,6 +52,46 @@ def terminate_subprocess():
 def spawn_pool():
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         return pool.map(square, range(5))
+
+
+@case
+def leaves_a_forked_process():
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    process.daemon = True
+    process.start()
+    return process.pid
+
+
+@case
+def speaks_through_a_socket():
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs, selectors.EpollSelector() as selector:
+        selector.register(ours, selectors.EVENT_READ)
+        child = os.fork()
+        if child == 0:
+            theirs.send(b"from the child")
+            os._exit(0)
+        selector.select(30)
+        os.waitpid(child, 0)
+        return ours.recv(100).decode()
+
+
+def says_it():
+    print("printed by a child")
+    logging.getLogger("child").error("logged by a child")
+    print("without an end", end="")
+    raise LookupError("planted in a child")
+
+
+@case
+def child_that_speaks():
+    print("begun by the parent ", end="")
+    process = multiprocessing.get_context("fork").Process(target=says_it)
+    process.start()
+    process.join(30)
+    print("and ended")
+    return process.exitcode
 
 
 @case

@@ -1,0 +1,94 @@
+"""Process pools end with the app that has made them, and with the server.
+
+Their threads keep the app, and the app keeps them: without an end, each reload would leave the old
+code and its workers behind. Forked workers do not notice the end of the server, either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import _caddysnake
+
+from caddysnake_py import imports
+from caddysnake_py.layers import App
+
+_FUTURES = "concurrent.futures.process"
+_MULTIPROCESSING = "multiprocessing.pool"
+
+# How long tasks may go on when the server ends.
+_LEAVE_SECONDS = 2.0
+
+
+def _owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[..., None]:
+    """An ``__init__`` after which the app's exit ends the pool, if it is there by then."""
+
+    def end_if_alive(pool: weakref.ref[Any]) -> None:
+        alive = pool()
+        if alive is not None:
+            end(alive)
+
+    @functools.wraps(init)
+    def init_for_app(pool: Any, *args: Any, **kwargs: Any) -> None:
+        init(pool, *args, **kwargs)
+        view = _caddysnake.current_view()
+        if isinstance(view, App):
+            at_exit = view.at_exit
+
+            def forget(_: object) -> None:
+                with contextlib.suppress(ValueError):  # the app's exit has taken it
+                    at_exit.remove(entry)
+
+            entry = (end_if_alive, (weakref.ref(pool, forget),), {})
+            at_exit.append(entry)
+
+    return init_for_app
+
+
+def _end_executor(executor: Any) -> None:
+    executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_pool(pool: Any) -> None:
+    pool.terminate()
+
+
+def _own_executors(module: ModuleType) -> None:
+    executor = module.ProcessPoolExecutor
+    executor.__init__ = _owned(executor.__init__, _end_executor)
+
+
+def _own_pools(module: ModuleType) -> None:
+    module.Pool.__init__ = _owned(module.Pool.__init__, _end_pool)
+
+
+def leave() -> None:
+    """Ends the workers of all executors that are left, as Python does at its end."""
+    futures: Any = sys.modules.get(_FUTURES)
+    if futures is None:
+        return
+    futures._global_shutdown = True
+    running = [(m, wakeup) for m, wakeup in futures._threads_wakeups.items() if m.is_alive()]
+    workers = [worker for manager, _ in running for worker in list(manager.processes.values())]
+    for _, wakeup in running:
+        with contextlib.suppress(OSError):  # it has just ended
+            wakeup.wakeup()
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    for manager, _ in running:
+        manager.join(max(0.0, deadline - time.monotonic()))
+    for worker in workers:
+        if worker.is_alive():
+            worker.terminate()
+
+
+def install() -> None:
+    """From now on pools have an owner."""
+    imports.when_loaded(_FUTURES, _own_executors)
+    imports.when_loaded(_MULTIPROCESSING, _own_pools)
