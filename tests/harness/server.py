@@ -17,7 +17,7 @@ from harness.health import Health, Slack
 from harness.http1 import Header
 from harness.http2 import Connection2
 from harness.log import Expectation, Log
-from harness.ports import HOST, Ports, listeners
+from harness.ports import HOST, Ports, await_reloaded
 from harness.settings import BINARY
 from harness.waiting import wait_for
 
@@ -93,6 +93,10 @@ class Server:
     @property
     def port(self) -> int:
         return self.ports[0]
+
+    @property
+    def _listening(self) -> tuple[int, ...]:
+        return (self.admin, self.canary, *self.ports)
 
     @property
     def is_running(self) -> bool:
@@ -224,7 +228,7 @@ class Server:
             address,
             *options,
         )
-        self._await_listeners()
+        await_reloaded(self._listening)
         return done
 
     def load(self, *bodies: str) -> http1.Response:
@@ -250,13 +254,8 @@ class Server:
     def _load(self, body: bytes, kind: str, *headers: Header) -> http1.Response:
         given = [("Content-Type", kind), *headers]
         response = http1.request(self.admin, "POST", "/load", given, body, timeout=60)
-        self._await_listeners()
+        await_reloaded(self._listening)
         return response
-
-    def _await_listeners(self) -> None:
-        """Caddy answers before it closes the old listeners, and then resets who waits there."""
-        ports = (self.admin, self.canary, *self.ports)
-        wait_for(lambda: all(listeners(port) < 2 for port in ports), "the old listeners to close")
 
     # Speaking to the first site
 
