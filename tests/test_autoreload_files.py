@@ -297,8 +297,8 @@ def test_two_apps_in_different_directories(serve: Serve, tmp_path: Path) -> None
     assert len(reloads(server)) == 1
     assert server.get("/two").text == "1"
     two.write("now two")
-    await_reloads(server, 2)
-    assert server.get("/two").text == "now two"
+    await_version(server, "now two", "/two")
+    assert len(reloads(server)) == 2
     assert server.get("/").text == "only one"
 
 

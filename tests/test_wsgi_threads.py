@@ -38,7 +38,7 @@ def test_one_thread_serves_in_the_order_of_arrival(serve: Serve, board: Board) -
         clients.append(server.connect())
         clients[-1].request("GET", f"/in_order?{number}", board.headers)
         wait_for(lambda n=number: handed_over(server) == n + 1, "the request to be handed over")
-    assert board.lines("running") == [""], "one at a time"
+    assert board.wait("running") == [""], "one at a time"
     board.post("go")
     for number, client in enumerate(clients):
         assert json.loads(client.response().body) == [str(n) for n in range(number + 1)]
