@@ -19,7 +19,7 @@ _LISTEN = "0A"
 
 
 def await_reloaded(ports: Iterable[int]) -> None:
-    """Caddy answers a reload before it closes the old listeners, and then resets who waits there."""
+    """Caddy answers a reload before it closes the old listeners, and resets who waits there."""
     wait_for(lambda: all(_listeners(port) < 2 for port in ports), "the old listeners to close")
 
 
