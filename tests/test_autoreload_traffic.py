@@ -30,7 +30,7 @@ def test_a_hundred_changes_lose_and_mix_nothing(
     server = serve(source.block(autoreload=QUICK))
     with Crowd(server) as crowd:
         for number in range(RELOADS):
-            source.replace(f"version {number}")
+            source.write(f"version {number}")
             await_version(server, f"version {number}")
     assert crowd.failures == []
     assert crowd.reconnects == 0
@@ -48,7 +48,7 @@ def test_a_hundred_forced_reloads_lose_and_mix_nothing(
     server = serve(body)
     with Crowd(server) as crowd:
         for number in range(RELOADS):
-            source.replace(f"version {number}")
+            source.write(f"version {number}")
             assert server.force(body).status == 200
             assert server.get("/").text == f"version {number}"
     assert crowd.failures == []
@@ -186,7 +186,7 @@ def test_streams_and_websockets_delay_no_forced_reload(serve: Serve, tmp_path: P
                 events.append(stack.enter_context(server.connect(timeout=30)))
                 events[-1].request("GET", "/events")
                 events[-1].head()
-            source.replace(f"version {number}")
+            source.write(f"version {number}")
             assert server.force(body).status == 200
             assert server.get("/").text == f"version {number}"
         for socket in sockets:
@@ -217,7 +217,7 @@ def test_reloads_leave_no_goroutine_behind(serve: Serve, tmp_path: Path, templat
     server = serve(body)
     before = goroutines(server)
     for number in range(30):
-        source.replace(f"version {number}")
+        source.write(f"version {number}")
         await_version(server, f"version {number}")
         assert server.force(body).status == 200
     wait_for(
