@@ -10,6 +10,7 @@ import pytest
 from harness import http1
 from harness.board import Board
 from harness.crowd import Crowd
+from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
 from harness.source import ASGI, WSGI, Source, await_version
@@ -18,6 +19,8 @@ from harness.websocket import TEXT, WebSocket
 
 QUICK = ("debounce 10ms",)
 RELOADS = 100
+# The old code and the new have 32 threads each, the canary has some as well.
+TWICE = Slack(wsgi_threads=72)
 
 
 @pytest.mark.conformance("T06")
@@ -27,7 +30,7 @@ def test_a_hundred_changes_lose_and_mix_nothing(
     serve: Serve, tmp_path: Path, template: str
 ) -> None:
     source = Source(tmp_path / "site", template)
-    server = serve(source.block(autoreload=QUICK))
+    server = serve(source.block(autoreload=QUICK), slack=TWICE)
     with Crowd(server) as crowd:
         for number in range(RELOADS):
             source.write(f"version {number}")
@@ -45,7 +48,7 @@ def test_a_hundred_forced_reloads_lose_and_mix_nothing(
 ) -> None:
     source = Source(tmp_path / "site", template)
     body = source.block(autoreload=None)
-    server = serve(body)
+    server = serve(body, slack=TWICE)
     with Crowd(server) as crowd:
         for number in range(RELOADS):
             source.write(f"version {number}")
