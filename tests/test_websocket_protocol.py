@@ -239,6 +239,21 @@ def test_any_sign_of_life_counts(serve: Serve, board: Board, sign: int) -> None:
 
 
 @pytest.mark.conformance("K15")
+def test_a_client_in_the_middle_of_a_frame_is_not_silent(serve: Serve) -> None:
+    """It can't answer pings there, but bytes come."""
+    options = ("lifespan off", "websocket {\nping_interval 200ms\nping_timeout 1500ms\n}")
+    server = serve(asgi(SITE, *options), probe="/hello")
+    with WebSocket(server, "/echo") as socket:
+        socket.socket.sendall(bytes([0x82, 0x80 | 20]) + bytes(4))
+        for _ in range(20):
+            assert socket.receive().opcode == PING
+            socket.socket.sendall(b"x")
+        while (frame := socket.receive()).opcode == PING:
+            socket.send(PONG)
+        assert frame.payload == b"x" * 20
+
+
+@pytest.mark.conformance("K15")
 def test_a_silent_client_is_dropped_though_the_app_keeps_sending(
     serve: Serve, board: Board
 ) -> None:
