@@ -133,9 +133,10 @@ class Server:
         assert code == 0, f"exit code {code}\n{self.tail()}"
 
     def pause(self) -> None:
-        """Holds the process where it is, until `resume`."""
+        """Holds the process until `resume`: all its threads have stopped when this returns."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         assert self.process is not None
