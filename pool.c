@@ -7,7 +7,8 @@
  * for the GIL, sleeping ones on many (docs/decisions/0003).
  *
  * One idle thread is kept as a spare, so that passing the role never needs the
- * GIL: whoever becomes hot and leaves no idle thread starts the next spare. */
+ * GIL: whoever becomes hot and leaves no idle thread starts the next spare, unless
+ * one is on its way. */
 #include "core.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ static struct {
     uint32_t idle_count;
     uint32_t thread_count; /* beside the first, which the bridge starts */
     uint32_t thread_limit;
+    bool starting;  /* a spare is on its way: it may take long to get the GIL */
     worker *newest; /* of all; touched with the GIL, like the next one */
     uint64_t last_serial;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -170,9 +172,11 @@ static snake_slot *next_request(worker *w, snake_app *finished, bool *spare) {
         pool.idle = w;
         pool.idle_count++;
     }
-    *spare = slot && !pool.idle && pool.thread_count < pool.thread_limit;
-    if (*spare)
+    *spare = slot && !pool.idle && !pool.starting && pool.thread_count < pool.thread_limit;
+    if (*spare) {
         pool.thread_count++;
+        pool.starting = true;
+    }
     unlock();
     if (finished)
         app_finished_one(finished); /* the app may be gone from here on */
@@ -206,13 +210,20 @@ static bool wait_for_role(worker *w) {
     return true;
 }
 
+/* The spare that next_request counted is there, or won't come. */
+static void end_start(bool came) {
+    lock();
+    if (pool.starting && !came)
+        pool.thread_count--;
+    pool.starting = false;
+    unlock();
+}
+
 /* Starts the spare that next_request counted. Needs the GIL. */
 static void start_spare(core *st) {
     PyObject *started = PyObject_CallNoArgs(st->hooks[HOOK_WORKER]);
     if (!started) {
-        lock();
-        pool.thread_count--;
-        unlock();
+        end_start(false);
         report_exception(st, 0, "starting a WSGI thread", NULL, false);
     }
     Py_XDECREF(started);
@@ -310,6 +321,7 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);
     worker *w = worker_new(st);
+    end_start(w != NULL);
     if (!w)
         return PyErr_NoMemory();
     prctl(PR_SET_NAME, "wsgi");

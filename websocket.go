@@ -143,7 +143,10 @@ func (w *webSocket) push(op ws.OpCode, payload []byte) {
 		w.blocked = true
 		w.room.Wait()
 	}
-	w.blocked = false
+	if w.blocked { // the client was not silent: nobody read what it sent
+		w.received.Store(time.Now().UnixNano())
+		w.blocked = false
+	}
 	if w.ended {
 		return
 	}

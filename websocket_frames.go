@@ -76,6 +76,7 @@ func (w *webSocket) read() error {
 		reader.State |= ws.StateExtended
 		reader.Extensions = []wsutil.RecvExtension{strictBits{&compressed}}
 	}
+	payload := &heard{reader, w}
 	for {
 		header, err := reader.NextFrame()
 		if err != nil {
@@ -88,12 +89,27 @@ func (w *webSocket) read() error {
 			}
 			continue
 		}
-		message, err := w.readMessage(reader, header, w.flate && compressed.IsCompressed())
+		message, err := w.readMessage(payload, header, w.flate && compressed.IsCompressed())
 		if err != nil {
 			return err
 		}
 		w.push(header.OpCode, message)
 	}
+}
+
+// heard notes that the client is alive with each part of a message: in the middle
+// of a frame, which may take long to send, it can't answer a ping.
+type heard struct {
+	io.Reader
+	w *webSocket
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 {
+		h.w.received.Store(time.Now().UnixNano())
+	}
+	return n, err
 }
 
 // strictBits refuses the reserved bits that permessage-deflate does not use.

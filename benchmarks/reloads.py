@@ -121,7 +121,7 @@ class Run:
     def reload(self, number: int) -> None:
         wanted = f"version {number}"
         with self.server.connect() as connection:
-            self.source.replace(wanted)
+            self.source.write(wanted)
             saved = time.monotonic()
             while True:
                 connection.request("GET", "/")

@@ -180,7 +180,7 @@ def test_date_and_server_come_once(server: Server) -> None:
 @pytest.mark.conformance("E33")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_blocked_loop_is_reported_with_its_stack(serve: Serve, board: Board, loop: str) -> None:
-    options = ("lifespan off", f"loop {loop}", "blocked_loop 300ms")
+    options = ("lifespan off", f"loop {loop}", "blocked_loop 1s")
     server = serve(asgi("asgi_extensions:app", *options), probe="/hello")
     report = "event loop has been blocked"
     with server.connect() as connection:

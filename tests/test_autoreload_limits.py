@@ -9,7 +9,7 @@ import pytest
 from harness.plugin import Serve
 from harness.server import Server
 from harness.settings import BINARY
-from harness.source import Source, await_reloads, await_version
+from harness.source import Source, await_reloads, await_version, put
 
 pytestmark = pytest.mark.conformance("T08")
 
@@ -65,9 +65,9 @@ def test_changes_that_the_kernel_did_not_tell_of_are_found(serve: Serve, source:
     package = source.folder / "package"
     package.mkdir()
     (package / "__init__.py").write_text("VERSION = 'not told of'\n")
-    source.main.write_text(source.code("").replace("VERSION = ''", "from package import VERSION"))
+    put(source.main, source.code("").replace("VERSION = ''", "from package import VERSION"))
     server.resume()
     await_version(server, "not told of")
     assert await_reloads(server, 1).fields["changed"] == "."
-    (package / "__init__.py").write_text("VERSION = 'and edited'\n")
+    put(package / "__init__.py", "VERSION = 'and edited'\n")
     await_version(server, "and edited")

@@ -10,6 +10,7 @@ import pytest
 from harness import http1
 from harness.board import Board
 from harness.crowd import Crowd
+from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
 from harness.source import ASGI, WSGI, Source, await_version
@@ -18,6 +19,8 @@ from harness.websocket import TEXT, WebSocket
 
 QUICK = ("debounce 10ms",)
 RELOADS = 100
+# The old code and the new have 32 threads each, the canary has some as well.
+TWICE = Slack(wsgi_threads=72)
 
 
 @pytest.mark.conformance("T06")
@@ -27,10 +30,10 @@ def test_a_hundred_changes_lose_and_mix_nothing(
     serve: Serve, tmp_path: Path, template: str
 ) -> None:
     source = Source(tmp_path / "site", template)
-    server = serve(source.block(autoreload=QUICK))
+    server = serve(source.block(autoreload=QUICK), slack=TWICE)
     with Crowd(server) as crowd:
         for number in range(RELOADS):
-            source.replace(f"version {number}")
+            source.write(f"version {number}")
             await_version(server, f"version {number}")
     assert crowd.failures == []
     assert crowd.reconnects == 0
@@ -45,10 +48,10 @@ def test_a_hundred_forced_reloads_lose_and_mix_nothing(
 ) -> None:
     source = Source(tmp_path / "site", template)
     body = source.block(autoreload=None)
-    server = serve(body)
+    server = serve(body, slack=TWICE)
     with Crowd(server) as crowd:
         for number in range(RELOADS):
-            source.replace(f"version {number}")
+            source.write(f"version {number}")
             assert server.force(body).status == 200
             assert server.get("/").text == f"version {number}"
     assert crowd.failures == []
@@ -186,7 +189,7 @@ def test_streams_and_websockets_delay_no_forced_reload(serve: Serve, tmp_path: P
                 events.append(stack.enter_context(server.connect(timeout=30)))
                 events[-1].request("GET", "/events")
                 events[-1].head()
-            source.replace(f"version {number}")
+            source.write(f"version {number}")
             assert server.force(body).status == 200
             assert server.get("/").text == f"version {number}"
         for socket in sockets:
@@ -217,7 +220,7 @@ def test_reloads_leave_no_goroutine_behind(serve: Serve, tmp_path: Path, templat
     server = serve(body)
     before = goroutines(server)
     for number in range(30):
-        source.replace(f"version {number}")
+        source.write(f"version {number}")
         await_version(server, f"version {number}")
         assert server.force(body).status == 200
     wait_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,7 @@ def test_the_app_that_was_not_used_for_longest_goes(serve: Serve, tenants: Tenan
 @pytest.mark.conformance("T05", "L05")
 def test_an_evicted_app_has_its_shutdown(serve: Serve, asgi: Tenants) -> None:
     server = serve(asgi.block("max_apps 1"), slack=SLACK)
-    for name in ("one", "two", "three"):
-        assert text(server, name) == name
+    take_turns(server, ["one", "two", "three"])
     assert sorted(asgi.board.wait("shutdown", 2)) == ["one", "two"]
 
 
@@ -73,14 +73,16 @@ def test_busy_apps_stay_and_others_get_503(serve: Serve, tenants: Tenants) -> No
         assert text(server, "one") == "one", "it still takes requests"
         tenants.go("request", "one")
         assert held.response().text == "one"
-    wait_for(lambda: idle(server, "two"), "room for the other")
+    take_turns(server, ["two"])
     assert tenants.noted("imported", "one") == 1
 
 
-def idle(server: Server, name: str) -> bool:
-    """Whether the app answers; the other may be busy for a moment after its answer."""
+def take_turns(server: Server, names: Sequence[str]) -> None:
+    """Each app answers, in the place of the one before, which may be busy for a moment after its
+    answer."""
     server.allow_log(BUSY)
-    return ask_tenant(server, name).status == 200
+    for name in names:
+        wait_for(lambda name=name: ask_tenant(server, name).text == name, f"room for {name}")
 
 
 @pytest.mark.conformance("T05")
@@ -182,11 +184,9 @@ def test_traffic_on_more_apps_than_fit(serve: Serve, tenants: Tenants) -> None:
 @pytest.mark.conformance("T05", "T10")
 def test_memory_stays_flat_over_many_evictions(serve: Serve, tenants: Tenants) -> None:
     server = serve(tenants.block("max_apps 1"), slack=SLACK)
-    for name in ["one", "two"] * 10:
-        assert text(server, name) == name
+    take_turns(server, ["one", "two"] * 10)
     before = proc.rss(server.pid)
-    for name in ["one", "two"] * 30:
-        assert text(server, name) == name
+    take_turns(server, ["one", "two"] * 30)
     assert tenants.noted("imported") == 80
     assert proc.rss(server.pid) - before < 6 << 20
 

@@ -171,13 +171,13 @@ def test_a_folder_that_is_made_later_is_found_at_once(serve: Serve, tenants: Ten
 
 @pytest.mark.conformance("T07")
 def test_start_timeout_ends_the_wait_for_a_load(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("start_timeout 500ms"), slack=SLACK)
+    server = serve(tenants.block("start_timeout 2s"), slack=SLACK)
     server.expect_app_log("start_timeout|timed out|timeout")
     server.expect_log(FAILED, times=1)
     tenants.stop("import", "one")
     begin = time.monotonic()
     assert ask_tenant(server, "one").status == 500
-    assert 0.4 < time.monotonic() - begin < 3
+    assert time.monotonic() - begin > 1.9
     assert text(server, "two") == "two"
     # The thread that imports can't be stopped from outside.
     tenants.go("import", "one")

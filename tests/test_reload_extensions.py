@@ -117,7 +117,7 @@ def test_apps_with_extensions_survive_sixty_reloads(
     expected = json.loads(server.get("/used").body)
     assert (expected["greenlet"], expected["sqlalchemy"], expected["pydantic"]) == (7, ["x"], 3)
     for number in range(RELOADS):
-        source.replace(f"version {number}")
+        source.write(f"version {number}")
         await_version(server, f'"version {number}"')
         found = json.loads(server.get("/used").body)
         assert found == expected | {"version": f"version {number}"}

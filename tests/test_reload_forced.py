@@ -16,7 +16,7 @@ from harness.health import Slack
 from harness.plugin import Serve
 from harness.ports import HOST
 from harness.server import Server
-from harness.source import ASGI, EAGER, WSGI, Source, await_version
+from harness.source import ASGI, EAGER, WSGI, Source, await_version, put
 from harness.waiting import wait_for
 
 pytestmark = pytest.mark.conformance("T11")
@@ -68,7 +68,7 @@ def test_a_forced_reload_of_broken_code_is_rejected(serve: Serve, source: Source
     body = source.block(autoreload=None)
     server = serve(body)
     server.allow_log(".")
-    source.main.write_text("raise ValueError('planted: broken')\n")
+    put(source.main, "raise ValueError('planted: broken')\n")
     for _ in range(2):
         answer = server.force(body)
         assert answer.status == 400
@@ -149,9 +149,10 @@ def test_a_forced_reload_while_changed_code_is_loaded(serve: Serve, source: Sour
     body = source.block(autoreload=EAGER)
     server = serve(body)
     reached, go = source.folder / "reached", source.folder / "go"
-    source.main.write_text(
+    put(
+        source.main,
         f"import os, time\nopen({str(reached)!r}, 'a').write('.')\n"
-        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n" + source.code("2")
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n" + source.code("2"),
     )
 
     def imports() -> int:

@@ -30,6 +30,13 @@ def counts(server: Server) -> tuple[int, int]:
     return int(connected), int(disconnected)
 
 
+def at_rest(server: Server) -> tuple[int, int]:
+    """The counts when every client has been seen to leave, those of other tests included."""
+    return wait_for(
+        lambda: (found := counts(server))[0] == found[1] and found, "the disconnects of before"
+    )
+
+
 @contextmanager
 def client(server: Server, transports: list[str]) -> Iterator[socketio.Client]:
     # What python-engineio says of a poll that comes while the client leaves.
@@ -55,7 +62,7 @@ def talk(server: Server, transports: list[str]) -> str:
     ids=["polling", "websocket", "upgrade"],
 )
 def test_a_client_is_answered(server: Server, transports: list[str], transport: str | None) -> None:
-    before = counts(server)
+    before = at_rest(server)
     assert talk(server, transports) == (transport or "websocket")
     wait_for(lambda: counts(server)[1] == before[1] + 1, "the disconnect")
 
@@ -85,7 +92,7 @@ def test_what_is_said_in_a_room_is_heard_by_all_in_it(server: Server) -> None:
 
 
 def test_connections_that_break_are_disconnects_too(server: Server) -> None:
-    before = counts(server)
+    before = at_rest(server)
     clients = [socketio.Client(reconnection=False) for _ in range(32)]
     for one in clients:
         one.connect(f"http://{HOST}:{server.port}", transports=["websocket"], wait_timeout=30)
@@ -98,7 +105,7 @@ def test_connections_that_break_are_disconnects_too(server: Server) -> None:
 
 
 def test_a_crowd_comes_and_every_disconnect_is_seen(server: Server) -> None:
-    before = counts(server)
+    before = at_rest(server)
     with ThreadPoolExecutor(32) as pool:
         for transport in pool.map(lambda _: talk(server, ["websocket"]), range(CROWD)):
             assert transport == "websocket"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 from urllib.parse import urlencode
@@ -34,7 +35,7 @@ def target(path: str, **query: object) -> str:
 
 def send_until_closed(server: Server, board: Board, first: int) -> None:
     """Lets the app send events until it learns, from one of them, that the client has left."""
-    numbers = iter(range(first, 100))
+    numbers = itertools.count(first)
 
     def closed() -> bool:
         board.post(f"go{next(numbers)}")

@@ -167,14 +167,14 @@ def test_another_caddy_may_sit_in_front(serve: Serve, site: str, tls: bool) -> N
 @pytest.mark.conformance("M08", "K15")
 def test_caddys_timeouts_do_not_end_websockets(serve: Serve, site: str) -> None:
     timeouts = (
-        "timeouts {\nread_body 300ms\nread_header 300ms\nwrite 300ms\nidle 300ms\n"
-        "read_body_idle 300ms\nwrite_idle 300ms\n}"
+        "timeouts {\nread_body 1s\nread_header 1s\nwrite 1s\nidle 1s\n"
+        "read_body_idle 1s\nwrite_idle 1s\n}"
     )
-    pings = "websocket {\nping_interval 200ms\nping_timeout 5s\n}"
+    pings = "websocket {\nping_interval 500ms\nping_timeout 5s\n}"
     server = serve(site.rstrip("}") + pings + "\n}", servers=[timeouts], probe="/hello")
     with WebSocket(server, "/listens") as socket:
         assert socket.receive().payload == b"open"
-        for _ in range(6):  # Four times as long as any of them.
+        for _ in range(8):  # Four times as long as any of them.
             assert socket.receive().opcode == PING
             socket.send(PONG)
         socket.text("still here")

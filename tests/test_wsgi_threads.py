@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness import http1
+from harness import http1, proc
 from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
@@ -38,7 +38,7 @@ def test_one_thread_serves_in_the_order_of_arrival(serve: Serve, board: Board) -
         clients.append(server.connect())
         clients[-1].request("GET", f"/in_order?{number}", board.headers)
         wait_for(lambda n=number: handed_over(server) == n + 1, "the request to be handed over")
-    assert board.lines("running") == [""], "one at a time"
+    assert board.wait("running") == [""], "one at a time"
     board.post("go")
     for number, client in enumerate(clients):
         assert json.loads(client.response().body) == [str(n) for n in range(number + 1)]
@@ -60,6 +60,29 @@ def test_requests_that_wait_for_a_thread_and_are_given_up_are_never_run(
         board.post("go")
         assert json.loads(first.response().body) == ["0"]
         assert json.loads(server.get("/in_order?2", board.headers).body) == ["0", "2"]
+
+
+@pytest.mark.conformance("S31")
+def test_one_thread_at_a_time_is_added_however_long_it_takes_to_start(
+    serve: Serve, board: Board
+) -> None:
+    server = serve(wsgi("wsgi_threads:app"), probe="/hello")
+
+    def pool() -> int:
+        return sum(name.startswith("wsgi") for name in proc.thread_names(server.pid))
+
+    assert server.get("/holds_up_new_threads", board.headers).status == 200
+    with server.connect() as first:
+        first.request("GET", "/in_order?0", board.headers)
+        board.wait("running")
+        before = pool()
+        for _ in range(20):
+            assert server.get("/hello").text == '"hello"'
+        added = pool() - before
+        board.post("begin")
+        board.post("go")
+        assert json.loads(first.response().body) == ["0"]
+    assert added == 1
 
 
 # What is kept on a thread

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import http1
-from harness.ports import Ports
+from harness.ports import Ports, await_reloaded
 from harness.server import environment
 from harness.venvs import SITE
 from harness.waiting import wait_for
@@ -47,6 +47,7 @@ def start_reload_and_stop(command: Sequence[str], directory: Path) -> None:
         assert http1.request(port, "GET", "/").text == "from ASGI"
         configure("main:wsgi")
         run("reload", *arguments)
+        await_reloaded((admin, port))
         assert json.loads(http1.request(port, "GET", "/x").body)["path"] == "/x"
         run("stop", "--address", f"127.0.0.1:{admin}")
         wait_for(lambda: not Path(f"/proc/{pid}/exe").exists(), "the end of the server")

@@ -9,13 +9,21 @@ free port, in this process or another.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
+
+from harness.waiting import wait_for
 
 HOST = "127.0.0.1"
 _LISTEN = "0A"
 
 
-def listeners(port: int) -> int:
+def await_reloaded(ports: Iterable[int]) -> None:
+    """Caddy answers a reload before it closes the old listeners, and resets who waits there."""
+    wait_for(lambda: all(_listeners(port) < 2 for port in ports), "the old listeners to close")
+
+
+def _listeners(port: int) -> int:
     """How many sockets listen on a loopback port: two, until a reloaded Caddy has closed one."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     sockets = [(address, state) for _, address, _, state, *_ in map(str.split, lines)]

@@ -17,7 +17,7 @@ from harness.health import Health, Slack
 from harness.http1 import Header
 from harness.http2 import Connection2
 from harness.log import Expectation, Log
-from harness.ports import HOST, Ports, listeners
+from harness.ports import HOST, Ports, await_reloaded
 from harness.settings import BINARY
 from harness.waiting import wait_for
 
@@ -95,6 +95,10 @@ class Server:
         return self.ports[0]
 
     @property
+    def _listening(self) -> tuple[int, ...]:
+        return (self.admin, self.canary, *self.ports)
+
+    @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
@@ -129,9 +133,10 @@ class Server:
         assert code == 0, f"exit code {code}\n{self.tail()}"
 
     def pause(self) -> None:
-        """Holds the process where it is, until `resume`."""
+        """Holds the process until `resume`: all its threads have stopped when this returns."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         assert self.process is not None
@@ -224,7 +229,7 @@ class Server:
             address,
             *options,
         )
-        self._await_listeners()
+        await_reloaded(self._listening)
         return done
 
     def load(self, *bodies: str) -> http1.Response:
@@ -250,13 +255,8 @@ class Server:
     def _load(self, body: bytes, kind: str, *headers: Header) -> http1.Response:
         given = [("Content-Type", kind), *headers]
         response = http1.request(self.admin, "POST", "/load", given, body, timeout=60)
-        self._await_listeners()
+        await_reloaded(self._listening)
         return response
-
-    def _await_listeners(self) -> None:
-        """Caddy answers before it closes the old listeners, and then resets who waits there."""
-        ports = (self.admin, self.canary, *self.ports)
-        wait_for(lambda: all(listeners(port) < 2 for port in ports), "the old listeners to close")
 
     # Speaking to the first site
 

@@ -35,6 +35,13 @@ RELOADED = r"^python app reloaded$"
 FAILED = r"^reloading python app failed"
 
 
+def put(path: Path, text: str) -> None:
+    """Writes a file that nobody ever sees a part of, however long the test is held up meanwhile."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
 class Source:
     """A working directory with the module `edited`."""
 
@@ -52,14 +59,7 @@ class Source:
         return self.template.format(version=version)
 
     def write(self, version: str) -> None:
-        """As an editor does that writes the file in place."""
-        self.main.write_text(self.code(version))
-
-    def replace(self, version: str) -> None:
-        """As one that renames a new file over the old."""
-        new = self.folder / "edited.py.new"
-        new.write_text(self.code(version))
-        os.replace(new, self.main)
+        put(self.main, self.code(version))
 
     def block(
         self, *options: str, autoreload: tuple[str, ...] | None = EAGER, folder: str = ""

@@ -4,6 +4,7 @@ import contextvars
 import decimal
 import json
 import signal
+import sys
 import threading
 
 from board import Board
@@ -41,6 +42,19 @@ def in_order(environ, start_response):
     if environ["QUERY_STRING"] == "0":
         board.wait("go")
     return answer(start_response, order)
+
+
+@case
+def holds_up_new_threads(environ, start_response):
+    """Those that start from here on begin when the test lets them."""
+    board = Board.of(environ)
+
+    def wait(*_):
+        sys.setprofile(None)
+        board.wait("begin")
+
+    threading.setprofile(wait)
+    return answer(start_response, "held up")
 
 
 # What a thread keeps

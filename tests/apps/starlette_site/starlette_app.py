@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -34,7 +35,7 @@ async def events(request):
 
     async def pieces():
         try:
-            for number in range(100):
+            for number in itertools.count():
                 yield f"id: {number}\ndata: event {number}\n\n"
                 await until(folder / f"go{number}")
         finally:
