@@ -46,6 +46,7 @@ def _owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[..
                 with contextlib.suppress(ValueError):  # the app's exit has taken it
                     at_exit.remove(entry)
 
+            entry: tuple[Any, tuple[Any, ...], dict[str, Any]]
             entry = (end_if_alive, (weakref.ref(pool, forget),), {})
             at_exit.append(entry)
 

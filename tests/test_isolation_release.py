@@ -52,17 +52,17 @@ def test_modules_of_an_unloaded_application_are_freed(serve: Serve, folder: Path
         wait_for(lambda: alive(server) == 1, lambda: f"one module; there are {alive(server)}")
 
 
-def test_memory_stays_flat_over_fifty_loads(serve: Serve, folder: Path) -> None:
+def test_memory_stays_flat_over_forty_loads(serve: Serve, folder: Path) -> None:
     server = serve(released(folder, 0), slack=SLACK)
-    after_ten = 0
-    for number in range(1, 51):
+    after_twenty = 0
+    for number in range(1, 61):
         assert server.load(released(folder, number)).status == 200
         use(server)
         wait_for(lambda: alive(server) == 1, "the old one to go")
-        if number == 10:
-            after_ten = proc.rss(server.pid)
-    # Each load has 400 kB of ballast of its own; half of that or less is what Caddy itself takes.
-    assert proc.rss(server.pid) - after_ten < 8 << 20
+        if number == 20:
+            after_twenty = proc.rss(server.pid)
+    # Each load has 400 kB of ballast of its own, and uvloop's buffers; Caddy itself takes some.
+    assert proc.rss(server.pid) - after_twenty < 6 << 20
 
 
 def test_atexit_functions_run_when_the_application_is_unloaded(serve: Serve, folder: Path) -> None:
