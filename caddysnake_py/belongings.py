@@ -9,7 +9,7 @@ import functools
 import gc
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -58,6 +58,14 @@ def is_namespace(item: object) -> bool:
     return type(item) is dict and "__spec__" in item and "__name__" in item
 
 
+def _referents(items: Sequence[Any]) -> Iterator[Any]:
+    """What these refer to. Modules in C may show what nobody may refer to, such as the free list of
+    _asyncio in 3.12, so of modules it is the globals alone."""
+    modules = [item for item in items if issubclass(type(item), ModuleType)]
+    yield from map(namespace_of, modules)
+    yield from gc.get_referents(*(item for item in items if not issubclass(type(item), ModuleType)))
+
+
 def walk(found: list[Any], is_wall: Callable[[Any], bool]) -> list[Any]:
     """Adds to a list of objects what is reached from them, up to walls, and returns it. Other
     threads run meanwhile."""
@@ -66,7 +74,7 @@ def walk(found: list[Any], is_wall: Callable[[Any], bool]) -> list[Any]:
     while done < len(found) < _MOST:
         batch = found[done : done + _BATCH]
         done += len(batch)
-        for item in gc.get_referents(*batch):
+        for item in _referents(batch):
             if id(item) not in seen and gc.is_tracked(item):
                 seen.add(id(item))
                 if not is_wall(item):
