@@ -62,8 +62,9 @@ def _referents(items: Sequence[Any]) -> Iterator[Any]:
     """What these refer to. Modules in C may show what nobody may refer to, such as the free list of
     _asyncio in 3.12, so of modules it is the globals alone."""
     modules = [item for item in items if issubclass(type(item), ModuleType)]
+    others = [item for item in items if not issubclass(type(item), ModuleType)]
     yield from map(namespace_of, modules)
-    yield from gc.get_referents(*(item for item in items if not issubclass(type(item), ModuleType)))
+    yield from gc.get_referents(*others)
 
 
 def walk(found: list[Any], is_wall: Callable[[Any], bool]) -> list[Any]:
