@@ -1,6 +1,6 @@
 """Three applications with the same module names: whatever way one takes to a module, it is its own.
 
-The ways are the functions of `apps/isolation/tenant/checks.py`.
+The ways are the functions of `apps/isolation/tenant/*_checks.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ HELPERS = {"spread_is_namespace", "shared_module", "finder_is_gone", "from_the_s
 
 
 def checks() -> list[str]:
-    tree = ast.parse((ISOLATION / "tenant" / "checks.py").read_text())
+    statements = [
+        statement
+        for path in sorted((ISOLATION / "tenant").glob("*_checks.py"))
+        for statement in ast.parse(path.read_text()).body
+    ]
     functions = [
-        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        node for node in statements if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     return [node.name for node in functions if node.name[0] != "_" and node.name not in HELPERS]
 

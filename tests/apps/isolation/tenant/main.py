@@ -1,15 +1,28 @@
-"""The same app for several tenants: each check in `checks.py` says whose module it has found."""
+"""The same app for several tenants: each check in `*_checks.py` says whose module it has found."""
 
 import asyncio
 import inspect
 import json
+from collections import ChainMap
 
-import checks
+import environment_checks
 import identity
+import import_checks
+import object_checks
+import path_checks
+import thread_checks
+
+CHECKS = ChainMap(
+    vars(environment_checks),
+    vars(import_checks),
+    vars(object_checks),
+    vars(path_checks),
+    vars(thread_checks),
+)
 
 
 def _result(name, query):
-    found = getattr(checks, name)
+    found = CHECKS[name]
     return found(query) if query else found()
 
 
