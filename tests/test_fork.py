@@ -11,6 +11,7 @@ from harness.caddyfile import python, wsgi
 from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
+from harness.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_what_a_forked_process_says_is_said(serve: Serve) -> None:
     server.expect_log("^LookupError: planted in a child$", level="raw", times=1)
     server.expect_log("^(Process |Traceback | )", level="raw")
     assert server.get("/child_that_speaks").text == "1"
-    assert server.log.find("^begun by the parent and ended$")
+    wait_for(lambda: server.log.find("^begun by the parent and ended$"), "the parent's line")
 
 
 @pytest.mark.conformance("T18")
