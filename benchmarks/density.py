@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from measure import Load, Sample, run_window
@@ -317,47 +318,44 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
+    def table(head: str, lines: Sequence[tuple[str, Kind, Callable[[], None]]]) -> None:
+        """Prints those lines of a table that are asked for, and its head if there are any."""
+        chosen = [
+            line for what, kind, line in lines if re.search(options.only, f"{what} {kind.name}")
+        ]
+        if chosen:
+            print(f"\n{head}\n|---|{'--:|' * (head.count(' | '))}", flush=True)
+        for line in chosen:
+            line()
+
     counts = [options.tenants, *([options.most] if options.most else [])]
-    densities: list[tuple[Kind, list[int]]]
-    densities = [(ASYNCIO, counts), (UVLOOP, counts), (DJANGO, [options.sites])]
-    chosen = [
-        (kind, counts)
-        for kind, counts in densities
-        if re.search(options.only, f"memory {kind.name}")
-    ]
-    if chosen:
-        print("| each further app | of | MiB | ms | threads | descriptors | ms per request later |")
-        print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
-    for kind, counts in chosen:
-        further(options, kind, counts)
-    comparisons = [
-        (what, kind)
-        for what in (loaded, spread)
-        for kind in (ASYNCIO, UVLOOP, FLASK)
-        if re.search(options.only, f"{what.__name__} {kind.name}")
-    ]
-    if comparisons:
-        print("\n| CPU µs per request | one | other | ratio | of rounds | req/s one | other |")
-        print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
-    for what, kind in comparisons:
-        what(options, kind)
-    busy = [kind for kind in (ASYNCIO, FLASK) if re.search(options.only, f"importing {kind.name}")]
-    if busy:
-        heads = " | ".join(f"{what} before | {what}" for what in ("p50", "p99", "req/s"))
-        print(f"\n| ms, while one app is imported | {heads} |")
-        print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
-    for kind in busy:
-        importing(options, kind)
-    edited = [
-        (kind, count)
-        for kind, count in ((ASYNCIO, options.tenants), (DJANGO, options.sites))
-        if re.search(options.only, f"reloading {kind.name}")
-    ]
-    if edited:
-        print("\n| longest ms for another app | at rest: median | most | then: median | most |")
-        print("|---|--:|--:|--:|--:|", flush=True)
-    for kind, count in edited:
-        reloading(options, kind, count)
+    table(
+        "| each further app | of | MiB | ms | threads | descriptors | ms per request later |",
+        [
+            ("memory", kind, partial(further, options, kind, counts))
+            for kind, counts in ((ASYNCIO, counts), (UVLOOP, counts), (DJANGO, [options.sites]))
+        ],
+    )
+    table(
+        "| CPU µs per request | one | other | ratio | of rounds | req/s one | other |",
+        [
+            (what.__name__, kind, partial(what, options, kind))
+            for what in (loaded, spread)
+            for kind in (ASYNCIO, UVLOOP, FLASK)
+        ],
+    )
+    heads = " | ".join(f"{what} before | {what}" for what in ("p50", "p99", "req/s"))
+    table(
+        f"| ms, while one app is imported | {heads} |",
+        [("importing", kind, partial(importing, options, kind)) for kind in (ASYNCIO, FLASK)],
+    )
+    table(
+        "| longest ms for another app | at rest: median | most | then: median | most |",
+        [
+            ("reloading", kind, partial(reloading, options, kind, count))
+            for kind, count in ((ASYNCIO, options.tenants), (DJANGO, options.sites))
+        ],
+    )
 
 
 if __name__ == "__main__":

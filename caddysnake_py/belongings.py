@@ -17,8 +17,8 @@ from caddysnake_py.layers import App
 from caddysnake_py.view import View
 
 _MARK = "__caddysnake_mark__"
-_BATCH = 1000
 Cache = type(functools.lru_cache(lambda: None))
+_BATCH = 1000
 # More would hold the others up, too: it is left to a full collection.
 _MOST = 250_000
 

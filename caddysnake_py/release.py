@@ -58,10 +58,6 @@ class Leftovers:
     sweeps: int = 3
     collections: int = 2
 
-    @property
-    def is_left(self) -> bool:
-        return any(each.witness() is not None for each in self.belongings.remnants)
-
 
 class _Pace:
     """Keeps the collections that stop all threads apart, so that these lose little time."""
@@ -104,7 +100,7 @@ def _sweep(leftovers: list[Leftovers], *, anew: bool) -> list[Leftovers]:
     for last in (False, True):
         for each in leftovers:
             _caddysnake.collect(each.belongings.take())
-        leftovers = [each for each in leftovers if each.is_left]
+        leftovers = [each for each in leftovers if each.belongings.alive]
         if leftovers and not last:
             alive = (remnant for each in leftovers for remnant in each.belongings.alive)
             holders.let_go(alive, anew=anew)
@@ -134,7 +130,7 @@ def _free(new: list[Leftovers], old: list[Leftovers], pace: _Pace) -> list[Lefto
         forget_files(each.directories)
     _caddysnake.forget_answers()
     swept = _sweep([*new, *(each for each in old if each.sweeps > 0)], anew=False)
-    stubborn = [each for each in old if each.sweeps <= 0 and each.is_left]
+    stubborn = [each for each in old if each.sweeps <= 0 and each.belongings.alive]
     if stubborn and pace.allows():
         stubborn = _collect(stubborn, pace)
     return swept + stubborn
