@@ -61,6 +61,8 @@ def caddyfile(
         "persist_config off",
         "auto_https disable_redirects",
         "skip_install_trust",
+        # It removes empty directories of a new home, also one that a certificate is about to go to.
+        "storage_clean_interval off",
         "grace_period 5s",
         f"default_bind {HOST}",
         f"servers {{\n{server_options}    }}",
