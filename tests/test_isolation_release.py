@@ -204,16 +204,18 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [b"cached"]
 """
-# Notes full collections of the thread that frees applications.
+# Notes the full collections that freeing an application asks for, not those of Python's own.
 NOTES = """
-import gc, threading
+import gc, sys
 
 full = []
 
 def note(phase, info):
-    if info["generation"] == 2 and threading.current_thread().name == "release":
+    code = sys._getframe(1).f_code
+    if info["generation"] == 2 and (code.co_filename, code.co_name) == PACE:
         full.append(phase)
 
+PACE = "<caddysnake_py/release.py>", "collect"
 gc.callbacks.append(note)
 
 def app(environ, start_response):
