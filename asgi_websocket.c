@@ -223,10 +223,25 @@ static bool refill(asgi_exchange *self) {
     return self->inbox_read < self->inbox_len;
 }
 
+/* A record is whole in its inbox, and of a kind that Go writes: whatever else is there is not read.
+ */
+static PyObject *broken_record(asgi_exchange *self) {
+    self->inbox_read = self->inbox_len;
+    self->phase = WS_CLOSED;
+    PyErr_SetString(PyExc_SystemError, "a websocket record does not fit into its buffer");
+    return NULL;
+}
+
 static PyObject *next_record(asgi_exchange *self) {
     const unsigned char *record = self->inbox + self->inbox_read;
+    uint32_t left =
+        self->inbox_len - self->inbox_read; /* refill() has seen to it that there is some */
     uint32_t len;
+    if (left < RECORD_HEAD)
+        return broken_record(self);
     memcpy(&len, record + 1, sizeof len);
+    if (len > left - RECORD_HEAD)
+        return broken_record(self);
     const unsigned char *payload = record + RECORD_HEAD;
     self->inbox_read += RECORD_HEAD + len;
     switch (record[0]) {
@@ -236,9 +251,11 @@ static PyObject *next_record(asgi_exchange *self) {
     case OP_BINARY:
         return Py_BuildValue("{sssN}", "type", "websocket.receive", "bytes",
                              PyBytes_FromStringAndSize((const char *)payload, (Py_ssize_t)len));
-    default:
+    case OP_CLOSE:
         on_peer_close(self, payload, len);
         return disconnect(self);
+    default:
+        return broken_record(self);
     }
 }
 

@@ -56,11 +56,17 @@ var (
 	errExtendedConnect  = errors.New("extended CONNECT is not supported")
 	errWebSocketVersion = errors.New("websocket: only version 13 is supported")
 	errWebSocketKey     = errors.New("websocket: Sec-WebSocket-Key is not 16 bytes in base64")
+	errWebSocketBody    = errors.New("websocket: a handshake has no body")
 )
 
 // checkHandshake refuses a websocket that can't come about, before the app
 // hears of it.
 func checkHandshake(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		// What follows the handshake are frames, to us and to every proxy before us.
+		w.Header().Set("Connection", "close")
+		return caddyhttp.Error(http.StatusBadRequest, errWebSocketBody)
+	}
 	if r.Header.Get("Sec-Websocket-Version") != "13" {
 		w.Header().Set("Sec-Websocket-Version", "13")
 		w.Header().Set("Upgrade", "websocket") // RFC 9110 section 15.5.22

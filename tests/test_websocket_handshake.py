@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import struct
 
 import pytest
 
@@ -126,6 +127,27 @@ def test_a_broken_handshake_does_not_reach_the_app(
         assert response.get("sec-websocket-version") == "13"
         assert response.get("upgrade") == "websocket"
         assert response.get("connection") == "Upgrade"
+
+
+@pytest.mark.parametrize("announced", [1000, 100_000_000])
+@pytest.mark.parametrize(
+    "framing", ["Transfer-Encoding: chunked", "Content-Length: 9", "Content-Length: 70000"]
+)
+def test_a_handshake_with_a_body_is_refused_unread(
+    server: Server, framing: str, announced: int
+) -> None:
+    """What is in the body looks like a record of our own frame reader, longer than it is."""
+    server.allow_log("websocket:")
+    record = b"\x02" + struct.pack("<I", announced) + b"AAAA"
+    body = b"%x\r\n%b\r\n" % (len(record), record) if "chunked" in framing else record
+    name, _, value = framing.partition(": ")
+    with server.connect() as connection:
+        connection.request_head("GET", "/echo", [*HANDSHAKE, (name, value)])
+        connection.socket.sendall(body)
+        response = connection.response()
+        assert response.status == 400
+        assert response.get("connection") == "close"
+        assert b"AAAA" not in response.body
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
