@@ -4,6 +4,8 @@ PYTHON  ?= python3
 GO      ?= go
 CADDY   ?= bin/caddy
 EXAMPLE ?= hello
+CLANG   ?= clang
+FUZZ_SECONDS ?= 60
 ARGS    ?=
 
 MODULE      := bin/_caddy.abi3.so
@@ -105,6 +107,40 @@ test-race: $(venvs)/tests/ready | $(toolchain) ## run the tests of what is concu
 	$(GO) test -race ./...
 	$(GO) build -race -o bin/caddy-race ./cmd/caddy
 	CADDYSNAKE_BIN=$(abspath bin/caddy-race) $(venvs)/tests/bin/python -m pytest -k '$(RACY)' $(ARGS)
+
+# Each reads what others have packed: Go's are in fuzz_test.go, those of the core in tests/fuzz.
+fuzz_build   := build/fuzz/$(python_id)
+fuzz_flags   := -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+    -fno-sanitize-recover=undefined
+fuzz_core    := $(filter-out adopt.c sanitizer.c,$(wildcard *.c)) tests/fuzz/fuzz.c
+fuzz_targets := head records fields
+GO_FUZZERS    = $$($(GO) test -list '^Fuzz' . | grep '^Fuzz')
+
+.PHONY: fuzz
+fuzz: $(fuzz_targets:%=fuzz-%) fuzz-go ## run every fuzz target for FUZZ_SECONDS=60, the core's under AddressSanitizer
+
+.PHONY: fuzz-go
+fuzz-go: | $(toolchain)
+	@for target in $(GO_FUZZERS); do \
+	    echo "$$target"; \
+	    $(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZ_SECONDS)s -parallel=1 . || exit 1; \
+	done
+
+# The corpus grows over runs. A finding is a file crash-*, which the target's only argument replays.
+.PHONY: $(fuzz_targets:%=fuzz-%)
+$(fuzz_targets:%=fuzz-%): fuzz-%: $(fuzz_build)/%
+	$(python) tests/fuzz/seeds.py $(fuzz_build)/seeds
+	@mkdir -p $(fuzz_build)/corpus/$*
+	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=32 $< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=$(fuzz_build)/ $(fuzz_build)/corpus/$* $(fuzz_build)/seeds/$*
+
+$(fuzz_targets:%=$(fuzz_build)/%): $(fuzz_build)/%: tests/fuzz/fuzz_%.c $(fuzz_core:%.c=$(fuzz_build)/%.o)
+	$(CLANG) $(fuzz_flags) -fsanitize=fuzzer $$($(PKG_CONFIG) --cflags python3-embed) -o $@ $^ \
+	    $$($(PKG_CONFIG) --libs python3-embed) -lpthread -ldl
+
+$(fuzz_build)/%.o: %.c $(wildcard *.h tests/fuzz/*.h)
+	@mkdir -p $(@D)
+	$(CLANG) $(fuzz_flags) $$($(PKG_CONFIG) --cflags python3-embed) -c -o $@ $<
 
 .PHONY: smoke
 smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests

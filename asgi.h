@@ -39,7 +39,7 @@ struct asgi_exchange {
     response_head head;
     uint64_t sent;
     unsigned char *pending; /* body bytes for which out is not free yet */
-    uint32_t pending_len, pending_cap;
+    size_t pending_len, pending_cap;
     uint32_t close_flags; /* how to close once out is free; 0: not yet */
     bool pending_last;
     bool head_sent, no_body, complete; /* complete: the app has sent its last message */
@@ -53,7 +53,7 @@ struct asgi_exchange {
     /* WebSocket */
     enum websocket_phase phase;
     unsigned char *inbox; /* records taken from the slot's chunk */
-    uint32_t inbox_len, inbox_read;
+    size_t inbox_len, inbox_read;
     PyObject *peer_reason;        /* NULL: empty */
     uint16_t app_code, peer_code; /* with which they closed, 0: not yet */
 };

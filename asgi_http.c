@@ -101,7 +101,8 @@ out:
 
 int http_pack_trailers(asgi_exchange *self) {
     snake_slot *slot = self->slot;
-    uint32_t headers = slot->out_header_count, end = slot->out_len;
+    uint32_t headers = slot->out_header_count;
+    size_t end = slot->out_len;
     int rc = fields_from_pairs(slot, self->trailers);
     slot->out_trailer_count = slot->out_header_count - headers;
     slot->out_header_count = headers;
@@ -260,10 +261,7 @@ static PyObject *receive_body(asgi_exchange *self) {
         return PyDict_Copy(self->st->request_message);
     case SNAKE_BODY_INLINE:
         self->body_received = true;
-        return request_message(
-            self,
-            PyBytes_FromStringAndSize((const char *)slot->in + slot->body_offset, slot->body_len),
-            false);
+        return request_message(self, body_inline(slot), false);
     default:
         break;
     }

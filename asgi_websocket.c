@@ -176,12 +176,11 @@ static PyObject *disconnect(asgi_exchange *self) {
                          "reason", self->peer_reason ? self->peer_reason : self->st->empty_str);
 }
 
-static void on_peer_close(asgi_exchange *self, const unsigned char *payload, uint32_t len) {
+static void on_peer_close(asgi_exchange *self, span payload) {
     self->peer_code = ABNORMAL;
-    if (len >= 2) {
-        memcpy(&self->peer_code, payload, 2);
-        self->peer_reason =
-            PyUnicode_DecodeUTF8((const char *)payload + 2, (Py_ssize_t)len - 2, "replace");
+    if (payload.n >= 2) {
+        memcpy(&self->peer_code, payload.p, 2);
+        self->peer_reason = PyUnicode_DecodeUTF8(payload.p + 2, payload.n - 2, "replace");
         if (!self->peer_reason)
             PyErr_Clear();
     }
@@ -193,12 +192,13 @@ static void on_peer_close(asgi_exchange *self, const unsigned char *payload, uin
 static void take_chunk(asgi_exchange *self) {
     snake_slot *slot = self->slot;
     free(self->inbox);
+    bool fits = slot->chunk_len <= slot->chunk_cap;
     self->inbox = slot->chunk;
-    self->inbox_len = slot->chunk_len;
+    self->inbox_len = fits ? slot->chunk_len : 0;
     self->inbox_read = 0;
     slot->chunk = NULL;
     slot->chunk_cap = 0;
-    bool last = slot->chunk_end != SNAKE_MORE;
+    bool last = slot->chunk_end != SNAKE_MORE || !fits;
     if (last && !self->complete) {
         self->client_left = true; /* it can't be sent to; what came before may be received */
         self->pending_len = 0;
@@ -233,26 +233,21 @@ static PyObject *broken_record(asgi_exchange *self) {
 }
 
 static PyObject *next_record(asgi_exchange *self) {
-    const unsigned char *record = self->inbox + self->inbox_read;
-    uint32_t left =
-        self->inbox_len - self->inbox_read; /* refill() has seen to it that there is some */
-    uint32_t len;
-    if (left < RECORD_HEAD)
+    cursor c = {self->inbox + self->inbox_read, self->inbox + self->inbox_len, false};
+    unsigned opcode = cursor_byte(&c);
+    span payload = cursor_field(&c);
+    if (c.broken)
         return broken_record(self);
-    memcpy(&len, record + 1, sizeof len);
-    if (len > left - RECORD_HEAD)
-        return broken_record(self);
-    const unsigned char *payload = record + RECORD_HEAD;
-    self->inbox_read += RECORD_HEAD + len;
-    switch (record[0]) {
+    self->inbox_read = self->inbox_len - cursor_left(&c);
+    switch (opcode) {
     case OP_TEXT:
         return Py_BuildValue("{sssN}", "type", "websocket.receive", "text",
-                             PyUnicode_DecodeUTF8((const char *)payload, (Py_ssize_t)len, NULL));
+                             PyUnicode_DecodeUTF8(payload.p, payload.n, NULL));
     case OP_BINARY:
         return Py_BuildValue("{sssN}", "type", "websocket.receive", "bytes",
-                             PyBytes_FromStringAndSize((const char *)payload, (Py_ssize_t)len));
+                             PyBytes_FromStringAndSize(payload.p, payload.n));
     case OP_CLOSE:
-        on_peer_close(self, payload, len);
+        on_peer_close(self, payload);
         return disconnect(self);
     default:
         return broken_record(self);

@@ -11,8 +11,24 @@ void body_want(snake_slot *slot) {
     }
 }
 
+PyObject *body_inline(const snake_slot *slot) {
+    if (!slot_in_fits(slot) || slot->body_offset > slot->in_len ||
+        slot->body_len > slot->in_len - slot->body_offset) {
+        PyErr_SetString(PyExc_SystemError, "a request's body does not fit into its buffer");
+        return NULL;
+    }
+    return PyBytes_FromStringAndSize((const char *)slot->in + slot->body_offset,
+                                     (Py_ssize_t)slot->body_len);
+}
+
 PyObject *body_take(snake_slot *slot, uint32_t *end) {
-    PyObject *bytes = PyBytes_FromStringAndSize((const char *)slot->chunk, slot->chunk_len);
+    *end = SNAKE_LOST;
+    if (slot->chunk_len > slot->chunk_cap) {
+        PyErr_SetString(PyExc_SystemError, "a chunk of a body does not fit into its buffer");
+        return NULL;
+    }
+    PyObject *bytes =
+        PyBytes_FromStringAndSize((const char *)slot->chunk, (Py_ssize_t)slot->chunk_len);
     if (!bytes)
         return NULL;
     *end = slot->chunk_end;

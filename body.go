@@ -73,14 +73,14 @@ func (b *bodyStream) run() {
 		}
 		n, end := b.read()
 		c := b.slot.c
-		c.chunk_len, c.chunk_end = C.uint32_t(n), end
+		c.chunk_len, c.chunk_end = C.size_t(n), end
 		C.snake_body_ready(c)
 	}
 }
 
 func (b *bodyStream) read() (n int, end C.uint32_t) {
 	defer func() {
-		if recover() != nil { // of a body that another handler has wrapped
+		if recover() != nil { // likewise
 			n, end = 0, C.SNAKE_LOST
 		}
 	}()
@@ -91,6 +91,8 @@ func (b *bodyStream) read() (n int, end C.uint32_t) {
 	n, err := b.body.Read(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), chunkSize))
 	var tooLarge *http.MaxBytesError
 	switch {
+	case n < 0 || n > chunkSize: // of a body that another handler has wrapped
+		return 0, C.SNAKE_LOST
 	case err == nil:
 		return n, C.SNAKE_MORE
 	case errors.Is(err, io.EOF):

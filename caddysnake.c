@@ -214,55 +214,65 @@ static PyObject *create_module(void) {
         machinery ? PyObject_CallMethod(machinery, "ModuleSpec", "sO", "_caddysnake", Py_None)
                   : NULL;
     PyObject *module = spec ? PyModule_FromDefAndSpec(&module_def, spec) : NULL;
-    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    if (module &&
-        (PyModule_ExecDef(module, &module_def) < 0 ||
-         PyObject_SetItem(modules, spec ? PyModule_GetNameObject(module) : NULL, module) < 0))
+    PyObject *name = module ? PyModule_GetNameObject(module) : NULL;
+    if (module && (!name || PyModule_ExecDef(module, &module_def) < 0 ||
+                   PyObject_SetItem(PyImport_GetModuleDict(), name, module) < 0))
         Py_CLEAR(module);
+    Py_XDECREF(name);
     Py_XDECREF(spec);
     Py_XDECREF(machinery);
     return module;
 }
 
+/* Takes a text and the NUL that ends it; NULL where there is none. */
+static const char *next_text(cursor *c) {
+    const unsigned char *nul = memchr(c->p, 0, cursor_left(c));
+    return nul ? cursor_take(c, (size_t)(nul - c->p) + 1).p : NULL;
+}
+
 /* {"bridge": "source…"} of the embedded package. */
 static PyObject *sources_dict(void) {
+    const unsigned char *packed = (const unsigned char *)options.sources;
+    cursor c = {packed, packed + options.sources_len, false};
     PyObject *dict = PyDict_New();
-    const char *p = options.sources, *end = p + options.sources_len;
-    while (dict && p < end) {
-        const char *name = p, *source = p + strlen(p) + 1;
-        PyObject *text = PyUnicode_FromString(source);
+    while (dict && cursor_left(&c)) {
+        const char *name = next_text(&c), *source = name ? next_text(&c) : NULL;
+        PyObject *text = source ? PyUnicode_FromString(source) : NULL;
+        if (!source)
+            PyErr_SetString(PyExc_SystemError, "the embedded caddysnake_py is not whole");
         if (!text || PyDict_SetItemString(dict, name, text) < 0)
             Py_CLEAR(dict);
         Py_XDECREF(text);
-        p = source + strlen(source) + 1;
     }
     return dict;
 }
 
-int snake_adopt(void) {
-    PyObject *globals = PyDict_New(), *sources = sources_dict(), *code = NULL, *result = NULL;
-    PyObject *module = create_module();
-    if (!globals || !sources || !module)
-        goto out;
+/* Runs bootstrap.py with SOURCES among its globals. */
+static PyObject *run_bootstrap(PyObject *sources) {
     PyObject *bootstrap = PyDict_GetItemString(sources, "bootstrap"); /* borrowed */
     const char *text = bootstrap ? PyUnicode_AsUTF8AndSize(bootstrap, NULL) : NULL;
     if (!text) {
         PyErr_SetString(PyExc_ImportError, "the embedded caddysnake_py has no bootstrap");
-        goto out;
+        return NULL;
     }
-    if (PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) < 0 ||
-        PyDict_SetItemString(globals, "SOURCES", sources) < 0)
-        goto out;
-    code = Py_CompileString(text, "<caddysnake_py/bootstrap.py>", Py_file_input);
-    if (code)
+    PyObject *code = Py_CompileString(text, "<caddysnake_py/bootstrap.py>", Py_file_input);
+    PyObject *globals = code ? PyDict_New() : NULL, *result = NULL;
+    if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0 &&
+        PyDict_SetItemString(globals, "SOURCES", sources) == 0)
         result = PyEval_EvalCode(code, globals, globals);
-out:;
+    Py_XDECREF(globals);
+    Py_XDECREF(code);
+    return result;
+}
+
+int snake_adopt(void) {
+    PyObject *module = create_module();
+    PyObject *sources = module ? sources_dict() : NULL;
+    PyObject *result = sources ? run_bootstrap(sources) : NULL;
     int rc = result ? 0 : -1;
     Py_XDECREF(result);
-    Py_XDECREF(code);
-    Py_XDECREF(module);
     Py_XDECREF(sources);
-    Py_XDECREF(globals);
+    Py_XDECREF(module);
     return rc;
 }
 

@@ -63,6 +63,9 @@ enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
 
 typedef struct snake_app snake_app; /* one loaded generation of an app; opaque to Go */
 
+/* Lengths of buffers are size_t, those packed into buffers are u32. Who reads either compares it
+ * with the buffer first, whoever wrote it: cursor.h in C, cursor.go in Go. */
+
 /* Links for a 103 response: each a u32 length and its bytes. Made by C, freed by Go. */
 typedef struct snake_hint {
     struct snake_hint *next;
@@ -85,30 +88,30 @@ typedef struct snake_slot {
 
     /* Request: written by Go before snake_push, read by C until the slot is released. */
     unsigned char *in; /* packed head (see request.go), then the inline body */
-    uint32_t in_cap;
-    uint32_t in_len;
+    size_t in_cap;
+    size_t in_len;
     uint32_t header_count;
-    uint32_t features;    /* SNAKE_EARLY_HINTS … */
-    uint32_t body_kind;   /* SNAKE_BODY_* */
-    uint32_t body_offset; /* of the inline body in in */
-    uint32_t body_len;
+    uint32_t features;  /* SNAKE_EARLY_HINTS … */
+    uint32_t body_kind; /* SNAKE_BODY_* */
+    size_t body_offset; /* of the inline body in in */
+    size_t body_len;
 
     /* One piece of a streamed request body, or records of websocket messages: Go fills it after
      * SNAKE_GO_WANT_BODY and gives it back with snake_body_ready; C empties it before it asks
      * again. */
     unsigned char *chunk;
-    uint32_t chunk_cap;
-    uint32_t chunk_len;
+    size_t chunk_cap;
+    size_t chunk_len;
     uint32_t chunk_end;  /* SNAKE_MORE … */
     uint32_t body_state; /* [atomic] SNAKE_CHUNK_* */
 
     /* One piece of the response: written by C before SNAKE_GO_RESPONSE, Go's until snake_ack. */
     unsigned char *out; /* headers: u32 name length, u32 value length, bytes …; then body */
-    uint32_t out_cap;
-    uint32_t out_len;
-    uint32_t out_head_len; /* out[0:out_head_len] are headers, the rest is body */
+    size_t out_cap;
+    size_t out_len;
+    size_t out_head_len; /* out[0:out_head_len] are headers, the rest is body */
+    size_t out_body_end; /* with SNAKE_OUT_TRAILERS: out[out_body_end:out_len] are headers */
     uint32_t out_header_count;
-    uint32_t out_body_end; /* with SNAKE_OUT_TRAILERS: out[out_body_end:out_len] are headers */
     uint32_t out_trailer_count;
     uint32_t out_status;
     uint32_t out_flags;
@@ -121,10 +124,10 @@ typedef struct snake_slot {
 /* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
 typedef struct snake_log {
     struct snake_log *next;
-    uint32_t level;      /* Python's: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
-    uint32_t app;        /* id given at load, 0: none */
-    uint32_t source_len; /* data[0:source_len]: logger or stream name */
-    uint32_t message_len;
+    uint32_t level;    /* Python's: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
+    uint32_t app;      /* id given at load, 0: none */
+    size_t source_len; /* data[0:source_len]: logger or stream name, the rest is the message */
+    size_t len;        /* no padding before data, which cgo cannot name */
     char data[];
 } snake_log;
 
@@ -155,8 +158,8 @@ const char *snake_python_version(void);
 snake_slot *snake_slot_new(uint32_t id);
 /* Grow a buffer to at least cap bytes, contents are not kept. Return 0, or -1 when memory is out.
  */
-int snake_slot_reserve_in(snake_slot *slot, uint32_t cap);
-int snake_slot_reserve_chunk(snake_slot *slot, uint32_t cap);
+int snake_slot_reserve_in(snake_slot *slot, size_t cap);
+int snake_slot_reserve_chunk(snake_slot *slot, size_t cap);
 /* Gives the memory of unusually large buffers back before the slot is pooled. */
 void snake_slot_trim(snake_slot *slot);
 

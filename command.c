@@ -49,7 +49,11 @@ static PyObject *command_payload(PyObject *object, void *unused) {
         PyErr_SetString(PyExc_RuntimeError, "the command has been answered");
         return NULL;
     }
-    return PyBytes_FromStringAndSize((const char *)slot->in, slot->in_len);
+    if (!slot_in_fits(slot)) {
+        PyErr_SetString(PyExc_SystemError, "a command does not fit into its buffer");
+        return NULL;
+    }
+    return PyBytes_FromStringAndSize((const char *)slot->in, (Py_ssize_t)slot->in_len);
 }
 
 /* reply(answer: bytes) */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "caddysnake.h"
+#include "cursor.h"
 
 /* Interned names. The first list spells the string like the member. */
 /* clang-format off */
@@ -197,6 +198,9 @@ void slot_send_hint(snake_slot *slot, snake_hint *hint);
 void slot_free_in(snake_slot *slot);
 /* Gives an unanswered slot back after the client went away. */
 void slot_release(snake_slot *slot);
+static inline bool slot_in_fits(const snake_slot *slot) {
+    return slot->in && slot->in_len <= slot->in_cap;
+}
 static inline uint32_t slot_gone(snake_slot *slot) {
     return __atomic_load_n(&slot->gone, __ATOMIC_ACQUIRE);
 }
@@ -219,6 +223,7 @@ typedef struct header_cache {
 } header_cache;
 header_cache *header_cache_new(core *st);
 void header_cache_free(core *st, header_cache *cache);
+/* NULL with an exception: SystemError if the head does not fit into its buffer. */
 PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 bool head_method_is(snake_slot *slot, const char *method);
@@ -249,7 +254,9 @@ void body_want(snake_slot *slot);
 static inline bool body_is_ready(snake_slot *slot) {
     return __atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_READY;
 }
-/* Takes the chunk that is ready. *end is SNAKE_MORE … */
+/* The body that lies behind the packed head. */
+PyObject *body_inline(const snake_slot *slot);
+/* Takes the chunk that is ready. *end is SNAKE_MORE …, and SNAKE_LOST with an exception. */
 PyObject *body_take(snake_slot *slot, uint32_t *end);
 
 /* ---- wsgi.c, pool.c */

@@ -210,21 +210,28 @@ func appendValue(key []byte, value string) []byte {
 }
 
 // values is the reverse of appendKey.
-func (d *dynamicApp) values(key string) map[string]string {
+func (d *dynamicApp) values(key string) (map[string]string, error) {
 	values := make(map[string]string, len(d.names))
 	rest := []byte(key)
 	for _, name := range d.names {
 		size, n := binary.Uvarint(rest)
+		if n <= 0 || size > uint64(len(rest)-n) {
+			return nil, fmt.Errorf("%w: its key %q is broken", errNoApp, key)
+		}
 		rest = rest[n:]
 		values[name] = string(rest[:size])
 		rest = rest[size:]
 	}
-	return values
+	return values, nil
 }
 
 // add begins to load the app of a key, unless someone else has.
 func (d *dynamicApp) add(key string) (*tenant, error) {
-	config, err := d.template.resolve(d.values(key))
+	values, err := d.values(key)
+	if err != nil {
+		return nil, err
+	}
+	config, err := d.template.resolve(values)
 	if err != nil {
 		return nil, err
 	}

@@ -96,6 +96,10 @@ static int parse_length(text value, int64_t *length) {
 static int put(snake_slot *slot, text name, text value) {
     if (!slot)
         return 0;
+    if (name.n > UINT32_MAX || value.n > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a response header can't be longer than 4 GiB");
+        return -1;
+    }
     uint32_t lengths[2] = {(uint32_t)name.n, (uint32_t)value.n};
     unsigned char *room = slot_out_room(slot, sizeof lengths + (size_t)name.n + (size_t)value.n);
     if (!room)
@@ -325,14 +329,17 @@ static const text subprotocol_header = {"Sec-WebSocket-Protocol", 22, NULL};
 /* At most one, of those that the client has offered (RFC 6455 section 4.2.2). Apps may choose it by
  * a header, too, though ASGI has a key for that. */
 static int check_subprotocols(const snake_slot *slot) {
-    const unsigned char *p = slot->out;
+    if (!slot->out_header_count)
+        return 0;
+    cursor c = {slot->out, slot->out + slot->out_len, false};
     for (uint32_t i = 0, chosen = 0; i < slot->out_header_count; i++) {
-        uint32_t lengths[2];
-        memcpy(lengths, p, sizeof lengths);
-        text name = {(const char *)p + sizeof lengths, lengths[0], NULL};
-        text value = {name.p + name.n, lengths[1], NULL};
-        p += sizeof lengths + lengths[0] + lengths[1];
-        if (!name_is(name, subprotocol_header.p))
+        uint32_t name_len = cursor_uint32(&c), value_len = cursor_uint32(&c);
+        span name = cursor_take(&c, name_len), value = cursor_take(&c, value_len);
+        if (c.broken) {
+            PyErr_SetString(PyExc_SystemError, "a response's head does not fit into its buffer");
+            return -1;
+        }
+        if (!name_is((text){name.p, name.n, NULL}, subprotocol_header.p))
             continue;
         if (chosen++) {
             PyErr_SetString(PyExc_ValueError, "a websocket can have one subprotocol only");
@@ -372,6 +379,10 @@ static int add_link(snake_hint **hint, PyObject *link) {
     int rc = bytes_text(link, "a link", &value);
     if (!rc)
         rc = check_value((text){"Link", 4, NULL}, value);
+    if (!rc && value.n > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a link can't be longer than 4 GiB");
+        rc = -1;
+    }
     if (!rc) {
         uint32_t len = (uint32_t)value.n;
         size_t before = (*hint)->len;

@@ -3,24 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct span {
-    const char *p;
-    Py_ssize_t n;
-} span;
-
 /* The fields before the headers, in the order in which Go packs them. */
 typedef struct head {
     span method, script, path, raw_path, query, version, scheme, client_host, client_port,
         server_host, server_port, uri, user;
-    const unsigned char *headers;
+    cursor headers; /* and what follows them; broken if a field did not fit */
 } head;
 
-static const unsigned char *take(const unsigned char *p, span *s) {
-    uint32_t n;
-    memcpy(&n, p, sizeof n);
-    s->p = (const char *)p + sizeof n;
-    s->n = n;
-    return p + sizeof n + n;
+/* What lies in the slot's in. */
+static cursor packed(const snake_slot *slot) {
+    static const unsigned char nothing[1];
+    if (!slot_in_fits(slot))
+        return (cursor){nothing, nothing, false};
+    return (cursor){slot->in, slot->in + slot->in_len, false};
 }
 
 static head read_head(const snake_slot *slot) {
@@ -29,10 +24,31 @@ static head read_head(const snake_slot *slot) {
                             &h.query,       &h.version,     &h.scheme,      &h.client_host,
                             &h.client_port, &h.server_host, &h.server_port, &h.uri,
                             &h.user};
-    const unsigned char *p = slot->in;
+    cursor c = packed(slot);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        p = take(p, fields[i]);
-    h.headers = p;
+        *fields[i] = cursor_field(&c);
+    h.headers = c;
+    return h;
+}
+
+static PyObject *misfit(void) {
+    PyErr_SetString(PyExc_SystemError, "a request's head does not fit into its buffer");
+    return NULL;
+}
+
+typedef struct header {
+    unsigned index; /* of a known name, or 0 */
+    span name;      /* with index 0 */
+    span value;
+} header;
+
+static inline header next_header(const core *st, cursor *c) {
+    header h = {cursor_byte(c), {"", 0}, {"", 0}};
+    if (h.index > st->header_count)
+        cursor_break(c);
+    if (!h.index)
+        h.name = cursor_field(c);
+    h.value = cursor_field(c);
     return h;
 }
 
@@ -50,11 +66,15 @@ static PyObject *bytes(core *st, span s) {
     return s.n ? PyBytes_FromStringAndSize(s.p, s.n) : Py_NewRef(st->empty_bytes);
 }
 
+/* 0 stands for a port that is not known, and for what is none: handlers may set RemoteAddr. */
 static PyObject *port_number(span s) {
     long port = 0;
-    for (Py_ssize_t i = 0; i < s.n; i++)
+    for (Py_ssize_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9' || port > UINT16_MAX / 10)
+            return PyLong_FromLong(0);
         port = port * 10 + (s.p[i] - '0');
-    return PyLong_FromLong(port);
+    }
+    return PyLong_FromLong(port > UINT16_MAX ? 0 : port);
 }
 
 header_cache *header_cache_new(core *st) {
@@ -135,24 +155,24 @@ static PyObject *environ_key(span name) {
     return key;
 }
 
-static int environ_headers(core *st, header_cache *cache, PyObject *environ, const unsigned char *p,
+static int environ_headers(core *st, header_cache *cache, PyObject *environ, cursor c,
                            uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        unsigned index = *p++;
-        span name, value;
-        if (index) {
-            header_name *known = &st->header_names[index];
-            p = take(p, &value);
+        header h = next_header(st, &c);
+        if (c.broken) {
+            misfit();
+            return -1;
+        }
+        if (h.index) {
+            header_name *known = &st->header_names[h.index];
             if (set(environ, known->environ_key,
-                    known->secret ? latin1(st, value)
-                                  : cached_latin1(st, &cache->headers[index], value)) < 0)
+                    known->secret ? latin1(st, h.value)
+                                  : cached_latin1(st, &cache->headers[h.index], h.value)) < 0)
                 return -1;
             continue;
         }
-        p = take(p, &name);
-        p = take(p, &value);
-        PyObject *key = environ_key(name);
-        int rc = key ? set(environ, key, latin1(st, value)) : -1;
+        PyObject *key = environ_key(h.name);
+        int rc = key ? set(environ, key, latin1(st, h.value)) : -1;
         Py_XDECREF(key);
         if (rc < 0)
             return -1;
@@ -166,8 +186,7 @@ static int environ_input(core *st, PyObject *environ, const snake_slot *slot) {
         return 0;
     if (!slot->body_len)
         return set(environ, st->s_input, PyObject_CallNoArgs(st->bytes_io));
-    PyObject *body =
-        PyBytes_FromStringAndSize((const char *)slot->in + slot->body_offset, slot->body_len);
+    PyObject *body = body_inline(slot);
     if (!body)
         return -1;
     PyObject *input = PyObject_CallFunctionObjArgs(st->bytes_io, body, NULL);
@@ -175,14 +194,19 @@ static int environ_input(core *st, PyObject *environ, const snake_slot *slot) {
     return set(environ, st->s_input, input);
 }
 
-static PyObject *server_protocol(span version) {
-    if (version.n == 1) /* HTTP/2 and HTTP/3 as CGI spells them (RFC 3875 section 4.1.16) */
-        return PyUnicode_FromFormat("HTTP/%c.0", version.p[0]);
-    return PyUnicode_FromFormat("HTTP/%c.%c", version.p[0], version.p[2]);
+/* HTTP/2 and HTTP/3 with a minor version, as CGI spells them (RFC 3875 section 4.1.16). */
+static PyObject *server_protocol(core *st, span version) {
+    PyObject *text = latin1(st, version);
+    PyObject *protocol =
+        text ? PyUnicode_FromFormat("HTTP/%U%s", text, version.n == 1 ? ".0" : "") : NULL;
+    Py_XDECREF(text);
+    return protocol;
 }
 
 PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     head h = read_head(slot);
+    if (h.headers.broken)
+        return misfit();
     PyObject *e = PyDict_Copy(app->template);
     if (!e)
         return NULL;
@@ -199,7 +223,7 @@ PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot 
         set(e, st->s_REMOTE_PORT, latin1(st, h.client_port)) < 0 ||
         (h.user.n && set(e, st->s_REMOTE_USER, latin1(st, h.user)) < 0) ||
         (!span_is(h.version, "1.1") &&
-         set(e, st->s_SERVER_PROTOCOL, server_protocol(h.version)) < 0) ||
+         set(e, st->s_SERVER_PROTOCOL, server_protocol(st, h.version)) < 0) ||
         (span_is(h.scheme, "https") && (PyDict_SetItem(e, st->s_url_scheme, st->s_https) < 0 ||
                                         PyDict_SetItem(e, st->s_HTTPS, st->s_on) < 0)) ||
         environ_headers(st, cache, e, h.headers, slot->header_count) < 0 ||
@@ -236,23 +260,26 @@ static PyObject *lower_name(span name) {
     return object;
 }
 
-static PyObject *scope_headers(core *st, header_cache *cache, const unsigned char *p,
-                               uint32_t count) {
+static PyObject *scope_headers(core *st, header_cache *cache, cursor c, uint32_t count) {
+    enum { SHORTEST = 1 + sizeof(uint32_t) }; /* an index and an empty value */
+    if (count > cursor_left(&c) / SHORTEST)
+        return misfit();
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint32_t i = 0; list && i < count; i++) {
-        unsigned index = *p++;
-        span name, value;
+        header h = next_header(st, &c);
+        if (c.broken) {
+            Py_DECREF(list);
+            return misfit();
+        }
         PyObject *n, *v, *pair = PyTuple_New(2);
-        if (index) {
-            header_name *known = &st->header_names[index];
-            p = take(p, &value);
+        if (h.index) {
+            header_name *known = &st->header_names[h.index];
             n = Py_NewRef(known->lower);
-            v = known->secret ? bytes(st, value) : cached_bytes(st, &cache->headers[index], value);
+            v = known->secret ? bytes(st, h.value)
+                              : cached_bytes(st, &cache->headers[h.index], h.value);
         } else {
-            p = take(p, &name);
-            p = take(p, &value);
-            n = lower_name(name);
-            v = bytes(st, value);
+            n = lower_name(h.name);
+            v = bytes(st, h.value);
         }
         if (!pair || !n || !v) {
             Py_XDECREF(pair);
@@ -282,30 +309,24 @@ static PyObject *scope_path(const head *h) {
     return path;
 }
 
-static const unsigned char *skip_headers(const unsigned char *p, uint32_t count) {
-    span ignored;
-    while (count--) {
-        unsigned index = *p++;
-        if (!index)
-            p = take(p, &ignored);
-        p = take(p, &ignored);
+static cursor behind_headers(const head *h, const snake_slot *slot) {
+    cursor c = h->headers;
+    for (uint32_t i = 0; i < slot->header_count && !c.broken; i++) {
+        if (!cursor_byte(&c))
+            cursor_field(&c);
+        cursor_field(&c);
     }
-    return p;
+    return c;
 }
 
 /* The "tls" extension of ASGI. The server's own certificate is not known here. */
-static PyObject *scope_tls(const unsigned char *p) {
-    uint32_t version, cipher, count;
-    span name;
-    memcpy(&version, p, sizeof version);
-    memcpy(&cipher, p + 4, sizeof cipher);
-    memcpy(&count, p + 8, sizeof count);
-    p = take(p + 12, &name);
-    PyObject *chain = PyList_New(0);
+static PyObject *scope_tls(cursor c) {
+    uint32_t version = cursor_uint32(&c), cipher = cursor_uint32(&c), count = cursor_uint32(&c);
+    span name = cursor_field(&c);
+    PyObject *chain = c.broken ? misfit() : PyList_New(0);
     while (chain && count--) {
-        span pem;
-        p = take(p, &pem);
-        PyObject *text = PyUnicode_DecodeLatin1(pem.p, pem.n, NULL);
+        span pem = cursor_field(&c);
+        PyObject *text = c.broken ? misfit() : PyUnicode_DecodeLatin1(pem.p, pem.n, NULL);
         if (!text || PyList_Append(chain, text) < 0)
             Py_CLEAR(chain);
         Py_XDECREF(text);
@@ -335,20 +356,20 @@ static PyObject *scope_extensions(core *st, snake_app *app, snake_slot *slot, co
                                              slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS));
     PyObject *extensions = shared ? copy_of_dicts(shared) : NULL;
     if (extensions && slot->features & SNAKE_TLS) {
-        const unsigned char *p = skip_headers(h->headers, slot->header_count);
-        span subprotocols;
+        cursor c = behind_headers(h, slot);
         if (websocket)
-            p = take(p, &subprotocols);
-        if (set(extensions, st->s_tls, scope_tls(p)) < 0)
+            cursor_field(&c); /* the subprotocols */
+        if (set(extensions, st->s_tls, scope_tls(c)) < 0)
             Py_CLEAR(extensions);
     }
     return extensions;
 }
 
-static span offered_subprotocols(const head *h, const snake_slot *slot) {
-    span offered;
-    take(skip_headers(h->headers, slot->header_count), &offered);
-    return offered;
+/* A list with commas. False if it does not fit. */
+static bool offered_subprotocols(const head *h, const snake_slot *slot, span *offered) {
+    cursor c = behind_headers(h, slot);
+    *offered = cursor_field(&c);
+    return !c.broken;
 }
 
 /* Takes the next item off a list with commas. */
@@ -375,7 +396,9 @@ static PyObject *scope_subprotocols(span offered) {
 
 bool head_offers_subprotocol(const snake_slot *slot, const char *name, size_t len) {
     head h = read_head(slot);
-    span offered = offered_subprotocols(&h, slot), item;
+    span offered, item;
+    if (!offered_subprotocols(&h, slot, &offered))
+        return false;
     while (next_item(&offered, &item))
         if ((size_t)item.n == len && !memcmp(item.p, name, len))
             return true;
@@ -391,13 +414,18 @@ static int scope_protocol(core *st, header_cache *cache, PyObject *s, snake_slot
                         set(s, st->s_scheme, cached_latin1(st, &cache->scheme, h->scheme)) < 0)
                    ? -1
                    : 0;
-    if (set(s, st->s_subprotocols, scope_subprotocols(offered_subprotocols(h, slot))) < 0)
+    span offered;
+    PyObject *list =
+        offered_subprotocols(h, slot, &offered) ? scope_subprotocols(offered) : misfit();
+    if (set(s, st->s_subprotocols, list) < 0)
         return -1;
     return PyDict_SetItem(s, st->s_scheme, span_is(h->scheme, "https") ? st->s_wss : st->s_ws);
 }
 
 PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     head h = read_head(slot);
+    if (h.headers.broken)
+        return misfit();
     PyObject *s =
         PyDict_Copy(slot->features & SNAKE_WEBSOCKET ? app->websocket_template : app->template);
     if (!s)
@@ -421,7 +449,6 @@ PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *s
 }
 
 bool head_method_is(snake_slot *slot, const char *method) {
-    span s;
-    take(slot->in, &s);
-    return span_is(s, method);
+    cursor c = packed(slot);
+    return span_is(cursor_field(&c), method);
 }

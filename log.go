@@ -57,11 +57,8 @@ func writeLogs(list unsafe.Pointer) {
 }
 
 func writeLog(record *C.snake_log) {
-	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(record), unsafe.Sizeof(*record))),
-		int(record.source_len)+int(record.message_len))
-	source := string(data[:record.source_len])
-	message := string(data[record.source_len:])
-
+	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(record), unsafe.Sizeof(*record))), int(record.len))
+	source, message := splitRecord(data, int(record.source_len))
 	logger, fields := caddy.Log().Named(loggerName), make([]zap.Field, 0, 2)
 	if v, ok := voices.Load(uint32(record.app)); ok {
 		v := v.(*voice)
@@ -77,6 +74,17 @@ func writeLog(record *C.snake_log) {
 	if entry := logger.Check(zapLevel(int(record.level)), message); entry != nil {
 		entry.Write(fields...)
 	}
+}
+
+// splitRecord cuts the data of a record behind its source. All of it is the
+// message if that does not fit.
+func splitRecord(data []byte, sourceLen int) (source, message string) {
+	c := cursor[string]{left: string(data)}
+	source = c.take(sourceLen)
+	if c.broken {
+		return "", string(data)
+	}
+	return source, c.left
 }
 
 // zapLevel maps a level of Python's logging. CRITICAL is an error here: zap's

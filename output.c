@@ -56,7 +56,7 @@ static void flush_pending(asgi_exchange *self) {
         return;
     snake_slot *slot = self->slot;
     unsigned char *out = slot->out;
-    uint32_t cap = slot->out_cap;
+    size_t cap = slot->out_cap;
     slot_out_reset(slot);
     if (self->pending_len) {
         slot->out = self->pending;
@@ -73,17 +73,17 @@ static int append_pending(asgi_exchange *self, const void *data, size_t len) {
     size_t needed = self->pending_len + len;
     if (needed > self->pending_cap) {
         size_t cap = needed + needed / 2;
-        unsigned char *bigger = cap > UINT32_MAX ? NULL : realloc(self->pending, cap);
+        unsigned char *bigger = realloc(self->pending, cap);
         if (!bigger) {
-            PyErr_NoMemory();
+            PyErr_Format(PyExc_MemoryError, "no memory for %zu bytes of a response", needed);
             return -1;
         }
         self->pending = bigger;
-        self->pending_cap = (uint32_t)cap;
+        self->pending_cap = cap;
     }
     if (len)
         memcpy(self->pending + self->pending_len, data, len);
-    self->pending_len = (uint32_t)needed;
+    self->pending_len = needed;
     return 0;
 }
 
@@ -105,7 +105,7 @@ int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, 
             send_piece(self, last);
         return 0;
     }
-    uint32_t before = self->pending_len;
+    size_t before = self->pending_len;
     if (append_pending(self, prefix.p, prefix.len) < 0 ||
         append_pending(self, data.p, data.len) < 0) {
         self->pending_len = before;
@@ -125,7 +125,7 @@ int output_end(asgi_exchange *self) {
 void output_resume(asgi_exchange *self) {
     if (!slot_out_free_or_wanted(self->slot))
         return; /* a send() was faster */
-    uint32_t piled_up = self->pending_len;
+    size_t piled_up = self->pending_len;
     if (self->close_flags)
         output_close(self, self->close_flags);
     else

@@ -194,8 +194,12 @@ func (s *slot) takeAnswer() (answer, error) {
 	if s.c.out_flags&C.SNAKE_OUT_FAIL != 0 {
 		return answer{}, errBridgeLost
 	}
+	out, fits := s.out()
+	if !fits {
+		return answer{}, errBridgeLost
+	}
 	var a answer
-	if err := json.Unmarshal(s.out(), &a); err != nil {
+	if err := json.Unmarshal(out.body, &a); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errBridgeLost, err)
 	}
 	if a.Error != "" {

@@ -9,19 +9,16 @@ import "C"
 
 import (
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"io"
-	"iter"
 	"net"
 	"net/http"
-	"net/textproto"
 	"os"
 	"slices"
-	"strings"
 	"time"
 	"unsafe"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -29,6 +26,7 @@ var (
 	errAppFailed = errors.New("python application failed")
 	errTooLarge  = errors.New("request body too large")
 	errTimeout   = errors.New("python application did not respond within its request_timeout")
+	errMisfit    = errors.New("a piece of the response does not fit into its buffer")
 	errReplaced  = errors.New("python application was replaced or stopped before it responded")
 )
 
@@ -145,13 +143,20 @@ func (x *exchange) write() (done bool, err error) {
 	if flags&C.SNAKE_OUT_FAIL != 0 {
 		return true, x.fail()
 	}
-	out := x.slot.out()
+	piece, fits := x.slot.out()
+	if !fits {
+		return true, x.misfit(flags)
+	}
 	if flags&C.SNAKE_OUT_HEAD != 0 && c.out_status == http.StatusSwitchingProtocols {
-		x.serveWebSocket(out[:c.out_head_len])
+		if !x.serveWebSocket(piece.head) {
+			return true, x.misfit(flags)
+		}
 		return true, nil
 	}
 	if flags&C.SNAKE_OUT_HEAD != 0 {
-		x.writeHead(out[:c.out_head_len])
+		if !x.writeHead(piece.head) {
+			return true, x.misfit(flags)
+		}
 		x.sent = true
 	}
 	if file := x.slot.takeFile(); file != nil {
@@ -162,18 +167,18 @@ func (x *exchange) write() (done bool, err error) {
 		// Not through what other handlers have wrapped it with, which is for one goroutine.
 		slots.setClient(x.slot, http.NewResponseController(innermost(x.w)))
 	}
-	data, trailers := out[c.out_head_len:], []byte(nil)
-	if flags&C.SNAKE_OUT_TRAILERS != 0 {
-		data, trailers = out[c.out_head_len:c.out_body_end], out[c.out_body_end:]
-	}
-	if len(data) > 0 {
-		if _, err := x.w.Write(data); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+	if len(piece.body) > 0 {
+		if _, err := x.w.Write(piece.body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 			return true, x.lost(flags)
 		}
 	}
 	if flags&C.SNAKE_OUT_END != 0 {
+		trailers, fits := unpackHeaders(piece.trailers, int(c.out_trailer_count))
+		if !fits {
+			return true, x.misfit(flags)
+		}
 		header := x.w.Header()
-		for name, value := range fields(trailers, int(c.out_trailer_count)) {
+		for name, value := range trailers.all() {
 			header.Add(http.TrailerPrefix+name, value)
 		}
 		x.finish()
@@ -202,19 +207,30 @@ func (x *exchange) writeHints() {
 	header := x.w.Header()
 	kept := header["Link"]
 	for _, hint := range slices.Backward(oldest) {
-		header["Link"] = nil
-		packed := C.GoBytes(unsafe.Pointer(uintptr(unsafe.Pointer(hint))+unsafe.Sizeof(*hint)), C.int(hint.len))
-		for len(packed) >= 4 {
-			n := 4 + int(binary.LittleEndian.Uint32(packed))
-			header["Link"] = append(header["Link"], string(packed[4:n]))
-			packed = packed[n:]
+		links, fits := unpackLinks(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(hint), unsafe.Sizeof(*hint))), int(hint.len)))
+		if !fits {
+			caddy.Log().Named(loggerName).Error(errMisfit.Error())
+			continue
 		}
+		header["Link"] = links
 		x.w.WriteHeader(http.StatusEarlyHints)
 	}
 	header["Link"] = kept
 	if kept == nil {
 		delete(header, "Link")
 	}
+}
+
+// misfit ends the exchange after a piece that can't be: a length, a count or a
+// status in it contradicts the rest. Nothing of it goes to the client.
+func (x *exchange) misfit(flags C.uint32_t) error {
+	_ = x.lost(flags)
+	if x.sent {
+		caddy.Log().Named(loggerName).Error(errMisfit.Error())
+		return x.breakOff()
+	}
+	x.closeIfUnread()
+	return caddyhttp.Error(http.StatusInternalServerError, errMisfit)
 }
 
 // lost ends the exchange after a failed write.
@@ -274,31 +290,33 @@ func (x *exchange) fail() error {
 }
 
 // writeHead sets the app's headers and writes its status. A name that the app
-// uses replaces what was set before, such as Server.
-func (x *exchange) writeHead(packed []byte) {
+// uses replaces what was set before, such as Server. False: there is something in
+// the head that can't be, and nothing was written.
+func (x *exchange) writeHead(packed []byte) bool {
+	status := int(x.slot.c.out_status)
+	headers, fits := unpackHeaders(packed, int(x.slot.c.out_header_count))
+	if !fits || status < http.StatusOK || status > 999 {
+		return false
+	}
 	header := x.w.Header()
-	n := int(x.slot.c.out_header_count)
-	values := make([]string, 0, n) // the headers' slices, in one allocation
 	hasType := false
-	names := make([]string, 0, 16)
-	for name, value := range fields(packed, n) {
-		values = append(values, value)
-		if len(header[name]) > 0 && slices.Contains(names, name) {
-			header[name] = append(header[name], value)
+	for i, name := range headers.names {
+		if len(header[name]) > 0 && slices.Contains(headers.names[:i], name) {
+			header[name] = append(header[name], headers.values[i])
 		} else {
-			header[name] = values[len(values)-1 : len(values) : len(values)]
+			header[name] = headers.values[i : i+1 : i+1]
 		}
-		names = append(names, name)
 		hasType = hasType || name == "Content-Type"
 	}
 	if !hasType {
 		header["Content-Type"] = nil // no guesses in the app's name
 	}
-	if x.slot.c.out_status == http.StatusNoContent {
+	if status == http.StatusNoContent {
 		delete(header, "Content-Length") // RFC 9110 section 8.6
 	}
 	x.closeIfUnread()
-	x.w.WriteHeader(int(x.slot.c.out_status))
+	x.w.WriteHeader(status)
+	return true
 }
 
 // closeIfUnread announces the end of an HTTP/1 connection whose request body
@@ -307,43 +325,5 @@ func (x *exchange) writeHead(packed []byte) {
 func (x *exchange) closeIfUnread() {
 	if x.body != nil && !x.body.finished.Load() && x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close")
-	}
-}
-
-// canonicalNames spares most responses an allocation per header.
-var canonicalNames = func() map[string]string {
-	names := map[string]string{}
-	for _, name := range append([]string{
-		"Server", "Date", "Location", "Set-Cookie", "Vary", "Etag", "Last-Modified", "Expires",
-		"X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Allow", "Content-Encoding",
-		"Content-Language", "Content-Disposition", "Cross-Origin-Opener-Policy", "Accept-Ranges",
-		"Access-Control-Allow-Origin", "Strict-Transport-Security", "Content-Security-Policy", "Link",
-	}, knownHeaders...) {
-		names[name] = name
-		names[strings.ToLower(name)] = name
-	}
-	return names
-}()
-
-func canonicalName(name string) string {
-	if known, ok := canonicalNames[name]; ok {
-		return known
-	}
-	return textproto.CanonicalMIMEHeaderKey(name)
-}
-
-// fields yields the n fields of a packed list, names in their canonical form.
-// All of them share one copy of it.
-func fields(packed []byte, n int) iter.Seq2[string, string] {
-	text := string(packed)
-	return func(yield func(name, value string) bool) {
-		for range n {
-			nameEnd := 8 + int(binary.LittleEndian.Uint32(packed))
-			end := nameEnd + int(binary.LittleEndian.Uint32(packed[4:]))
-			if !yield(canonicalName(text[8:nameEnd]), text[nameEnd:end]) {
-				return
-			}
-			packed, text = packed[end:], text[end:]
-		}
 	}
 }

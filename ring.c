@@ -21,6 +21,8 @@ static struct {
 } ring = {.done_fd = -1, .logs_fd = -1};
 
 enum { LOG_BACKLOG_LIMIT = 8 << 20, LOG_WAIT_US = 1000000, RING_LATE_US = 500 };
+/* Go copies a record several times and escapes it: a longer one could take the server's memory. */
+enum { LOG_MESSAGE_AT_MOST = 16 << 20, LOG_SOURCE_AT_MOST = 4 << 10 };
 
 int ring_init(void) {
     ring.done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -72,6 +74,16 @@ void ring_if_overdue(uint64_t now) {
         ring_now();
 }
 
+/* How much of a text is taken when no more than so many bytes are: none of a character's bytes
+ * without the others. */
+static size_t cut_text(const char *text, size_t len, size_t at_most) {
+    if (len <= at_most)
+        return len;
+    while (at_most && ((unsigned char)text[at_most] & 0xc0) == 0x80)
+        at_most--;
+    return at_most;
+}
+
 int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len,
              const char *message, size_t message_len) {
     if (fork_is_child()) {
@@ -79,19 +91,26 @@ int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len
                  message, message_len);
         return 0;
     }
-    snake_log *record = malloc(sizeof *record + source_len + message_len);
+    char remark[64] = "";
+    size_t taken = cut_text(message, message_len, LOG_MESSAGE_AT_MOST);
+    if (taken < message_len)
+        PyOS_snprintf(remark, sizeof remark, " … (%zu more bytes)", message_len - taken);
+    source_len = cut_text(source, source_len, LOG_SOURCE_AT_MOST);
+    size_t remark_len = strlen(remark), len = source_len + taken + remark_len;
+    snake_log *record = malloc(sizeof *record + len);
     if (!record) {
         PyErr_NoMemory();
         return -1;
     }
     record->level = level;
     record->app = app;
-    record->source_len = (uint32_t)source_len;
-    record->message_len = (uint32_t)message_len;
+    record->source_len = source_len;
+    record->len = len;
     memcpy(record->data, source, source_len);
-    memcpy(record->data + source_len, message, message_len);
+    memcpy(record->data + source_len, message, taken);
+    memcpy(record->data + source_len + taken, remark, remark_len);
 
-    uint32_t size = (uint32_t)(sizeof *record + source_len + message_len);
+    uint32_t size = (uint32_t)(sizeof *record + len); /* at most LOG_MESSAGE_AT_MOST and a bit */
     if (__atomic_load_n(&ring.logs_bytes, __ATOMIC_RELAXED) > LOG_BACKLOG_LIMIT) {
         Py_BEGIN_ALLOW_THREADS;
         uint64_t deadline = now_us() + LOG_WAIT_US;
@@ -114,7 +133,7 @@ int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len
 }
 
 void snake_log_free(snake_log *record) {
-    uint32_t size = (uint32_t)(sizeof *record + record->source_len + record->message_len);
+    uint32_t size = (uint32_t)(sizeof *record + record->len);
     uint32_t before = __atomic_fetch_sub(&ring.logs_bytes, size, __ATOMIC_RELAXED);
     if (before > LOG_BACKLOG_LIMIT)
         futex_wake(&ring.logs_bytes, 1);

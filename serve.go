@@ -9,11 +9,14 @@ import "C"
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
+
+var errLongHead = errors.New("the head of the request is longer than 4 GiB")
 
 // serve hands r to the app and writes its response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
@@ -86,12 +89,15 @@ func (x *exchange) prepare(forWSGI bool) error {
 	if c.features&C.SNAKE_TLS != 0 {
 		b = appendTLS(b, r)
 	}
+	if len(b) > math.MaxUint32 { // a field may be too long for its length
+		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errLongHead)
+	}
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 	case isInline(r):
 		c.body_kind = C.SNAKE_BODY_INLINE
-		c.body_offset, c.body_len = C.uint32_t(len(b)), C.uint32_t(r.ContentLength)
+		c.body_offset, c.body_len = C.size_t(len(b)), C.size_t(r.ContentLength)
 		var err error
 		if b, err = appendInline(b, r); err != nil {
 			return err

@@ -37,7 +37,7 @@ snake_slot *snake_slot_new(uint32_t id) {
     return slot;
 }
 
-static int reserve(unsigned char **buffer, uint32_t *cap, uint32_t wanted) {
+static int reserve(unsigned char **buffer, size_t *cap, size_t wanted) {
     if (*cap >= wanted)
         return 0;
     unsigned char *bigger = malloc(wanted);
@@ -49,15 +49,15 @@ static int reserve(unsigned char **buffer, uint32_t *cap, uint32_t wanted) {
     return 0;
 }
 
-int snake_slot_reserve_in(snake_slot *slot, uint32_t cap) {
+int snake_slot_reserve_in(snake_slot *slot, size_t cap) {
     return reserve(&slot->in, &slot->in_cap, cap < IN_FIRST ? IN_FIRST : cap);
 }
 
-int snake_slot_reserve_chunk(snake_slot *slot, uint32_t cap) {
+int snake_slot_reserve_chunk(snake_slot *slot, size_t cap) {
     return reserve(&slot->chunk, &slot->chunk_cap, cap);
 }
 
-static void shrink(unsigned char **buffer, uint32_t *cap, uint32_t to) {
+static void shrink(unsigned char **buffer, size_t *cap, size_t to) {
     if (*cap <= KEEP_AT_MOST)
         return;
     unsigned char *smaller = malloc(to);
@@ -78,27 +78,27 @@ void snake_slot_trim(snake_slot *slot) {
 }
 
 void slot_out_reset(snake_slot *slot) {
-    slot->out_len = slot->out_head_len = slot->out_header_count = 0;
-    slot->out_body_end = slot->out_trailer_count = 0;
+    slot->out_len = slot->out_head_len = slot->out_body_end = 0;
+    slot->out_header_count = slot->out_trailer_count = 0;
     slot->out_status = slot->out_flags = 0;
 }
 
 unsigned char *slot_out_room(snake_slot *slot, size_t n) {
     size_t needed = slot->out_len + n;
     if (!slot->out || needed > slot->out_cap) {
-        size_t cap = slot->out_cap ? (size_t)slot->out_cap * 2 : 512;
-        while (cap < needed)
-            cap *= 2;
-        unsigned char *bigger = cap > UINT32_MAX ? NULL : realloc(slot->out, cap);
+        size_t cap = slot->out_cap ? slot->out_cap * 2 : 512;
+        if (cap < needed)
+            cap = needed;
+        unsigned char *bigger = realloc(slot->out, cap);
         if (!bigger) {
-            PyErr_NoMemory();
+            PyErr_Format(PyExc_MemoryError, "no memory for %zu bytes of a response", needed);
             return NULL;
         }
         slot->out = bigger;
-        slot->out_cap = (uint32_t)cap;
+        slot->out_cap = cap;
     }
     unsigned char *room = slot->out + slot->out_len;
-    slot->out_len = (uint32_t)needed;
+    slot->out_len = needed;
     return room;
 }
 
@@ -168,7 +168,7 @@ void snake_hints_free(snake_hint *newest) {
 void slot_free_in(snake_slot *slot) {
     free(slot->in);
     slot->in = NULL;
-    slot->in_cap = 0;
+    slot->in_cap = slot->in_len = 0;
 }
 
 void snake_ack(snake_slot *slot) {

@@ -21,6 +21,9 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 )
 
 // slot is one request on its way through Python. It is referenced by the
@@ -193,19 +196,39 @@ func (s *slot) in() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.in)), int(s.c.in_cap))
 }
 
-func (s *slot) out() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.out)), int(s.c.out_len))
+// piece is a piece of the response, cut at what it consists of.
+type piece struct{ head, body, trailers []byte }
+
+// out returns the piece that C has written. Not ok: its lengths contradict each
+// other.
+func (s *slot) out() (p piece, ok bool) {
+	c := s.c
+	if c.out_len > c.out_cap || c.out_head_len > c.out_len {
+		return piece{}, false
+	}
+	if c.out_flags&C.SNAKE_OUT_FILE != 0 && (c.file_offset < 0 || c.file_len < 0) {
+		return piece{}, false
+	}
+	out := unsafe.Slice((*byte)(unsafe.Pointer(c.out)), int(c.out_len))
+	p = piece{head: out[:c.out_head_len], body: out[c.out_head_len:]}
+	if c.out_flags&C.SNAKE_OUT_TRAILERS != 0 {
+		if c.out_body_end < c.out_head_len || c.out_body_end > c.out_len {
+			return piece{}, false
+		}
+		p.body, p.trailers = out[c.out_head_len:c.out_body_end], out[c.out_body_end:]
+	}
+	return p, true
 }
 
 // setIn stores b, which may have outgrown the C buffer it began in.
 func (s *slot) setIn(b []byte) error {
 	if len(b) > int(s.c.in_cap) {
-		if C.snake_slot_reserve_in(s.c, C.uint32_t(len(b))) != 0 {
+		if C.snake_slot_reserve_in(s.c, C.size_t(len(b))) != 0 {
 			return errTooManySlots
 		}
 		copy(s.in(), b)
 	}
-	s.c.in_len = C.uint32_t(len(b))
+	s.c.in_len = C.size_t(len(b))
 	return nil
 }
 
@@ -245,8 +268,13 @@ func dispatch(list unsafe.Pointer) {
 	view := *slots.view.Load()
 	for c := oldest; c != nil; {
 		next := c.done_next
-		s := view[c.id]
 		events := atomic.SwapUint32((*uint32)(unsafe.Pointer(&c.to_go)), 0)
+		if int(c.id) >= len(view) || view[c.id].c != c {
+			caddy.Log().Named(loggerName).Error("news of a request that is none", zap.Uint32("id", uint32(c.id)))
+			c = next
+			continue
+		}
+		s := view[c.id]
 		if socket := s.ws.Load(); socket != nil {
 			socket.dispatch(events)
 		} else {

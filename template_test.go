@@ -151,9 +151,17 @@ func FuzzKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two, three string) {
 		d := &dynamicApp{names: []string{"one", "two", "three"}}
 		key := appendValue(appendValue(appendValue(nil, one), two), three)
-		values := d.values(string(key))
+		values, err := d.values(string(key))
+		if err != nil {
+			t.Fatal(err)
+		}
 		if values["one"] != one || values["two"] != two || values["three"] != three {
 			t.Errorf("%q %q %q came back as %q", one, two, three, values)
+		}
+		// A text that is no key is refused, or gives no more than it has.
+		values, err = d.values(one)
+		if err == nil && len(values["one"])+len(values["two"])+len(values["three"]) > len(one) {
+			t.Errorf("%q gave %q", one, values)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import "C"
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -19,11 +20,11 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/gobwas/ws"
 )
 
 const (
-	recordHead = 5
 	// inboxLimit is how many bytes of messages wait for the app before the
 	// client's sending is held up.
 	inboxLimit = 64 << 10
@@ -64,11 +65,16 @@ type webSocketConfig struct {
 }
 
 // serveWebSocket upgrades the connection as the app has accepted, and returns:
-// the websocket goes on without the handler.
-func (x *exchange) serveWebSocket(packed []byte) {
+// the websocket goes on without the handler. False: there is something in the
+// head that can't be, and the connection is as it was.
+func (x *exchange) serveWebSocket(packed []byte) bool {
 	c := x.slot.c
+	headers, fits := unpackHeaders(packed, int(c.out_header_count))
+	if !fits || c.features&C.SNAKE_WEBSOCKET == 0 {
+		return false
+	}
 	header := http.Header{}
-	for name, value := range fields(packed, int(c.out_header_count)) {
+	for name, value := range headers.all() {
 		header.Add(name, value)
 	}
 	w := &webSocket{slot: x.slot}
@@ -83,7 +89,7 @@ func (x *exchange) serveWebSocket(packed []byte) {
 	if err != nil {
 		w.end(ws.StatusAbnormalClosure, "")
 		w.slot.release()
-		return
+		return true
 	}
 	w.received.Store(time.Now().UnixNano())
 	if !w.slot.gen.webSockets.add(w) {
@@ -92,6 +98,7 @@ func (x *exchange) serveWebSocket(packed []byte) {
 	w.startPings()
 	C.snake_ack(c)
 	go w.run()
+	return true
 }
 
 // dispatch is told of the app's pieces and wishes; it must not wait.
@@ -124,9 +131,9 @@ func (w *webSocket) deliver() {
 	if w.ended {
 		c.chunk_end = C.SNAKE_EOF
 	}
-	if C.snake_slot_reserve_chunk(c, C.uint32_t(max(1, len(w.inbox)))) == 0 {
+	if C.snake_slot_reserve_chunk(c, C.size_t(max(1, len(w.inbox)))) == 0 {
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), len(w.inbox)), w.inbox)
-		c.chunk_len = C.uint32_t(len(w.inbox))
+		c.chunk_len = C.size_t(len(w.inbox))
 	} else {
 		c.chunk_end = C.SNAKE_LOST
 	}
@@ -180,17 +187,12 @@ func (w *webSocket) writePiece() {
 	defer w.slot.release()
 	c := w.slot.c
 	flags := c.out_flags
-	for out := w.slot.out(); len(out) >= recordHead; {
-		op := ws.OpCode(out[0])
-		n := recordHead + int(binary.LittleEndian.Uint32(out[1:]))
-		payload := out[recordHead:n]
-		out = out[n:]
-		if op == ws.OpClose {
-			w.close(ws.StatusCode(binary.LittleEndian.Uint16(payload)), string(payload[2:]))
-		} else if err := w.writeMessage(op, payload); err != nil {
-			_ = w.conn.Close() // the reader notices
-			break
+	out, fits := w.slot.out()
+	if err := w.writeRecords(out.body); !fits || err != nil {
+		if !fits || errors.Is(err, errBadRecord) {
+			caddy.Log().Named(loggerName).Error(errBadRecord.Error())
 		}
+		_ = w.conn.Close() // the reader notices
 	}
 	if flags&C.SNAKE_OUT_ABORT != 0 {
 		_ = w.conn.Close()
@@ -203,6 +205,28 @@ func (w *webSocket) writePiece() {
 	w.ended = true
 	w.room.Broadcast()
 	w.mu.Unlock()
+}
+
+var errBadRecord = errors.New("a websocket record does not fit into its buffer")
+
+// writeRecords sends the messages of a piece to the client.
+func (w *webSocket) writeRecords(packed []byte) error {
+	for c := (cursor[[]byte]{left: packed}); len(c.left) > 0; {
+		opcode, payload := c.record()
+		switch op := ws.OpCode(opcode); {
+		case c.broken:
+			return errBadRecord
+		case op == ws.OpText || op == ws.OpBinary:
+			if err := w.writeMessage(op, payload); err != nil {
+				return err
+			}
+		case op == ws.OpClose && len(payload) >= 2:
+			w.close(ws.StatusCode(binary.LittleEndian.Uint16(payload)), string(payload[2:]))
+		default:
+			return errBadRecord
+		}
+	}
+	return nil
 }
 
 // goAway closes the websocket because the app is being replaced or stopped.

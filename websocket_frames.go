@@ -143,7 +143,10 @@ func (w *webSocket) readMessage(r io.Reader, header ws.Header, compressed bool) 
 // control answers a control frame.
 func (w *webSocket) control(header ws.Header, r io.Reader) error {
 	w.received.Store(time.Now().UnixNano())
-	payload := make([]byte, header.Length) // 125 bytes at most
+	if header.Length > ws.MaxControlFramePayloadSize { // the reader has refused it already
+		return ws.ErrProtocolControlPayloadOverflow
+	}
+	payload := make([]byte, header.Length)
 	if _, err := io.ReadFull(r, payload); err != nil {
 		return err
 	}

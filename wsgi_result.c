@@ -122,6 +122,11 @@ static int send_file(wsgi_exchange *self, PyObject *wrapper) {
     Py_DECREF(file);
     if (rc < 0)
         return -1;
+    if (offset < 0 || length < 0) {
+        close(fd);
+        PyErr_SetString(PyExc_ValueError, "a file has a negative offset or length");
+        return -1;
+    }
     if (add_content_length(self, (uint64_t)length) < 0)
         rc = -1;
     bool too_short = self->head.content_length > length; /* than promised: iteration says so */

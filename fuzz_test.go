@@ -1,0 +1,252 @@
+package caddysnake
+
+// What Go takes apart, given anything at all. `make fuzz` runs every target.
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+func FuzzUnpackHeaders(f *testing.F) {
+	f.Add(packHeaders("content-type", "text/plain", "X-A", ""), 2)
+	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255}, 1)
+	f.Fuzz(func(t *testing.T, packed []byte, n int) {
+		headers, ok := unpackHeaders(packed, n)
+		if !ok {
+			return
+		}
+		if len(headers.names) != n || len(headers.values) != n {
+			t.Fatalf("%d names and %d values of %d", len(headers.names), len(headers.values), n)
+		}
+		size := 8 * n
+		for name, value := range headers.all() {
+			size += len(name) + len(value)
+		}
+		if size != len(packed) {
+			t.Errorf("%d of %d bytes", size, len(packed))
+		}
+	})
+}
+
+func FuzzUnpackLinks(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00a\x02\x00\x00\x00bc"))
+	f.Fuzz(func(t *testing.T, packed []byte) {
+		links, ok := unpackLinks(packed)
+		var again []byte
+		for _, link := range links {
+			again = appendString(again, link)
+		}
+		if ok && !bytes.Equal(again, packed) {
+			t.Errorf("%q became %q", packed, again)
+		}
+	})
+}
+
+func FuzzLogRecord(f *testing.F) {
+	f.Add([]byte("stdouthello"), 6)
+	f.Fuzz(func(t *testing.T, data []byte, n int) {
+		if source, message := splitRecord(data, n); source+message != string(data) {
+			t.Errorf("%q at %d: %q and %q", data, n, source, message)
+		}
+	})
+}
+
+// client is the connection of a websocket: reads end at once, what is written is kept.
+type client struct {
+	net.Conn
+	written bytes.Buffer
+}
+
+func (c *client) Read([]byte) (int, error)         { return 0, io.EOF }
+func (c *client) Write(p []byte) (int, error)      { return c.written.Write(p) }
+func (c *client) Close() error                     { return nil }
+func (c *client) SetReadDeadline(time.Time) error  { return nil }
+func (c *client) SetWriteDeadline(time.Time) error { return nil }
+
+const fuzzedMaxSize = 1 << 10
+
+// webSocketFor returns a websocket whose client has sent something and left.
+func webSocketFor(t *testing.T, sent []byte) (*webSocket, *client) {
+	s, err := slots.get(nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.gen = &generation{}
+	s.gen.webSockets.config = webSocketConfig{MaxSize: fuzzedMaxSize, Compression: true}
+	t.Cleanup(func() {
+		s.gen = nil
+		s.release()
+	})
+	conn := &client{}
+	w := &webSocket{slot: s, conn: conn, in: bufio.NewReader(bytes.NewReader(sent))}
+	w.room.L = &w.mu
+	return w, conn
+}
+
+func FuzzWebSocketFrames(f *testing.F) {
+	for _, frame := range []ws.Frame{
+		ws.NewTextFrame([]byte("hello")), ws.NewBinaryFrame(make([]byte, 300)), ws.NewPingFrame([]byte("?")),
+		ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "bye")), ws.NewFrame(ws.OpText, false, []byte("first")),
+	} {
+		f.Add(ws.MustCompileFrame(ws.MaskFrame(frame)), false)
+		f.Add(ws.MustCompileFrame(ws.MaskFrame(frame)), true)
+	}
+	if compressed, err := deflated(bytes.Repeat([]byte("deflate "), 100)); err == nil {
+		frame := ws.NewTextFrame(compressed)
+		frame.Header.Rsv = ws.Rsv(true, false, false)
+		f.Add(ws.MustCompileFrame(ws.MaskFrame(frame)), true)
+	}
+	f.Fuzz(func(t *testing.T, sent []byte, flate bool) {
+		if len(sent) > 300 {
+			return // the inbox would have no room
+		}
+		w, _ := webSocketFor(t, sent)
+		w.flate = flate
+		if w.read() == nil {
+			t.Error("read has not ended")
+		}
+		// What Python is given consists of whole records.
+		for c := (cursor[[]byte]{left: w.inbox}); len(c.left) > 0; {
+			opcode, payload := c.record()
+			switch ws.OpCode(opcode) {
+			case ws.OpText, ws.OpBinary:
+				if len(payload) > fuzzedMaxSize {
+					t.Errorf("a message of %d bytes", len(payload))
+				}
+			case ws.OpClose:
+				if len(payload) < 2 || len(c.left) > 0 {
+					t.Errorf("a close of %d bytes, %d behind it", len(payload), len(c.left))
+				}
+			default:
+				t.Errorf("opcode %d", opcode)
+			}
+			if c.broken {
+				t.Fatalf("%q", w.inbox)
+			}
+		}
+	})
+}
+
+func FuzzWebSocketRecords(f *testing.F) {
+	f.Add([]byte("\x01\x05\x00\x00\x00hello\x08\x02\x00\x00\x00\xe8\x03"), false)
+	f.Add(append([]byte("\x02\x00\x04\x00\x00"), make([]byte, 1<<10)...), true)
+	f.Fuzz(func(t *testing.T, packed []byte, flate bool) {
+		w, conn := webSocketFor(t, nil)
+		w.flate = flate
+		_ = w.writeRecords(packed)
+		// The client gets whole frames, and none after a close.
+		for r := bytes.NewReader(conn.written.Bytes()); r.Len() > 0; {
+			frame, err := ws.ReadFrame(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if frame.Header.OpCode == ws.OpClose && r.Len() > 0 {
+				t.Errorf("%d bytes after a close", r.Len())
+			}
+		}
+	})
+}
+
+// unpackRequest reads what pack has made, as head.c does.
+func unpackRequest(t *testing.T, packed []byte, n uint32, webSocket, encrypted bool) {
+	c := cursor[string]{left: string(packed)}
+	for range 13 {
+		c.field()
+	}
+	for range n {
+		index := c.byte()
+		if int(index) > len(knownHeaders) {
+			t.Errorf("a header with index %d", index)
+		}
+		if index == 0 {
+			c.field()
+		}
+		c.field()
+	}
+	if webSocket {
+		c.field()
+	}
+	if encrypted {
+		c.take(8)
+		certificates := c.uint32()
+		c.field()
+		for range certificates {
+			c.field()
+		}
+	}
+	if c.broken || c.left != "" {
+		t.Errorf("%q does not consist of %d headers: %d bytes are left", packed, n, len(c.left))
+	}
+}
+
+func FuzzPack(f *testing.F) {
+	f.Add([]byte("GET /a%20b?q=1 HTTP/1.1\r\nHost: example.com:80\r\nCookie: a=b\r\nX-Y: 1\r\nX-Y: 2\r\n\r\n"), false, false)
+	f.Add([]byte("POST http://[::1]/x HTTP/1.1\r\nHost: [::1]:8080\r\nTransfer-Encoding: chunked\r\n\r\n"), true, true)
+	f.Add([]byte("GET / HTTP/1.0\r\nSec-WebSocket-Protocol: a, b\r\nX_Y: z\r\nProxy: evil\r\n\r\n"), true, false)
+	f.Fuzz(func(t *testing.T, text []byte, forWSGI, encrypted bool) {
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(text)))
+		if err != nil {
+			return
+		}
+		r.RemoteAddr = r.Host // anything
+		if encrypted {
+			r.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, PeerCertificates: []*x509.Certificate{{Raw: text}}}
+		}
+		b, n := pack(nil, r, forWSGI)
+		b = appendString(b, offeredSubprotocols(r))
+		if encrypted {
+			b = appendTLS(b, r)
+		}
+		unpackRequest(t, b, n, true, encrypted)
+	})
+}
+
+func FuzzPaths(f *testing.F) {
+	f.Add("one", "two")
+	f.Add(strings.Repeat("x", 200), "../..")
+	f.Fuzz(func(t *testing.T, one, two string) {
+		for _, text := range []string{"/srv/{a}/app", "sites/x{a}y/{b}", "{a}"} {
+			parsed, err := parseTemplate("working_dir", text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, fixed, err := parsed.fillPath("working_dir", map[string]string{"a": one, "b": two})
+			if err != nil {
+				continue
+			}
+			if clean, root := filepath.Clean(path), filepath.Clean(fixed); clean != root && root != "." && !strings.HasPrefix(clean, strings.TrimSuffix(root, "/")+"/") {
+				t.Errorf("%q leads from %q to %q", one, root, clean)
+			}
+			if slices.Contains(strings.Split(path, "/"), "..") {
+				t.Errorf("%q leads up: %q", one, path)
+			}
+		}
+	})
+}
+
+func FuzzTemplate(f *testing.F) {
+	f.Add("/srv/{http.request.host.labels.1}/{a}")
+	f.Add(`\{x\}{y{z}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		parsed, err := parseTemplate("working_dir", text)
+		if err != nil {
+			return
+		}
+		if len(parsed.literals) != len(parsed.names)+1 {
+			t.Fatalf("%d literals around %d names", len(parsed.literals), len(parsed.names))
+		}
+		_ = parsed.fill(map[string]string{})
+	})
+}

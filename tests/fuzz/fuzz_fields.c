@@ -1,0 +1,112 @@
+/* Objects of any kind become the head of a response, hints and trailers. */
+#include "fuzz.h"
+
+enum { DEPTH_AT_MOST = 5 };
+
+static PyObject *build(cursor *c, int depth);
+
+static PyObject *build_list(cursor *c, int depth) {
+    PyObject *list = PyList_New(0);
+    for (unsigned n = cursor_byte(c) % 16; list && n--;) {
+        PyObject *item = build(c, depth + 1);
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+/* Calls what makes an object of another, which it takes. */
+static PyObject *made(PyObject *(*make)(PyObject *), PyObject *from) {
+    PyObject *object = from ? make(from) : NULL;
+    Py_XDECREF(from);
+    return object;
+}
+
+static PyObject *build(cursor *c, int depth) {
+    unsigned kind = cursor_byte(c) % (depth < DEPTH_AT_MOST ? 11 : 8);
+    if (kind == 0)
+        return Py_NewRef(Py_None);
+    if (kind == 1)
+        return PyLong_FromLong((int32_t)cursor_uint32(c));
+    if (kind == 2)
+        return PyBool_FromLong(cursor_byte(c) & 1);
+    if (kind >= 8) {
+        PyObject *list = build_list(c, depth);
+        return kind == 8 ? list : made(kind == 9 ? PyList_AsTuple : PyObject_GetIter, list);
+    }
+    span s = cursor_take(c, cursor_byte(c));
+    if (kind == 3)
+        return PyUnicode_DecodeLatin1(s.p, s.n, NULL);
+    if (kind == 4)
+        return PyUnicode_DecodeUTF8(s.p, s.n, "surrogateescape");
+    PyObject *bytes = PyBytes_FromStringAndSize(s.p, s.n);
+    return kind == 5 ? bytes
+                     : made(kind == 6 ? PyByteArray_FromObject : PyMemoryView_FromObject, bytes);
+}
+
+static PyObject *message_of(PyObject *status, PyObject *headers) {
+    PyObject *message = PyDict_New();
+    if (!message || (status != Py_None && PyDict_SetItem(message, fuzz_state->s_status, status)) ||
+        (headers != Py_None && PyDict_SetItem(message, fuzz_state->s_headers, headers)))
+        fuzz_fail("no message");
+    return message;
+}
+
+/* What was packed consists of as many headers as were counted. */
+static void check_packed(const snake_slot *slot, int rc) {
+    if (rc < 0 || slot->out_len > slot->out_cap) {
+        fuzz_check(rc < 0 ? NULL : Py_NewRef(Py_None));
+        return;
+    }
+    cursor c = {slot->out, slot->out + slot->out_len, false};
+    for (uint32_t i = 0; i < slot->out_header_count; i++) {
+        uint32_t name = cursor_uint32(&c), value = cursor_uint32(&c);
+        cursor_take(&c, name);
+        cursor_take(&c, value);
+    }
+    if (c.broken || cursor_left(&c) || PyErr_Occurred())
+        fuzz_fail("the packed head is not what was counted");
+}
+
+static void check_hint(snake_hint *hint) {
+    if (!hint) {
+        fuzz_check(NULL);
+        return;
+    }
+    cursor c = {(unsigned char *)hint->data, (unsigned char *)hint->data + hint->len, false};
+    while (cursor_left(&c))
+        cursor_field(&c);
+    if (c.broken || PyErr_Occurred())
+        fuzz_fail("the packed links are not whole");
+    snake_hints_free(hint);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const unsigned char head[13 * 4 + 4 + 9] = {[52] = 9, [56] = 'a', 'b', ',', 'c',
+                                                       'h',      'a',        't', ',', 'x'};
+    snake_slot *slot = fuzz_slot();
+    fuzz_fill(&slot->in, &slot->in_cap, &slot->in_len, head, sizeof head);
+    cursor c = {data, data + size, false};
+    response_head parsed;
+    unsigned target = cursor_byte(&c) % 5;
+    PyObject *one = build(&c, 0), *two = build(&c, 0);
+    PyObject *message = one && two ? message_of(one, two) : NULL;
+    if (!message)
+        PyErr_Clear(); /* such as a memoryview of nothing */
+    else if (target == 0)
+        check_packed(slot, head_from_wsgi(slot, &parsed, one, two));
+    else if (target == 1)
+        check_packed(slot, head_from_asgi(fuzz_state, slot, &parsed, message));
+    else if (target == 2)
+        check_packed(slot,
+                     head_from_accept(fuzz_state, slot, message, one == Py_None ? NULL : one));
+    else if (target == 3)
+        check_packed(slot, fields_from_pairs(slot, two));
+    else
+        check_hint(hint_from_links(two));
+    Py_XDECREF(message);
+    Py_XDECREF(one);
+    Py_XDECREF(two);
+    return 0;
+}
