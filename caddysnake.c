@@ -144,7 +144,7 @@ static int module_exec(PyObject *module) {
         !(st->wsgi_type = add_type(module, &wsgi_spec)) ||
         !(st->asgi_type = add_type(module, &asgi_spec)) ||
         !(st->await_type = add_type(module, &await_spec)) ||
-        !(st->view_type = add_type(module, &view_spec)))
+        !(st->view_type = add_type(module, &view_spec)) || sys_add_type(module) < 0)
         return -1;
     if (PyModule_AddIntConstant(module, "TURN", LOOP_TURN) < 0 ||
         PyModule_AddIntConstant(module, "FILES", LOOP_FILES) < 0)

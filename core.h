@@ -135,6 +135,10 @@ PyObject *view_module_current(PyObject *module, PyObject *ignored);
 PyObject *view_module_owner(PyObject *module, PyObject *name);
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 
+/* ---- sys.c */
+/* Adds the type SysModule. -1 with an exception. */
+int sys_add_type(PyObject *module);
+
 /* ---- heap.c */
 PyObject *heap_collect(PyObject *module, PyObject *list);
 

@@ -45,4 +45,4 @@ def _per_view(name: str) -> property:
 def install() -> None:
     """Replaces the class of ``sys``; the object stays the one that everybody has."""
     namespace: dict[str, Any] = {name: _per_view(name) for name in _PER_VIEW}
-    sys.__class__ = _Meta("module", (ModuleType,), namespace)  # type: ignore[assignment]
+    sys.__class__ = _Meta("module", (_caddysnake.SysModule,), namespace)  # type: ignore[assignment]

@@ -22,6 +22,15 @@ def edited_path() -> str:
         sys.path[:] = before
 
 
+def path_read_often() -> str:
+    """The interpreter has shortcuts for a line that has run a few times."""
+    for _ in range(100):
+        path, prefix = sys.path, sys.prefix
+    assert path is vars(sys.__class__)["path"].fget(sys)
+    assert HERE in path and prefix == vars(sys.__class__)["prefix"].fget(sys)
+    return identity.NAME
+
+
 def rebound_path() -> str:
     before = sys.path
     sys.path = [os.path.join(HERE, "extra"), *before]
