@@ -35,6 +35,7 @@ from caddysnake_py import (
     release,
     subprocesses,
     sysmodule,
+    tempdirs,
     threads,
     typehints,
     variables,
@@ -243,6 +244,7 @@ def start() -> None:
     sysmodule.install()
     imports.install()
     pools.install()
+    tempdirs.install()
     _caddysnake.adopt_modules()
     release.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

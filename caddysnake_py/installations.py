@@ -8,7 +8,7 @@ import sysconfig
 import threading
 from collections.abc import Iterable
 
-from caddysnake_py import environment
+from caddysnake_py import environment, standard
 from caddysnake_py.layers import Layer
 from caddysnake_py.view import Base, top
 
@@ -38,6 +38,7 @@ def layer_for(venv: str | None) -> Layer:
             found = environment.read_venv(venv)
             outer = _HostLayer.layer if found.sees_host else None
             layer = Layer(found.site_packages, outer, venv)
+            standard.give_own(layer)
             layer.add_site_dirs()
             layer.find_private()
             _venvs[key] = layer
@@ -48,13 +49,25 @@ def _is_below(path: str, directories: Iterable[str]) -> bool:
     return path.startswith(tuple(os.path.join(directory, "") for directory in directories))
 
 
+def _python_path() -> tuple[str, ...]:
+    """The entries of ``sys.path`` that come from ``PYTHONPATH``; Python has made them absolute."""
+    variable = os.environ.get("PYTHONPATH")
+    named = [os.path.abspath(entry) for entry in variable.split(os.pathsep)] if variable else []
+    return tuple(entry for entry in sys.path if entry in named)
+
+
 def set_up() -> None:
     """Divides what the interpreter has found at its start into the base and the host's layer."""
     stdlib = [os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
     stdlib += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
 
+    archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    Base.python_path = _python_path()
+
     def is_stdlib(entry: str) -> bool:
-        if entry.endswith(".zip") or entry in stdlib:
+        if entry in Base.python_path:
+            return False
+        if os.path.basename(entry) == archive or entry in stdlib:
             return True
         return _is_below(entry, stdlib) and "-packages" not in entry
 
@@ -71,7 +84,7 @@ def set_up() -> None:
     sys.meta_path[:] = Base.meta_path
     layer = Layer([entry for entry in host if "-packages" in entry], None, sys.prefix)
     layer.executable = sys.executable
-    layer.path += host
+    layer.path += [entry for entry in host if entry not in Base.python_path]
     layer.meta_path += finders
     layer.find_private()
     # What .pth files and sitecustomize have imported before us.
@@ -81,4 +94,5 @@ def set_up() -> None:
         if is_hosts and name not in ("__main__", "_caddy"):
             layer.modules[name] = sys.modules.pop(name)
     Base.names = frozenset(top(name) for name in sys.modules)
+    layer.claim_python_path()
     _HostLayer.layer = layer

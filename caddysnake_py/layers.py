@@ -14,7 +14,7 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
 
-from caddysnake_py import extensions, logs, packages
+from caddysnake_py import extensions, logs, main_module, packages
 from caddysnake_py.copies import share_names
 from caddysnake_py.view import (
     Base,
@@ -108,8 +108,9 @@ class Layer(View):
         self.prefix = self.exec_prefix = prefix
         executable = os.path.join(prefix, "bin", "python")
         self.executable = executable if os.path.exists(executable) else sys.executable
-        self.path = list(Base.path)
+        self.path = [*Base.python_path, *Base.path]
         self.meta_path = list(Base.meta_path)
+        self.argv = sys.argv
         self.installed = packages.Installed(site_dirs)
         self.private: set[str] = set()
         self.apps: weakref.WeakSet[App] = weakref.WeakSet()
@@ -129,11 +130,17 @@ class Layer(View):
         with use(self):
             for directory in self.site_dirs:
                 site.addsitedir(directory)
+        self.claim_python_path()
         if self.outer is not None:
             behind = [entry for entry in self.outer.path if entry not in self.path]
             offered = {name for entry in self.path for name in importable_names(entry)}
             self.path += behind
-            self.claims = offered - Base.names - sys.stdlib_module_names
+            self.claims = self.claims | (offered - Base.names - sys.stdlib_module_names)
+
+    def claim_python_path(self) -> None:
+        """Has what ``PYTHONPATH`` offers win over the standard library."""
+        offered = {name for entry in Base.python_path for name in importable_names(entry)}
+        self.claims = frozenset(offered - Base.names)
 
     def find_private(self) -> None:
         """Makes it so that apps have private packages. Not before ``.pth`` files have been read:
@@ -216,6 +223,7 @@ class App(View):
         at_exit: what it has registered with ``atexit``.
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
+        tempdir: where its temporary files go, if its environment says that.
     """
 
     def __new__(
@@ -243,6 +251,7 @@ class App(View):
         self.variables: dict[bytes, bytes | None] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         self.application: object = None
+        self.tempdir: str | None = None
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
@@ -256,8 +265,9 @@ class App(View):
         if any(named in importable_names(directory) for directory in directories):
             self._named.add(named)
             self.meta_path.insert(0, _AppFinder(named, directories))
-        # What is put there, by a script that is run or by pickles, is not for others.
-        self.modules["__main__"] = ModuleType("__main__")
+        main = main_module.make(main_module.find(module, directories))
+        self.modules["__main__"] = main
+        self.argv = [main.__dict__["__file__"]]
         self.claims = frozenset()  # made when they are first needed
         layer.apps.add(self)
 

@@ -1,4 +1,4 @@
-"""``sys``, whose search paths are those of the current view."""
+"""``sys``, whose search paths and arguments are those of the current view."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import _caddysnake
 
-_PER_VIEW = ("path", "meta_path", "prefix", "exec_prefix", "executable")
+_PER_VIEW = ("path", "meta_path", "prefix", "exec_prefix", "executable", "argv")
 
 
 class _Meta(type):

@@ -76,10 +76,12 @@ class Base:
         names: top-level names of the modules that the server itself has imported. No file of an
             app hides these from it, as under any server that is written in Python.
         path, meta_path: what finds the standard library and nothing else.
+        python_path: the directories of ``PYTHONPATH``, which come before it.
     """
 
     names: frozenset[str] = frozenset()
     path: tuple[str, ...] = ()
+    python_path: tuple[str, ...] = ()
     meta_path: tuple[Any, ...] = ()
 
 

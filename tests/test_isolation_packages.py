@@ -183,7 +183,8 @@ def test_an_environment_of_its_own_hides_the_hosts_packages(serve: Serve, tmp_pa
     config = with_host / "pyvenv.cfg"
     config.write_text(config.read_text() + "include-system-site-packages = true\n")
     install(with_host, "tool", "2.0", {"tool.py": "VERSION = '2.0'"})
-    host = tmp_path / "host"
+    base = tmp_path / "host"
+    host = base / site_packages(VENV).relative_to(VENV)
     write(host, {"tool.py": "VERSION = 'host'", "hosts.py": "import tool\nVERSION = tool.VERSION"})
     imports = (
         "from importlib.util import find_spec\n"
@@ -194,7 +195,7 @@ def test_an_environment_of_its_own_hides_the_hosts_packages(serve: Serve, tmp_pa
         site(tmp_path / "one", imports, venv=None),
         site(tmp_path / "two", imports, venv=alone),
         site(tmp_path / "three", imports, venv=with_host),
-        env={"PYTHONPATH": str(host)},
+        env={"PYTHONUSERBASE": str(base)},
     )
     found = ask(server, "[version('hosts'), version('tool')]")
     assert found == [["host", "host"], [None, None], ["host", "2.0"]]

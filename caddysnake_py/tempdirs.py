@@ -1,0 +1,40 @@
+"""``tempfile`` uses the directory that an application's environment names.
+
+Python asks the environment once per process, so the first application would decide for all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import _caddysnake
+
+from caddysnake_py import imports
+from caddysnake_py.layers import App
+from caddysnake_py.view import use
+
+_NAMES = frozenset({b"TMPDIR", b"TEMP", b"TMP"})
+
+
+def _ask_the_app(module: Any) -> None:
+    get_for_process = module._gettempdir
+    of_process: list[str] = []
+
+    def get_for_app() -> str:
+        view = _caddysnake.current_view()
+        if module.tempdir is not None and module.tempdir not in of_process:
+            return str(module.tempdir)  # somebody has assigned it
+        if isinstance(view, App) and _NAMES & view.variables.keys():
+            if view.tempdir is None:
+                view.tempdir = module._get_default_tempdir()
+            return view.tempdir
+        with use(None):
+            of_process[:] = [get_for_process()]
+        return of_process[0]
+
+    module._gettempdir = get_for_app
+
+
+def install() -> None:
+    """From now on each application has a directory for temporary files."""
+    imports.when_loaded("tempfile", _ask_the_app)
