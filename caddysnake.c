@@ -24,12 +24,12 @@ static PyObject *module_log(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* set_hooks(error, input, worker, file): see HOOK_* in core.h. */
+/* set_hooks(error, input, file): see HOOK_* in core.h. */
 static PyObject *module_set_hooks(PyObject *module, PyObject *args) {
     core *st = PyModule_GetState(module);
     PyObject *hooks[HOOK_COUNT];
-    if (!PyArg_ParseTuple(args, "OOOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
-                          &hooks[HOOK_WORKER], &hooks[HOOK_FILE]))
+    if (!PyArg_ParseTuple(args, "OOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
+                          &hooks[HOOK_FILE]))
         return NULL;
     for (int i = 0; i < HOOK_COUNT; i++) {
         PyObject *old = st->hooks[i];
@@ -47,9 +47,13 @@ static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
 
 static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
-    {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, worker, file)"},
+    {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, file)"},
     {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
     {"wsgi_worker", pool_worker, METH_NOARGS, "wsgi_worker(): the body of a WSGI thread."},
+    {"wsgi_next_worker", pool_next_worker, METH_NOARGS,
+     "wsgi_next_worker(): waits until another WSGI thread must be started."},
+    {"wsgi_worker_failed", pool_worker_failed, METH_NOARGS,
+     "wsgi_worker_failed(): that thread can't be started."},
     {"wsgi_running", pool_running, METH_NOARGS,
      "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
     {"wsgi_interrupt", pool_interrupt, METH_VARARGS,

@@ -77,9 +77,10 @@ typedef struct snake_slot {
     /* Links. C owns both; Go's ring reader reads done_next once before it tells anyone. */
     struct snake_slot *done_next;
     struct snake_slot *queue_next;
-    snake_app *app; /* set by snake_push */
-    void *owner;    /* C: the ASGI exchange or the WSGI worker that runs the request */
-    uint32_t id;    /* index of Go's counterpart; constant */
+    snake_app *app;  /* set by snake_push */
+    void *owner;     /* C: the ASGI exchange or the WSGI worker that runs the request */
+    uint32_t id;     /* index of Go's counterpart; constant */
+    uint32_t ticket; /* C: its turn, if the WSGI app had no place for it; else 0 */
 
     uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */
     uint32_t to_py;     /* [atomic] events for the app's queue; C only */

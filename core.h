@@ -44,10 +44,9 @@ typedef struct header_name {
 
 /* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
 enum {
-    HOOK_ERROR,  /* (app id, exception, kind, environ or scope or None, client_left): logs it */
-    HOOK_INPUT,  /* (read) -> file object over a streamed request body */
-    HOOK_WORKER, /* (): starts one more WSGI thread */
-    HOOK_FILE,   /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
+    HOOK_ERROR, /* (app id, exception, kind, environ or scope or None, client_left): logs it */
+    HOOK_INPUT, /* (read) -> file object over a streamed request body */
+    HOOK_FILE,  /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
     HOOK_COUNT
 };
 
@@ -106,7 +105,8 @@ int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len
 
 /* ---- futex.c */
 uint64_t now_us(void);
-void futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us); /* 0: no timeout */
+/* True when the time is over; 0 sets no limit. */
+bool futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us);
 void futex_wake(uint32_t *word, int count);
 
 /* ---- view.c, modules.c, names.c: what a thread sees when it imports */
@@ -154,9 +154,11 @@ struct snake_app {
     uint32_t watched;  /* [atomic] threads that wait for inflight to fall to 0 */
     PyObject *callable;
     PyObject *template; /* environ or scope that every request copies */
-    /* WSGI, guarded by the pool's mutex */
-    uint32_t threads, running;
-    snake_slot *deferred_first, *deferred_last;
+    /* WSGI, guarded by the pool's mutex: see places.c */
+    uint32_t threads, running;   /* places, and how many are taken */
+    uint32_t aside, aside_limit; /* threads that have begun and are without a place */
+    snake_slot *deferred_first, *deferred_last;              /* requests that wait for a place, … */
+    struct place_returner *returners_first, *returners_last; /* … and threads that do */
     /* ASGI: touched only on the loop's thread, except signal, efd and armed */
     queue queue;
     uint32_t signal; /* [atomic] futex; see loop.c */
@@ -192,8 +194,6 @@ unsigned char *slot_out_room(snake_slot *slot, size_t n);
 void slot_out_send(snake_slot *slot, uint32_t flags);
 /* True when C may fill out now; else C will be told once Go gives it back. */
 bool slot_out_free_or_wanted(snake_slot *slot);
-/* Blocks without the GIL until out is free. -1 when the client is gone (no exception). */
-int slot_out_wait(snake_slot *slot);
 /* The last word: SNAKE_OUT_* with END, FAIL or ABORT. C may not touch the slot afterwards. */
 void slot_close(snake_slot *slot, uint32_t flags);
 /* Puts a hint on the slot's list for Go. */
@@ -267,13 +267,38 @@ PyObject *body_take(snake_slot *slot, uint32_t *end);
 extern PyType_Spec wsgi_spec;
 void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 void pool_push(snake_slot *slot);
+/* Blocks while *word, which Go changes when the client moves, is value. A thread of the pool whose
+ * wait lasts leaves its app's place to another, and must call pool_come_back before it goes on.
+ * Both without the GIL, from any thread. */
+void pool_wait_for_client(uint32_t *word, uint32_t value);
+void pool_come_back(void);
 void pool_add_app(snake_app *app, uint32_t threads);
 void pool_remove_app(snake_app *app);
 PyObject *pool_worker(PyObject *module, PyObject *ignored);
+PyObject *pool_next_worker(PyObject *module, PyObject *ignored);
+PyObject *pool_worker_failed(PyObject *module, PyObject *ignored);
 PyObject *pool_running(PyObject *module, PyObject *ignored);
 PyObject *pool_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
 bool pool_watch(uint64_t now);
+
+/* ---- places.c: which requests of an app may run. All with the pool's mutex. */
+/* A thread that is done with waiting for its client and waits for a place. */
+typedef struct place_returner {
+    struct place_returner *next;
+    uint32_t ticket;
+    uint32_t signal; /* [atomic] futex: 1 when it has the place */
+} place_returner;
+/* Returns how many threads the app may have. */
+uint32_t places_open(snake_app *app, uint32_t threads);
+/* False: the request is deferred until place_give puts it back into the queue. */
+bool place_take(snake_app *app, snake_slot *slot);
+/* Gives a place to whoever has waited longest. */
+void place_give(snake_app *app, queue *queue);
+/* The same for a thread that waits for its client. False: it must keep the place. */
+bool place_leave(snake_app *app, queue *queue);
+/* Such a thread goes on. False: returner is listed, and its signal tells when. */
+bool place_ask(snake_app *app, place_returner *returner);
 
 /* ---- loop.c: what an app's event loop sleeps on */
 /* Start what is queued; look at what was scheduled; files may have events. */

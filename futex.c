@@ -1,5 +1,6 @@
 /* Time and sleeping: the two things every waiting thread needs. */
 #include "core.h"
+#include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -12,9 +13,11 @@ uint64_t now_us(void) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-void futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us) {
+bool futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us) {
     struct timespec t = {(time_t)(timeout_us / 1000000), (long)(timeout_us % 1000000) * 1000};
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_us ? &t : NULL, NULL, 0);
+    return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_us ? &t : NULL, NULL, 0) <
+               0 &&
+           errno == ETIMEDOUT;
 }
 
 void futex_wake(uint32_t *word, int count) {

@@ -7,29 +7,22 @@
  * for the GIL, sleeping ones on many (docs/decisions/0003).
  *
  * One idle thread is kept as a spare, so that passing the role never needs the
- * GIL: whoever becomes hot and leaves no idle thread starts the next spare, unless
- * one is on its way. */
-#include "core.h"
+ * GIL: whoever becomes hot and leaves no idle thread has the next spare started,
+ * unless one is on its way. A thread of the bridge starts them all, so that none
+ * inherits what an app has done to a thread of the pool. */
+#include "pool.h"
 #include <pthread.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 enum { STUCK_US = 1000, BACK_US = 200, BATCH = 16 };
-static const uint64_t IDLE_US = 30 * 1000000;
+/* How long a thread waits for its client before it leaves its place, and until it tries again. */
+enum { PATIENCE_US = 2000, RETRY_US = 100000 };
+/* How many idle threads are kept, for how long, and how long others are. */
+enum { KEPT_IDLE = 32 };
+static const uint64_t IDLE_US = 30 * 1000000, SURPLUS_US = 1000000;
 
-typedef struct worker {
-    struct worker *next; /* among the idle ones */
-    uint32_t signal;     /* [atomic] futex: 1 when the worker got the hot role */
-    header_cache *cache;
-    /* For the watchdog, touched with the GIL. */
-    struct worker *newer, *older; /* among all workers */
-    unsigned long thread;
-    uint64_t serial, since; /* of the request; since is 0 while there is none */
-    snake_slot *slot;
-    uint32_t app;
-    bool interrupted;
-} worker;
+static __thread worker *current_worker;
 
 /* Owned by the mutex, except hot and hot_since, which the lock-free fast paths read. */
 static struct {
@@ -39,11 +32,10 @@ static struct {
     uint64_t hot_since; /* [atomic] when it took what it runs now */
     worker *idle;       /* last in, first out */
     uint32_t idle_count;
-    uint32_t thread_count; /* beside the first, which the bridge starts */
-    uint32_t thread_limit;
-    bool starting;  /* a spare is on its way: it may take long to get the GIL */
-    worker *newest; /* of all; touched with the GIL, like the next one */
-    uint64_t last_serial;
+    uint32_t thread_count;
+    uint64_t thread_limit; /* beside the spare */
+    bool starting;         /* a spare is on its way: it may take long to get the GIL */
+    uint32_t wanted;       /* [atomic] futex: 1 until somebody has begun to start it */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void lock(void) { pthread_mutex_lock(&pool.mutex); }
@@ -54,8 +46,8 @@ static void set_hot(worker *w) {
     __atomic_store_n(&pool.hot, w, __ATOMIC_SEQ_CST);
 }
 
-/* Gives the role to an idle thread if from still holds it. */
-static void pass_role(worker *from) {
+/* Gives the role to an idle thread if from still holds it. False if that can't be done. */
+static bool pass_role(worker *from) {
     lock();
     worker *w = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from ? pool.idle : NULL;
     if (w) {
@@ -68,13 +60,22 @@ static void pass_role(worker *from) {
         __atomic_store_n(&w->signal, 1, __ATOMIC_RELEASE);
         futex_wake(&w->signal, 1);
     }
+    return w != NULL;
+}
+
+/* With the mutex. */
+static void want_spare(void) {
+    if (pool.idle || pool.starting || pool.thread_count > pool.thread_limit)
+        return;
+    pool.thread_count++;
+    pool.starting = true;
+    __atomic_store_n(&pool.wanted, 1, __ATOMIC_RELEASE);
+    futex_wake(&pool.wanted, 1);
 }
 
 void pool_push(snake_slot *slot) {
     queue_push(&pool.queue, slot);
-    if (!__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST))
-        pass_role(NULL);
-    else
+    if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) || !pass_role(NULL))
         monitor_wake(); /* the holder may be stuck */
 }
 
@@ -84,71 +85,85 @@ bool pool_watch(uint64_t now) {
     if (!has_work())
         return false;
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
-    if (hot && now > __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED) + STUCK_US)
+    if (!hot) { /* no thread was idle, and the start of the next may have failed */
+        lock();
+        want_spare();
+        unlock();
+    } else if (now > __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED) + STUCK_US) {
         pass_role(hot);
+    }
     return true;
 }
 
-/* ---- limits per app; all with the mutex */
-
-static void defer_request(snake_app *app, snake_slot *slot) {
-    slot->queue_next = NULL;
-    if (app->deferred_last)
-        app->deferred_last->queue_next = slot;
-    else
-        app->deferred_first = slot;
-    app->deferred_last = slot;
-}
-
-/* A request of app has ended: its oldest deferred one is next in the queue. */
-static void end_request(snake_app *app) {
-    app->running--;
-    snake_slot *slot = app->deferred_first;
-    if (!slot)
-        return;
-    app->deferred_first = slot->queue_next;
-    if (!app->deferred_first)
-        app->deferred_last = NULL;
-    slot->queue_next = pool.queue.pending;
-    pool.queue.pending = slot;
-}
+/* ---- apps, and their places */
 
 static snake_slot *take_request(void) {
     snake_slot *slot;
-    while ((slot = queue_pop(&pool.queue))) {
-        snake_app *app = slot->app;
-        if (app->running < app->threads) {
-            app->running++;
-            return slot;
-        }
-        defer_request(app, slot);
-    }
-    return NULL;
+    while ((slot = queue_pop(&pool.queue)) && !place_take(slot->app, slot))
+        ;
+    return slot;
 }
 
 void pool_add_app(snake_app *app, uint32_t threads) {
     lock();
-    app->threads = threads;
-    pool.thread_limit += threads;
+    pool.thread_limit += places_open(app, threads);
+    want_spare();
     unlock();
 }
 
 void pool_remove_app(snake_app *app) {
     lock();
-    pool.thread_limit -= app->threads;
+    pool.thread_limit -= (uint64_t)app->threads + app->aside_limit;
     unlock();
+}
+
+/* Leaves the place of the worker's app, and the hot role, to others. False if it must keep them. */
+static bool step_aside(worker *w) {
+    lock();
+    w->aside = place_leave(w->app, &pool.queue);
+    worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
+    if (w->aside && hot == w) {
+        hot = NULL; /* whoever pushes after this sees it */
+        __atomic_store_n(&pool.hot, hot, __ATOMIC_SEQ_CST);
+    }
+    unlock();
+    if (!w->aside || !has_work())
+        return w->aside;
+    if (hot || !pass_role(NULL))
+        monitor_wake();
+    return true;
+}
+
+void pool_wait_for_client(uint32_t *word, uint32_t value) {
+    worker *w = current_worker;
+    uint64_t timeout = w && w->app && !w->aside ? PATIENCE_US : 0;
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) {
+        if (futex_wait(word, value, timeout))
+            timeout = step_aside(w) ? 0 : RETRY_US;
+    }
+}
+
+void pool_come_back(void) {
+    worker *w = current_worker;
+    if (!w || !w->aside)
+        return;
+    lock();
+    bool has_place = place_ask(w->app, &w->back);
+    unlock();
+    while (!has_place && !__atomic_load_n(&w->back.signal, __ATOMIC_ACQUIRE))
+        futex_wait(&w->back.signal, 0, 0);
+    w->aside = false;
 }
 
 /* ---- a worker's life */
 
 /* Ends the request of finished (or NULL) and takes the next. NULL: the worker is parked on the
- * idle list and must wait for its signal. *spare: the worker must start the next spare, which is
- * counted already, because it leaves no idle thread. */
-static snake_slot *next_request(worker *w, snake_app *finished, bool *spare) {
+ * idle list and must wait for its signal. */
+static snake_slot *next_request(worker *w, snake_app *finished) {
     snake_slot *slot = NULL;
     lock();
     if (finished)
-        end_request(finished);
+        place_give(finished, &pool.queue);
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (hot != w && (!hot || (has_work() && now_us() > pool.hot_since + BACK_US))) {
         set_hot(w);
@@ -172,45 +187,50 @@ static snake_slot *next_request(worker *w, snake_app *finished, bool *spare) {
         pool.idle = w;
         pool.idle_count++;
     }
-    *spare = slot && !pool.idle && !pool.starting && pool.thread_count < pool.thread_limit;
-    if (*spare) {
-        pool.thread_count++;
-        pool.starting = true;
-    }
+    bool left = !slot && has_work(); /* for the holder of the role, which may be stuck */
+    if (slot)
+        want_spare();
     unlock();
+    if (left)
+        monitor_wake();
     if (finished)
         app_finished_one(finished); /* the app may be gone from here on */
     return slot;
 }
 
-/* False when the worker should end: it was idle for long and is not the only spare. */
-static bool wait_for_role(worker *w) {
-    while (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE)) {
-        uint64_t since = now_us();
-        futex_wait(&w->signal, 0, IDLE_US);
-        if (now_us() < since + IDLE_US)
-            continue;
-        bool retire = false;
-        lock();
-        if (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE) && pool.idle_count > 2) {
-            worker **link = &pool.idle;
-            while (*link && *link != w)
-                link = &(*link)->next;
-            if (*link) { /* else the role is on its way */
-                *link = w->next;
-                pool.idle_count--;
-                pool.thread_count--;
-                retire = true;
-            }
+/* Takes an idle worker that is not needed off the list. idle_us: how long it has been idle. */
+static bool retire(worker *w, uint64_t idle_us) {
+    bool retires = false;
+    lock();
+    uint32_t keep = idle_us < IDLE_US ? KEPT_IDLE : 2;
+    if (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE) && pool.idle_count > keep) {
+        worker **link = &pool.idle;
+        while (*link && *link != w)
+            link = &(*link)->next;
+        if (*link) { /* else the role is on its way */
+            *link = w->next;
+            pool.idle_count--;
+            pool.thread_count--;
+            retires = true;
         }
-        unlock();
-        if (retire)
+    }
+    unlock();
+    return retires;
+}
+
+/* False when the worker must end: it was idle for long. */
+static bool wait_for_role(worker *w) {
+    uint64_t since = now_us(), idle_us = 0;
+    while (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE)) {
+        futex_wait(&w->signal, 0, idle_us < SURPLUS_US ? SURPLUS_US : IDLE_US);
+        idle_us = now_us() - since;
+        if (idle_us >= SURPLUS_US && retire(w, idle_us))
             return false;
     }
     return true;
 }
 
-/* The spare that next_request counted is there, or won't come. */
+/* The thread that want_spare counted is there, or won't come. */
 static void end_start(bool came) {
     lock();
     if (pool.starting && !came)
@@ -219,108 +239,30 @@ static void end_start(bool came) {
     unlock();
 }
 
-/* Starts the spare that next_request counted. Needs the GIL. */
-static void start_spare(core *st) {
-    PyObject *started = PyObject_CallNoArgs(st->hooks[HOOK_WORKER]);
-    if (!started) {
-        end_start(false);
-        report_exception(st, 0, "starting a WSGI thread", NULL, false);
-    }
-    Py_XDECREF(started);
-}
-
-/* ---- what the watchdog sees and does, with the GIL */
-
-static void begin_watch(worker *w, snake_slot *slot) {
-    w->serial = ++pool.last_serial;
-    w->since = now_us();
-    w->slot = slot;
-    w->app = slot->app->id;
-    slot->owner = w;
-}
-
-/* Go has answered the request itself. Its slot may serve another one already, if the app has
- * completed its response and is still in close(). */
-static bool has_timed_out(const worker *w) {
-    return w->slot->owner == w && slot_gone(w->slot) == SNAKE_TIMED_OUT;
-}
-
-static void end_watch(worker *w) {
-    w->since = 0;
-    w->slot = NULL;
-    if (w->interrupted) { /* it must not hit the next request */
-        PyThreadState_SetAsyncExc(w->thread, NULL);
-        w->interrupted = false;
-    }
-}
-
-/* wsgi_running() -> [(thread, app, serial, seconds, timed out)] */
-PyObject *pool_running(PyObject *module, PyObject *ignored) {
+/* wsgi_next_worker(): returns when another WSGI thread must be started. */
+PyObject *pool_next_worker(PyObject *module, PyObject *ignored) {
     (void)module;
     (void)ignored;
-    PyObject *list = PyList_New(0);
-    uint64_t now = now_us();
-    for (worker *w = pool.newest; list && w; w = w->older) {
-        if (!w->since)
-            continue;
-        PyObject *entry =
-            Py_BuildValue("kIKdO", w->thread, w->app, (unsigned long long)w->serial,
-                          (double)(now - w->since) / 1e6, has_timed_out(w) ? Py_True : Py_False);
-        if (!entry || PyList_Append(list, entry) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(entry);
-    }
-    return list;
+    Py_BEGIN_ALLOW_THREADS;
+    while (!__atomic_exchange_n(&pool.wanted, 0, __ATOMIC_ACQ_REL))
+        futex_wait(&pool.wanted, 0, 0);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
 }
 
-/* wsgi_interrupt(thread, serial, exception) -> bool */
-PyObject *pool_interrupt(PyObject *module, PyObject *args) {
+/* wsgi_worker_failed(): that thread can't be started. */
+PyObject *pool_worker_failed(PyObject *module, PyObject *ignored) {
     (void)module;
-    unsigned long thread;
-    unsigned long long serial;
-    PyObject *exception;
-    if (!PyArg_ParseTuple(args, "kKO:wsgi_interrupt", &thread, &serial, &exception))
-        return NULL;
-    worker *w = pool.newest;
-    while (w && (w->thread != thread || w->serial != serial || !w->since || w->interrupted))
-        w = w->older;
-    if (!w)
-        Py_RETURN_FALSE;
-    w->interrupted = true;
-    PyThreadState_SetAsyncExc(thread, exception);
-    Py_RETURN_TRUE;
-}
-
-static worker *worker_new(core *st) {
-    worker *w = calloc(1, sizeof *w);
-    if (!w || !(w->cache = header_cache_new(st))) {
-        free(w);
-        return NULL;
-    }
-    w->thread = PyThread_get_thread_ident();
-    w->older = pool.newest;
-    if (w->older)
-        w->older->newer = w;
-    pool.newest = w;
-    return w;
-}
-
-static void worker_free(core *st, worker *w) {
-    if (w->newer)
-        w->newer->older = w->older;
-    else
-        pool.newest = w->older;
-    if (w->older)
-        w->older->newer = w->newer;
-    header_cache_free(st, w->cache);
-    free(w);
+    (void)ignored;
+    end_start(false);
+    Py_RETURN_NONE;
 }
 
 /* wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
 PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);
-    worker *w = worker_new(st);
+    worker *w = current_worker = worker_new(st);
     end_start(w != NULL);
     if (!w)
         return PyErr_NoMemory();
@@ -328,15 +270,12 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     snake_app *finished = NULL;
     int listed = 0; /* answers that Go has not been told about */
     for (;;) {
-        bool spare;
-        snake_slot *slot = next_request(w, finished, &spare);
+        snake_slot *slot = next_request(w, finished);
         if (slot) {
-            if (spare)
-                start_spare(st);
             finished = slot->app;
-            begin_watch(w, slot);
+            worker_begin(w, slot);
             wsgi_run(st, w->cache, finished, slot);
-            end_watch(w);
+            worker_end(w);
             if (++listed >= BATCH || !has_work()) {
                 ring_now();
                 listed = 0;
@@ -357,6 +296,7 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
         if (!stay)
             break;
     }
+    current_worker = NULL;
     worker_free(st, w);
     Py_RETURN_NONE;
 }

@@ -116,17 +116,6 @@ bool slot_out_free_or_wanted(snake_slot *slot) {
     return state == OUT_FREE;
 }
 
-int slot_out_wait(snake_slot *slot) {
-    while (!slot_out_free_or_wanted(slot)) {
-        if (slot_is_lost(slot))
-            return -1;
-        Py_BEGIN_ALLOW_THREADS;
-        futex_wait(&slot->out_state, OUT_BUSY_WANTED, 0);
-        Py_END_ALLOW_THREADS;
-    }
-    return slot_is_lost(slot) ? -1 : 0;
-}
-
 void slot_close(snake_slot *slot, uint32_t flags) {
     if (!(flags & SNAKE_OUT_END))
         slot_out_reset(slot); /* the last piece has been sent */
@@ -202,6 +191,7 @@ void snake_gone(snake_slot *slot, uint32_t why) {
 void snake_push(snake_app *app, snake_slot *slot) {
     slot->app = app;
     slot->owner = NULL;
+    slot->ticket = 0;
     slot->done_next = NULL;
     slot->to_go = 0;
     slot->gone = 0;

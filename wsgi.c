@@ -121,12 +121,7 @@ static PyObject *exchange_read(PyObject *object, PyObject *ignored) {
     if (slot->chunk_end != SNAKE_MORE && !body_is_ready(slot))
         return stream_end(self, slot->chunk_end);
     body_want(slot);
-    self->waiters++;
-    Py_BEGIN_ALLOW_THREADS;
-    while (__atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_WANTED)
-        futex_wait(&slot->body_state, SNAKE_CHUNK_WANTED, 0);
-    Py_END_ALLOW_THREADS;
-    self->waiters--;
+    wsgi_wait(self, &slot->body_state, SNAKE_CHUNK_WANTED);
     if (!self->slot) {
         PyErr_SetString(PyExc_ValueError, finished_text);
         return NULL;

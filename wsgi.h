@@ -15,7 +15,7 @@ typedef struct wsgi_exchange {
     response_head head;
     uint64_t sent; /* body bytes handed to Go */
     uint32_t app_id;
-    uint32_t waiters; /* threads that block on the slot without the GIL */
+    uint32_t waiters; /* [atomic] threads that block on the slot without the GIL */
     bool head_sent;
     bool no_body; /* HEAD, 204, 304 */
     bool is_head_request;
@@ -23,6 +23,9 @@ typedef struct wsgi_exchange {
 } wsgi_exchange;
 
 /* ---- wsgi_output.c: pieces of the response on their way to Go */
+/* Blocks without the GIL while *word of the slot is value. The slot may be another request's by
+ * then: self->slot tells. */
+void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value);
 /* Marks the response as over. Threads of the app that still block on the slot leave it first. */
 void wsgi_end(wsgi_exchange *self, uint32_t flags);
 /* Sends one block of the app, cut to its Content-Length, and waits until Go has written it. last

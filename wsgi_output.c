@@ -4,31 +4,48 @@
 #include <sched.h>
 #include <string.h>
 
+void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value) {
+    __atomic_fetch_add(&self->waiters, 1, __ATOMIC_RELAXED);
+    Py_BEGIN_ALLOW_THREADS;
+    pool_wait_for_client(word, value);
+    __atomic_fetch_sub(&self->waiters, 1, __ATOMIC_RELEASE);
+    pool_come_back();
+    Py_END_ALLOW_THREADS;
+}
+
 /* The slot is about to be used again, so nobody may block on it. */
 void wsgi_end(wsgi_exchange *self, uint32_t flags) {
     snake_slot *slot = self->slot;
     if (!slot)
         return;
     self->slot = NULL;
-    while (self->waiters) {
+    while (__atomic_load_n(&self->waiters, __ATOMIC_ACQUIRE)) {
         __atomic_store_n(&slot->body_state, SNAKE_CHUNK_LOST, __ATOMIC_RELEASE);
         futex_wake(&slot->body_state, INT_MAX);
         Py_BEGIN_ALLOW_THREADS;
         sched_yield();
         Py_END_ALLOW_THREADS;
     }
-    slot_out_wait(slot); /* free already, unless another thread of the app called write() */
+    /* Free already, unless another thread of the app called write(). */
+    while (!slot_is_lost(slot) && !slot_out_free_or_wanted(slot))
+        wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
     slot_close(slot, flags);
 }
 
+/* Waits until Go has written out. -1: client_left or an exception. */
 static int wait_until_sent(wsgi_exchange *self) {
     snake_slot *slot = self->slot;
-    self->waiters++;
-    int rc = slot_out_wait(slot);
-    self->waiters--;
-    if (rc < 0)
-        self->client_left = true;
-    return rc;
+    while (!slot_is_lost(slot)) {
+        if (slot_out_free_or_wanted(slot))
+            return 0;
+        wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
+        if (self->slot != slot) {
+            PyErr_SetString(PyExc_RuntimeError, "another thread has ended the response");
+            return -1;
+        }
+    }
+    self->client_left = true;
+    return -1;
 }
 
 /* Sends one block and waits until Go has written it: nothing is held back and nothing piles up.

@@ -233,7 +233,7 @@ def _serve() -> None:
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
-    _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker, files.plain_file)
+    _caddysnake.set_hooks(logs.app_exception, body.open_body, files.plain_file)
     logs.install()
     threads.install()
     installations.set_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import threads, watchdog
+from caddysnake_py import logs, threads, watchdog
 from caddysnake_py.files import FileWrapper
 
 _numbers = itertools.count(1)
@@ -20,10 +21,24 @@ _numbers = itertools.count(1)
 _END_SECONDS = 1.0
 _ROUND_SECONDS = 0.1
 
+_RETRY_SECONDS = 1.0
 
-def start_worker() -> None:
-    """Starts one more thread of the pool that serves all WSGI apps: the core's worker hook."""
-    threads.start_outside(_caddysnake.wsgi_worker, f"wsgi-{next(_numbers)}")
+
+def _start_workers() -> None:
+    """Starts the threads of the pool that serves all WSGI apps, whenever the core wants another."""
+    while True:
+        _caddysnake.wsgi_next_worker()
+        try:
+            threads.start_outside(_caddysnake.wsgi_worker, f"wsgi-{next(_numbers)}")
+        except (RuntimeError, MemoryError) as error:
+            logs.emit(logging.ERROR, "caddysnake", f"no thread for WSGI requests: {error}")
+            time.sleep(_RETRY_SECONDS)
+            _caddysnake.wsgi_worker_failed()
+
+
+def _start_pool() -> None:
+    threads.start_outside(_start_workers, "wsgi-starter")
+    watchdog.start()
 
 
 def environ_template(limit: int) -> dict[str, Any]:
@@ -60,8 +75,7 @@ class WSGIServer:
         core.serve_wsgi(app, environ_template(threads), threads)
         if not WSGIServer._pool_started:
             WSGIServer._pool_started = True
-            start_worker()
-            watchdog.start()
+            _start_pool()
 
     def stop(self, drain: float) -> bool:
         """Waits up to ``drain`` seconds for running requests and ends the rest. False if some

@@ -72,17 +72,21 @@ def test_one_thread_at_a_time_is_added_however_long_it_takes_to_start(
         return sum(name.startswith("wsgi") for name in proc.thread_names(server.pid))
 
     assert server.get("/holds_up_new_threads", board.headers).status == 200
-    with server.connect() as first:
-        first.request("GET", "/in_order?0", board.headers)
-        board.wait("running")
-        before = pool()
-        for _ in range(20):
-            assert server.get("/hello").text == '"hello"'
-        added = pool() - before
-        board.post("begin")
-        board.post("go")
-        assert json.loads(first.response().body) == ["0"]
-    assert added == 1
+    before = pool()
+    clients = [server.connect() for _ in range(before - 1)]
+    for client in clients:
+        client.request("GET", "/in_order?0", board.headers)
+    board.wait("running", before - 1)
+    for _ in range(20):
+        assert server.get("/hello").text == '"hello"'
+    assert pool() == before
+    board.post("begin")
+    wait_for(lambda: pool() == before + 1, "one thread more")
+    board.post("go")
+    for client in clients:
+        assert client.response().status == 200
+        client.close()
+    assert pool() == before + 1
 
 
 # What is kept on a thread
