@@ -61,7 +61,6 @@ class WSGIServer:
         if not WSGIServer._pool_started:
             WSGIServer._pool_started = True
             start_worker()
-            watchdog.start()
 
     def stop(self, drain: float) -> bool:
         """Waits up to ``drain`` seconds for running requests and ends the rest. False if some
