@@ -24,15 +24,19 @@ from caddysnake_py import (
     environment,
     exits,
     files,
+    hooks,
     imports,
     installations,
     interface,
     loader,
+    loggers,
     logs,
     loops,
+    patches,
     pools,
     process,
     release,
+    streams,
     subprocesses,
     sysmodule,
     tempdirs,
@@ -162,6 +166,7 @@ def load(request: LoadRequest) -> dict[str, Any]:
         loaded = _load_on_loop(request, own)
     if "django.utils.functional" in own.modules:
         copies.share_lazy_methods(own.modules["django.utils.functional"])
+    patches.check_now(own)
     _apps[request.id] = loaded
     return {"handle": loaded.core.handle, "interface": loaded.interface}
 
@@ -172,7 +177,8 @@ def unload(app_id: int, drain: float) -> dict[str, Any]:
     _caddysnake.enter(loaded.view)
     idle = loaded.stop(drain)
     exits.run(loaded.view)
-    logs.close_partial(app_id)
+    loggers.shut_down(loaded.view)
+    streams.close_partial(app_id)
     if idle:
         watchdog.forget(app_id)
         del _apps[app_id]  # else the core still refers to it: leave it behind
@@ -213,11 +219,17 @@ def _answer(command: _caddysnake.Command) -> None:
         answer = _execute(json.loads(command.payload))
     except BaseException as error:
         answer = {"error": _error_text(error)}
-    command.reply(json.dumps(answer).encode())
     # What was unloaded or failed to load is no app any more, and its exception is gone, too.
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
-    if isinstance(own, App) and own.app not in _apps:
+    is_over = isinstance(own, App) and own.app not in _apps
+    if isinstance(own, App) and is_over:
+        patches.check_now(own)
+        patches.forget(own)
+        own.settings.clear()
+        own.loggers.clear()
+    command.reply(json.dumps(answer).encode())
+    if isinstance(own, App) and is_over:
         release.free_later(own)
 
 
@@ -234,7 +246,7 @@ def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
     _caddysnake.set_hooks(logs.app_exception, body.open_body, files.plain_file)
-    logs.install()
+    streams.install()
     threads.install()
     installations.set_up()
     variables.install()
@@ -242,9 +254,13 @@ def start() -> None:
     exits.install()
     typehints.install()
     sysmodule.install()
+    hooks.install()
+    loggers.install()
     imports.install()
     pools.install()
     tempdirs.install()
     _caddysnake.adopt_modules()
+    imports.watch_patches()
     release.start()
+    watchdog.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

@@ -6,6 +6,7 @@ where it is written in C, looks them up by name.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import _caddysnake
 
+from caddysnake_py import patches
 from caddysnake_py.layers import App, Layer
 from caddysnake_py.view import as_importlib, bootstrap, top, use
 
@@ -28,7 +30,7 @@ _get_module_lock: Callable[[Any], Any] = bootstrap._get_module_lock
 _get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
 
 
-_hooks: dict[str, Callable[[ModuleType], None]] = {}
+_hooks: dict[str, list[Callable[[ModuleType], None]]] = {}
 
 
 def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
@@ -36,7 +38,7 @@ def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
     if name in sys.modules:
         hook(sys.modules[name])
     else:
-        _hooks[name] = hook
+        _hooks.setdefault(name, []).append(hook)
 
 
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
@@ -47,7 +49,10 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
     else:
         module = _load_unlocked(spec)
     if spec.name in _hooks and _caddysnake.owner(spec.name) is None:
-        _hooks.pop(spec.name)(module)
+        for hook in _hooks.pop(spec.name):
+            hook(module)
+    if isinstance(current, App):
+        patches.check_soon(current)
     return module
 
 
@@ -122,6 +127,14 @@ def get_code(loader: Any, fullname: str) -> CodeType:
     code = _get_code(loader, fullname)
     _codes[path] = (status.st_mtime_ns, status.st_size, code)
     return code
+
+
+def watch_patches() -> None:
+    """Has the standard library compared with what it is now, or will be once it is imported."""
+    for name in patches.MODULES:
+        when_loaded(name, patches.watch_module)
+    for name, classes in patches.CLASSES.items():
+        when_loaded(name, functools.partial(patches.watch_classes, names=classes))
 
 
 def install() -> None:

@@ -221,6 +221,9 @@ class App(View):
         private: top-level names of packages that it imports for itself.
         variables: what it has set (None: deleted) of the environment.
         at_exit: what it has registered with ``atexit``.
+        settings: what it has set in modules of the standard library; see `settings.py`.
+        streams: its ``sys.stdout`` and ``sys.stderr``, before it replaces them.
+        loggers: the state of each logger for this app, by identity; see `loggers.py`.
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
         tempdir: where its temporary files go, if its environment says that.
@@ -253,6 +256,9 @@ class App(View):
         self.application: object = None
         self.tempdir: str | None = None
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        self.settings: dict[str, Any] = {}
+        self.streams: dict[str, Any] = {}
+        self.loggers: dict[int, dict[str, Any]] = {}
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]

@@ -15,7 +15,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 
 # Imported anew by each app, with all that depends on them: they keep one configuration for the
 # process.
-PRIVATE = frozenset({"django", "asgiref"})
+PRIVATE = frozenset({"django", "asgiref", "sentry_sdk"})
 # What merely can work with one of these, as an "extra", imports it once it is asked to. By then
 # the package is shared.
 _FOLLOW_EXTRAS = frozenset({"django"})

@@ -12,7 +12,7 @@ import traceback
 
 import _caddysnake
 
-from caddysnake_py import logs, threads
+from caddysnake_py import logs, patches, threads
 
 _INTERVAL = 0.5  # seconds
 # A request that reads or writes learns that its client is gone, and ends by itself: an exception
@@ -131,6 +131,7 @@ def _watch() -> None:
         _reported.intersection_update({entry[2] for entry in running})
         _check(running)
         _check_loops()
+        patches.check(None)
 
 
 def start() -> None:

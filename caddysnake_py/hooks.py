@@ -1,0 +1,99 @@
+"""Hooks of Python: exceptions, warnings and values that nobody takes. Each app has its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import _caddysnake
+
+from caddysnake_py import logs, settings, streams
+from caddysnake_py.layers import App
+
+
+def _dispatcher(key: str, default: Callable[..., Any]) -> Callable[..., Any]:
+    def hook(*args: Any, **kwargs: Any) -> Any:
+        own = settings.get(key)
+        return (default if own is None else own)(*args, **kwargs)
+
+    return hook
+
+
+def _own_hook(module: Any, name: str, default: Callable[..., Any]) -> None:
+    setattr(module, name, _dispatcher(f"{module.__name__}.{name}", default))
+    settings.own_attribute(module, name, lambda: default)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    if file is not None:
+        file.write(text)
+    else:
+        logs.emit(logging.WARNING, "py.warnings", text.rstrip("\n"))
+
+
+def _thread_exception(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is SystemExit or args.exc_value is None:
+        return
+    name = args.thread.name if args.thread else "?"
+    text = f"exception in thread {name}\n{logs.format_exception(args.exc_value)}"
+    logs.emit(logging.ERROR, "threading", text)
+
+
+def _add_audit_hook(add: Callable[..., None], hook: Callable[..., object]) -> None:
+    """``sys.addaudithook``: the hook hears of its own app, as long as that lives."""
+    app = weakref.ref(_caddysnake.current_view())
+    taken = [hook]
+
+    def hook_of_app(event: str, args: tuple[Any, ...]) -> None:
+        view = app()
+        if view is None:
+            taken.clear()  # Python never forgets a hook
+        elif _caddysnake.current_view() is view:
+            for each in taken:
+                each(event, args)
+
+    add(hook_of_app)
+
+
+def _set_thread_hook(name: str, _: Callable[..., Any], function: Any) -> None:
+    """``threading.settrace`` and ``setprofile``: for the threads that the app starts."""
+    view = _caddysnake.current_view()
+    if isinstance(view, App):
+        view.settings[f"threading.{name}"] = function
+
+
+def begin_thread(view: App) -> None:
+    """Sets in a new thread what its app has asked for."""
+    for name, begin in (("settrace", sys.settrace), ("setprofile", sys.setprofile)):
+        function = view.settings.get(f"threading.{name}")
+        if function is not None:
+            begin(function)
+
+
+def install() -> None:
+    """From now on apps have hooks of their own. ``sys`` must be able to have such."""
+    for router in (streams.stdout, streams.stderr):
+        settings.own_attribute(sys, router.source, router.own)
+    for name in ("excepthook", "unraisablehook", "displayhook", "breakpointhook"):
+        _own_hook(sys, name, getattr(sys, f"__{name}__"))
+    _own_hook(threading, "excepthook", _thread_exception)
+    _own_hook(warnings, "showwarning", _show_warning)
+    _own_hook(warnings, "formatwarning", warnings.formatwarning)
+    settings.function_for_apps(sys, "addaudithook", _add_audit_hook)
+    for name in ("settrace", "setprofile"):
+        settings.function_for_apps(
+            threading, name, lambda *args, name=name: _set_thread_hook(name, *args)
+        )
