@@ -108,6 +108,21 @@ test-race: $(venvs)/tests/ready | $(toolchain) ## run the tests of what is concu
 	$(GO) build -race -o bin/caddy-race ./cmd/caddy
 	CADDYSNAKE_BIN=$(abspath bin/caddy-race) $(venvs)/tests/bin/python -m pytest -k '$(RACY)' $(ARGS)
 
+# The core and Go under AddressSanitizer, the core under UBSan too: a report ends the server and fails its test.
+# Chosen is what hands the core the most of others' bytes and objects; ARGS="-k ''" runs all tests.
+ASAN := (test_planted or test_asgi_scope or test_asgi_extensions or test_asgi_mistakes or test_asgi_receive or \
+    test_websocket_handshake or test_websocket_messages or test_websocket_mistakes or test_websocket_scope or \
+    test_wsgi_request or test_wsgi_addresses or test_wsgi_mistakes or test_wsgi_input) and not TLS
+
+.PHONY: test-asan
+test-asan: export CGO_CFLAGS  := -g -O1 -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined
+test-asan: export CGO_LDFLAGS := -fsanitize=undefined
+test-asan: export PYTHONMALLOC := malloc
+test-asan: $(venvs)/tests/ready | $(toolchain) ## test what reads others' bytes under AddressSanitizer and UBSan
+	$(GO) build -asan -o bin/caddy-asan ./cmd/caddy
+	CADDYSNAKE_BIN=$(abspath bin/caddy-asan) $(venvs)/tests/bin/python -m pytest $(parallel) \
+	    -k '$(ASAN)' $(ARGS) tests/test_*.py tests/sanitizer
+
 # Each reads what others have packed: Go's are in fuzz_test.go, those of the core in tests/fuzz.
 fuzz_build   := build/fuzz/$(python_id)
 fuzz_flags   := -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \

@@ -76,6 +76,15 @@ func writeLog(record *C.snake_log) {
 	}
 }
 
+// complain logs an error that is neither the app's nor the client's.
+func (s *slot) complain(err error) {
+	logger, fields := caddy.Log().Named(loggerName), []zap.Field(nil)
+	if gen := s.gen; gen != nil && gen.voice != nil {
+		logger, fields = gen.voice.logger.Load(), append(fields, zap.String("app", gen.voice.app))
+	}
+	logger.Error(err.Error(), fields...)
+}
+
 // splitRecord cuts the data of a record behind its source. All of it is the
 // message if that does not fit.
 func splitRecord(data []byte, sourceLen int) (source, message string) {

@@ -18,7 +18,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -209,7 +208,7 @@ func (x *exchange) writeHints() {
 	for _, hint := range slices.Backward(oldest) {
 		links, fits := unpackLinks(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(hint), unsafe.Sizeof(*hint))), int(hint.len)))
 		if !fits {
-			caddy.Log().Named(loggerName).Error(errMisfit.Error())
+			x.slot.complain(errMisfit)
 			continue
 		}
 		header["Link"] = links
@@ -224,9 +223,11 @@ func (x *exchange) writeHints() {
 // misfit ends the exchange after a piece that can't be: a length, a count or a
 // status in it contradicts the rest. Nothing of it goes to the client.
 func (x *exchange) misfit(flags C.uint32_t) error {
+	if x.sent { // else Caddy logs what is returned
+		x.slot.complain(errMisfit)
+	}
 	_ = x.lost(flags)
 	if x.sent {
-		caddy.Log().Named(loggerName).Error(errMisfit.Error())
 		return x.breakOff()
 	}
 	x.closeIfUnread()

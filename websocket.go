@@ -20,7 +20,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/gobwas/ws"
 )
 
@@ -190,7 +189,7 @@ func (w *webSocket) writePiece() {
 	out, fits := w.slot.out()
 	if err := w.writeRecords(out.body); !fits || err != nil {
 		if !fits || errors.Is(err, errBadRecord) {
-			caddy.Log().Named(loggerName).Error(errBadRecord.Error())
+			w.slot.complain(errBadRecord)
 		}
 		_ = w.conn.Close() // the reader notices
 	}

@@ -91,6 +91,15 @@ def test_wsgi_errors_gives_one_record_per_line(server: Server) -> None:
     assert {record.level for record in records} == {"error"}
 
 
+def test_a_record_ends_after_16_mib_and_says_so(serve: Serve) -> None:
+    server = serve(wsgi("configured:app"))
+    (record,) = said(server, "/logs_too_much", "€ … .* more bytes", 1, "configured:app")
+    text, _, rest = record.message.partition(" … ")
+    assert set(text) == {"€"}
+    assert len(text) == (16 << 20) // 3
+    assert rest == f"({3 * ((6 << 20) - len(text))} more bytes)"
+
+
 @pytest.mark.smoke
 @pytest.mark.conformance("T15")
 def test_logging_keeps_its_levels_and_loggers(serve: Serve) -> None:

@@ -1,6 +1,7 @@
 """A WSGI app that reaches for what belongs to the whole process."""
 
 import atexit
+import ctypes
 import os
 import signal
 import socket
@@ -114,3 +115,11 @@ def segfaults(environ):
 
 
 left = []
+
+
+@case
+def reads_beyond_a_buffer(environ):
+    """What only a sanitizer sees."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    return len(ctypes.string_at(libc.malloc(16), 17))

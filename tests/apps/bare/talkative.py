@@ -77,6 +77,12 @@ def logs(environ):
 
 
 @case
+def logs_too_much(environ):
+    """18 MiB in characters of three bytes."""
+    logging.getLogger("shop").info("€" * (6 << 20))
+
+
+@case
 def logs_an_exception(environ):
     try:
         raise ValueError("planted: caught")
