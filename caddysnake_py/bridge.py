@@ -36,6 +36,8 @@ from caddysnake_py import (
     subprocesses,
     sysmodule,
     threads,
+    threadstate,
+    tracing,
     typehints,
     variables,
     watchdog,
@@ -232,9 +234,18 @@ def _serve() -> None:
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
-    _caddysnake.set_hooks(logs.app_exception, body.open_body, files.plain_file)
+    _caddysnake.set_hooks(
+        logs.app_exception,
+        body.open_body,
+        files.plain_file,
+        threadstate.system,
+        threadstate.restore,
+        threadstate.settle,
+    )
     logs.install()
     threads.install()
+    threadstate.install()
+    tracing.install()
     installations.set_up()
     variables.install()
     subprocesses.install()

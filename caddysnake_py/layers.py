@@ -214,6 +214,7 @@ class App(View):
         private: top-level names of packages that it imports for itself.
         variables: what it has set (None: deleted) of the environment.
         at_exit: what it has registered with ``atexit``.
+        tracing: what it has given to ``threading.settrace`` ("trace") and ``setprofile``.
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
     """
@@ -244,6 +245,7 @@ class App(View):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.application: object = None
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        self.tracing: dict[str, Any] = {}
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]

@@ -12,6 +12,8 @@ from typing import Any
 
 import _caddysnake
 
+from caddysnake_py import tracing
+
 _NAMES = (
     "start_new_thread",
     "_start_new_thread",
@@ -29,6 +31,7 @@ def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
 
         def run(*run_args: Any, **run_kwargs: Any) -> object:
             _caddysnake.enter(view)
+            tracing.begin(view)
             try:
                 return function(*run_args, **run_kwargs)
             finally:
