@@ -24,12 +24,13 @@ static PyObject *module_log(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* set_hooks(error, input, file): see HOOK_* in core.h. */
+/* set_hooks(error, input, file, system, restore, settle): see HOOK_* in core.h. */
 static PyObject *module_set_hooks(PyObject *module, PyObject *args) {
     core *st = PyModule_GetState(module);
     PyObject *hooks[HOOK_COUNT];
-    if (!PyArg_ParseTuple(args, "OOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
-                          &hooks[HOOK_FILE]))
+    if (!PyArg_ParseTuple(args, "OOOOOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
+                          &hooks[HOOK_FILE], &hooks[HOOK_SYSTEM], &hooks[HOOK_RESTORE],
+                          &hooks[HOOK_SETTLE]))
         return NULL;
     for (int i = 0; i < HOOK_COUNT; i++) {
         PyObject *old = st->hooks[i];
@@ -47,7 +48,8 @@ static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
 
 static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
-    {"set_hooks", module_set_hooks, METH_VARARGS, "set_hooks(error, input, file)"},
+    {"set_hooks", module_set_hooks, METH_VARARGS,
+     "set_hooks(error, input, file, system, restore, settle)"},
     {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
     {"wsgi_worker", pool_worker, METH_NOARGS, "wsgi_worker(): the body of a WSGI thread."},
     {"wsgi_next_worker", pool_next_worker, METH_NOARGS,
@@ -66,6 +68,10 @@ static PyMethodDef module_methods[] = {
      "switch(view) -> the view before: this thread looks through another view for a while."},
     {"owner", view_module_owner, METH_O,
      "owner(name) -> the view that a visible module belongs to; else the current one."},
+    {"forget_locals", locals_forget, METH_O,
+     "forget_locals(app): drops what the app has kept in threading.local, on all threads."},
+    {"thread_touched", thread_touched, METH_O,
+     "thread_touched(spoiled): this thread is not as it was, and, if spoiled, can't be."},
     {"forget_answers", view_forget_answers, METH_NOARGS,
      "forget_answers(): lets go of modules that C code was told of."},
     {"collect", heap_collect, METH_O,
@@ -148,7 +154,9 @@ static int module_exec(PyObject *module) {
         !(st->wsgi_type = add_type(module, &wsgi_spec)) ||
         !(st->asgi_type = add_type(module, &asgi_spec)) ||
         !(st->await_type = add_type(module, &await_spec)) ||
-        !(st->view_type = add_type(module, &view_spec)) || sys_add_type(module) < 0)
+        !(st->view_type = add_type(module, &view_spec)) ||
+        !(st->local_type = add_type(module, &local_spec)) || locals_install(st) < 0 ||
+        sys_add_type(module) < 0)
         return -1;
     if (PyModule_AddIntConstant(module, "TURN", LOOP_TURN) < 0 ||
         PyModule_AddIntConstant(module, "FILES", LOOP_FILES) < 0)
@@ -157,12 +165,24 @@ static int module_exec(PyObject *module) {
     st->file_wrapper = imported("wsgiref.util", "FileWrapper");
     st->context = imported("contextvars", "Context");
     st->cancelled_error = imported("asyncio", "CancelledError");
+    st->current_thread = imported("threading", "current_thread");
+    st->gettrace = imported("sys", "gettrace");
+    st->settrace = imported("sys", "settrace");
+    st->getprofile = imported("sys", "getprofile");
+    st->setprofile = imported("sys", "setprofile");
+    st->set_asyncgen_hooks = imported("sys", "set_asyncgen_hooks");
+    st->set_origin_depth = imported("sys", "set_coroutine_origin_tracking_depth");
+    st->get_running_loop = imported("asyncio", "_get_running_loop");
+    st->set_running_loop = imported("asyncio", "_set_running_loop");
     st->awaited_none = await_done(st);
     st->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
     st->request_message =
         Py_BuildValue("{sssysO}", "type", "http.request", "body", "", "more_body", Py_False);
     return st->bytes_io && st->file_wrapper && st->context && st->cancelled_error &&
-                   st->awaited_none && st->disconnect_message && st->request_message
+                   st->current_thread && st->gettrace && st->settrace && st->getprofile &&
+                   st->setprofile && st->set_asyncgen_hooks && st->set_origin_depth &&
+                   st->get_running_loop && st->set_running_loop && st->awaited_none &&
+                   st->disconnect_message && st->request_message
                ? 0
                : -1;
 }

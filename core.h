@@ -25,7 +25,7 @@
     X(scheme) X(client) X(server) X(http_version) X(state) X(status) X(body) X(more_body) X(run)   \
     X(close) X(throw) X(cancel) X(done) X(set_result) X(__await__) X(trailers) X(more_trailers)        \
     X(links) X(text) X(bytes) X(code) X(reason) X(subprotocol) X(subprotocols) X(extensions) X(tls)   \
-    X(asgi)
+    X(asgi) X(__dict__) X(dict)
 #define SNAKE_STRINGS(X)                                                                           \
     X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
     X(response_body, "http.response.body") X(pathsend, "http.response.pathsend")                   \
@@ -44,9 +44,12 @@ typedef struct header_name {
 
 /* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
 enum {
-    HOOK_ERROR, /* (app id, exception, kind, environ or scope or None, client_left): logs it */
-    HOOK_INPUT, /* (read) -> file object over a streamed request body */
-    HOOK_FILE,  /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
+    HOOK_ERROR,   /* (app id, exception, kind, environ or scope or None, client_left): logs it */
+    HOOK_INPUT,   /* (read) -> file object over a streamed request body */
+    HOOK_FILE,    /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
+    HOOK_SYSTEM,  /* () -> object: what the system knows of the current thread */
+    HOOK_RESTORE, /* (that) -> bool: puts it back, if it can */
+    HOOK_SETTLE,  /* (): runs Python code for a moment */
     HOOK_COUNT
 };
 
@@ -67,10 +70,15 @@ typedef struct core {
     PyObject *file_wrapper;       /* wsgiref.util.FileWrapper */
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
-    PyObject *hooks[HOOK_COUNT];  /* see HOOK_* */
-    PyObject *planted;            /* set of names, see names.c */
+    PyObject *thread_local;       /* _thread._local, as Python has it */
+    PyObject *current_thread;     /* threading.current_thread */
+    PyObject *gettrace, *settrace, *getprofile, *setprofile; /* of sys, as are the next two */
+    PyObject *set_asyncgen_hooks, *set_origin_depth;
+    PyObject *get_running_loop, *set_running_loop; /* of asyncio */
+    PyObject *hooks[HOOK_COUNT];                   /* see HOOK_* */
+    PyObject *planted;                             /* set of names, see names.c */
     PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
-        *name_type;
+        *name_type, *local_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
     uint32_t header_count;
 } core;
@@ -138,6 +146,14 @@ PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 /* ---- sys.c */
 /* Adds the type SysModule. -1 with an exception. */
 int sys_add_type(PyObject *module);
+
+/* ---- local.c: threading.local */
+extern PyType_Spec local_spec;
+int locals_install(core *st);
+PyObject *locals_forget(PyObject *module, PyObject *app);
+
+/* ---- threadstate.c */
+PyObject *thread_touched(PyObject *module, PyObject *spoiled);
 
 /* ---- heap.c */
 PyObject *heap_collect(PyObject *module, PyObject *list);

@@ -183,8 +183,11 @@ static snake_slot *next_request(worker *w, snake_app *finished) {
     }
     if (!slot) {
         __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED);
-        w->next = pool.idle;
-        pool.idle = w;
+        worker **link = &pool.idle;
+        while (!w->serial && *link) /* those that have served are warm, and go first */
+            link = &(*link)->next;
+        w->next = *link;
+        *link = w;
         pool.idle_count++;
     }
     bool left = !slot && has_work(); /* for the holder of the role, which may be stuck */
@@ -258,6 +261,39 @@ PyObject *pool_worker_failed(PyObject *module, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
+/* The worker ends although others may need it: another takes its part. */
+static void leave_pool(worker *w, snake_app *finished) {
+    lock();
+    if (finished)
+        place_give(finished, &pool.queue);
+    pool.thread_count--;
+    if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == w)
+        __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
+    want_spare();
+    unlock();
+    if (has_work() && !pass_role(NULL))
+        monitor_wake();
+    if (finished)
+        app_finished_one(finished);
+}
+
+/* Runs a request. False: it has left the thread in a state in which no other may find it. */
+static bool run_request(core *st, worker *w, snake_app *app, snake_slot *slot) {
+    worker_begin(w, slot);
+    bool ok = thread_enter(st, w, app->id);
+    if (ok) {
+        wsgi_run(st, w->cache, app, slot);
+        view_enter(app->view, app->id); /* what is dropped may be the app's */
+        ok = thread_leave(st, w);
+        view_leave();
+    } else {
+        report_exception(st, app->id, "WSGI", NULL, false);
+        slot_close(slot, SNAKE_OUT_FAIL);
+    }
+    worker_end(st, w);
+    return ok;
+}
+
 /* wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
 PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     (void)ignored;
@@ -265,7 +301,7 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
     worker *w = current_worker = worker_new(st);
     end_start(w != NULL);
     if (!w)
-        return PyErr_NoMemory();
+        return NULL;
     prctl(PR_SET_NAME, "wsgi");
     snake_app *finished = NULL;
     int listed = 0; /* answers that Go has not been told about */
@@ -273,16 +309,17 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
         snake_slot *slot = next_request(w, finished);
         if (slot) {
             finished = slot->app;
-            worker_begin(w, slot);
-            wsgi_run(st, w->cache, finished, slot);
-            worker_end(w);
-            if (++listed >= BATCH || !has_work()) {
+            bool stay = run_request(st, w, finished, slot);
+            if (!stay || ++listed >= BATCH || !has_work()) {
                 ring_now();
                 listed = 0;
             } else {
                 ring_later();
             }
-            continue;
+            if (stay)
+                continue;
+            leave_pool(w, finished);
+            break;
         }
         finished = NULL;
         if (listed) {

@@ -4,6 +4,16 @@
 
 #include "core.h"
 
+/* A WSGI thread as it is between requests. */
+typedef struct thread_state {
+    PyObject *thread; /* threading.current_thread() */
+    PyTypeObject *type;
+    PyObject *attributes, *saved; /* its __dict__, and what was in it */
+    PyObject *system;             /* what the bridge remembers of the rest */
+    PyObject *trace, *profile;    /* of sys, when the request began; NULL: none */
+    uint32_t app;                 /* whose request was the last; 0: there was none */
+} thread_state;
+
 typedef struct worker {
     struct worker *next; /* among the idle ones */
     uint32_t signal;     /* [atomic] futex: 1 when the worker got the hot role */
@@ -18,6 +28,7 @@ typedef struct worker {
     /* Touched by its thread alone. */
     place_returner back;
     bool aside; /* it waits for a client without a place */
+    thread_state state;
 } worker;
 
 /* ---- workers.c: all workers, with the GIL */
@@ -25,6 +36,16 @@ worker *worker_new(core *st);
 void worker_free(core *st, worker *w);
 /* What is between the two is the request that the watchdog sees. */
 void worker_begin(worker *w, snake_slot *slot);
-void worker_end(worker *w);
+void worker_end(core *st, worker *w);
+
+/* ---- threadstate.c: on the worker's thread, with the GIL. False: an exception is set, or the
+ * thread can't be put in order. */
+bool thread_state_take(core *st, thread_state *state);
+void thread_state_drop(thread_state *state);
+/* Takes an exception that was sent to the thread. */
+void thread_settle(core *st);
+/* Around a request. */
+bool thread_enter(core *st, worker *w, uint32_t app);
+bool thread_leave(core *st, worker *w);
 
 #endif

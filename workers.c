@@ -19,13 +19,13 @@ static bool has_timed_out(const worker *w) {
     return w->slot->owner == w && slot_gone(w->slot) == SNAKE_TIMED_OUT;
 }
 
-void worker_end(worker *w) {
+void worker_end(core *st, worker *w) {
     w->since = 0;
     w->slot = NULL;
     w->app = NULL;
     if (w->interrupted) { /* it must not hit the next request */
-        PyThreadState_SetAsyncExc(w->thread, NULL);
         w->interrupted = false;
+        thread_settle(st);
     }
 }
 
@@ -68,7 +68,13 @@ PyObject *pool_interrupt(PyObject *module, PyObject *args) {
 
 worker *worker_new(core *st) {
     worker *w = calloc(1, sizeof *w);
-    if (!w || !(w->cache = header_cache_new(st))) {
+    if (!w)
+        return (worker *)PyErr_NoMemory();
+    if (!(w->cache = header_cache_new(st)))
+        PyErr_NoMemory();
+    if (!w->cache || !thread_state_take(st, &w->state)) {
+        thread_state_drop(&w->state);
+        header_cache_free(st, w->cache);
         free(w);
         return NULL;
     }
@@ -87,6 +93,7 @@ void worker_free(core *st, worker *w) {
         newest = w->older;
     if (w->older)
         w->older->newer = w->newer;
+    thread_state_drop(&w->state);
     header_cache_free(st, w->cache);
     free(w);
 }

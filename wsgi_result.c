@@ -27,18 +27,35 @@ static int add_content_length(wsgi_exchange *self, uint64_t n) {
     return head_add_content_length(self->slot, &self->head, n);
 }
 
-/* A list or tuple: everything is there, so its length is known. */
-static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
-    Py_ssize_t count = PySequence_Size(blocks);
+/* The blocks from first on that one piece has room for; at least one. */
+static Py_ssize_t end_of_piece(PyObject *blocks, Py_ssize_t first) {
+    Py_ssize_t count = PyTuple_Size(blocks), end = first, room = PIECE_AT_MOST;
+    do {
+        room -= PyBytes_Size(PyTuple_GetItem(blocks, end++));
+    } while (end < count && room >= PyBytes_Size(PyTuple_GetItem(blocks, end)));
+    return end;
+}
+
+static PyObject *join_blocks(wsgi_exchange *self, PyObject *blocks, Py_ssize_t i, Py_ssize_t end) {
+    if (end - i == 1)
+        return Py_NewRef(PyTuple_GetItem(blocks, i));
+    PyObject *some = PyTuple_GetSlice(blocks, i, end);
+    PyObject *joined =
+        some ? PyObject_CallMethod(self->st->empty_bytes, "join", "(O)", some) : NULL;
+    Py_XDECREF(some);
+    return joined;
+}
+
+/* A tuple: everything is there, so its length is known, and small blocks need no piece each. */
+static int send_blocks(wsgi_exchange *self, PyObject *blocks) {
+    Py_ssize_t count = PyTuple_Size(blocks);
     uint64_t total = self->sent;
     char *data;
     Py_ssize_t len;
     if (check_started(self) < 0)
         return -1;
-    bool is_list = PyList_Check(blocks);
     for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *block = is_list ? PyList_GetItem(blocks, i) : PyTuple_GetItem(blocks, i);
-        if (!block || block_data(block, &data, &len) < 0)
+        if (block_data(PyTuple_GetItem(blocks, i), &data, &len) < 0)
             return -1;
         total += (uint64_t)len;
     }
@@ -46,27 +63,24 @@ static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
         return -1;
     if (!count)
         return wsgi_send(self, "", 0, true);
-    if (count > 1 && total <= PIECE_AT_MOST) {
-        PyObject *joined = PyObject_CallMethod(self->st->empty_bytes, "join", "(O)", blocks);
-        int rc = joined ? block_data(joined, &data, &len) : -1;
-        if (!rc)
-            rc = wsgi_send(self, data, (size_t)len, true);
-        Py_XDECREF(joined);
-        return rc;
+    int rc = 0;
+    for (Py_ssize_t i = 0, end; i < count && self->slot && !rc; i = end) {
+        end = end_of_piece(blocks, i);
+        PyObject *piece = join_blocks(self, blocks, i, end);
+        rc = piece ? block_data(piece, &data, &len) : -1;
+        if (!rc && (len || end == count))
+            rc = wsgi_send(self, data, (size_t)len, end == count);
+        Py_XDECREF(piece);
     }
-    for (Py_ssize_t i = 0; i < count && self->slot; i++) {
-        /* Owned: another thread may change the list while a block is on its way. */
-        PyObject *block = PySequence_GetItem(blocks, i);
-        if (!block)
-            return -1;
-        int rc = block_data(block, &data, &len);
-        if (!rc && (len || i == count - 1))
-            rc = wsgi_send(self, data, (size_t)len, i == count - 1);
-        Py_DECREF(block);
-        if (rc)
-            return rc;
-    }
-    return 0;
+    return rc;
+}
+
+static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
+    /* A copy: another thread may change the list while a piece is on its way. */
+    PyObject *owned = PySequence_Tuple(blocks);
+    int rc = owned ? send_blocks(self, owned) : -1;
+    Py_XDECREF(owned);
+    return rc;
 }
 
 static int send_iterable(wsgi_exchange *self, PyObject *iterable) {

@@ -41,6 +41,8 @@ from caddysnake_py import (
     sysmodule,
     tempdirs,
     threads,
+    threadstate,
+    tracing,
     typehints,
     variables,
     watchdog,
@@ -245,9 +247,18 @@ def _serve() -> None:
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
-    _caddysnake.set_hooks(logs.app_exception, body.open_body, files.plain_file)
+    _caddysnake.set_hooks(
+        logs.app_exception,
+        body.open_body,
+        files.plain_file,
+        threadstate.system,
+        threadstate.restore,
+        threadstate.settle,
+    )
     streams.install()
     threads.install()
+    threadstate.install()
+    tracing.install()
     installations.set_up()
     variables.install()
     subprocesses.install()

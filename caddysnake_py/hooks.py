@@ -68,21 +68,6 @@ def _add_audit_hook(add: Callable[..., None], hook: Callable[..., object]) -> No
     add(hook_of_app)
 
 
-def _set_thread_hook(name: str, _: Callable[..., Any], function: Any) -> None:
-    """``threading.settrace`` and ``setprofile``: for the threads that the app starts."""
-    view = _caddysnake.current_view()
-    if isinstance(view, App):
-        view.settings[f"threading.{name}"] = function
-
-
-def begin_thread(view: App) -> None:
-    """Sets in a new thread what its app has asked for."""
-    for name, begin in (("settrace", sys.settrace), ("setprofile", sys.setprofile)):
-        function = view.settings.get(f"threading.{name}")
-        if function is not None:
-            begin(function)
-
-
 def install() -> None:
     """From now on apps have hooks of their own. ``sys`` must be able to have such."""
     for router in (streams.stdout, streams.stderr):
@@ -93,7 +78,3 @@ def install() -> None:
     _own_hook(warnings, "showwarning", _show_warning)
     _own_hook(warnings, "formatwarning", warnings.formatwarning)
     settings.function_for_apps(sys, "addaudithook", _add_audit_hook)
-    for name in ("settrace", "setprofile"):
-        settings.function_for_apps(
-            threading, name, lambda *args, name=name: _set_thread_hook(name, *args)
-        )

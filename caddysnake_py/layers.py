@@ -224,6 +224,7 @@ class App(View):
         settings: what it has set in modules of the standard library; see `settings.py`.
         streams: its ``sys.stdout`` and ``sys.stderr``, before it replaces them.
         loggers: the state of each logger for this app, by identity; see `loggers.py`.
+        tracing: what it has given to ``threading.settrace`` ("trace") and ``setprofile``.
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
         tempdir: where its temporary files go, if its environment says that.
@@ -259,6 +260,7 @@ class App(View):
         self.settings: dict[str, Any] = {}
         self.streams: dict[str, Any] = {}
         self.loggers: dict[int, dict[str, Any]] = {}
+        self.tracing: dict[str, Any] = {}
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]

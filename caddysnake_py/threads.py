@@ -12,8 +12,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import hooks
-from caddysnake_py.layers import App
+from caddysnake_py import tracing
 
 _NAMES = (
     "start_new_thread",
@@ -32,9 +31,8 @@ def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
 
         def run(*run_args: Any, **run_kwargs: Any) -> object:
             _caddysnake.enter(view)
+            tracing.begin(view)
             try:
-                if isinstance(view, App):
-                    hooks.begin_thread(view)
                 return function(*run_args, **run_kwargs)
             finally:
                 _caddysnake.enter(None)

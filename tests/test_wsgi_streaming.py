@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness import http1, slow_reader
+from harness import http1, proc, slow_reader
 from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
@@ -95,6 +95,24 @@ def test_a_block_of_any_size_arrives_whole(server: Server, way: str, size: int) 
     response = ask(server, way, "GET", f"/one_large_block?{size}")
     assert response.get("content-length") == str(size)
     assert response.body == bytes(range(256)) * (size // 256)
+
+
+@pytest.mark.conformance("S10")
+def test_the_blocks_of_a_list_are_joined(server: Server) -> None:
+    """All of them are there, so they need not be sent one by one."""
+    before = proc.cpu_seconds(server.pid)
+    response = ask(server, "HTTP/1.1", "GET", "/a_list_of?300000")
+    assert response.body == b"0123456789" * 30_000
+    assert response.get("content-length") == "300000"
+    assert proc.cpu_seconds(server.pid) - before < 2
+
+
+@pytest.mark.conformance("S10", "S13")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_list_of_blocks_of_all_sizes_arrives_whole(server: Server, way: str) -> None:
+    response = ask(server, way, "GET", "/a_list_of_all_sizes")
+    sizes = [0, 1, 1000, 0, 256 << 10, 1, (256 << 10) - 1, 1, 1, 1 << 20, 0, 0]
+    assert response.body == b"".join(bytes([number]) * size for number, size in enumerate(sizes))
 
 
 # write()

@@ -165,6 +165,20 @@ def one_large_block(environ, start_response):
 
 
 @case
+def a_list_of(environ, start_response):
+    """So many blocks of one byte."""
+    start_response("200 OK", PLAIN)
+    return [b"%d" % (number % 10) for number in range(int(environ["QUERY_STRING"]))]
+
+
+@case
+def a_list_of_all_sizes(environ, start_response):
+    start_response("200 OK", PLAIN)
+    sizes = [0, 1, 1000, 0, 256 << 10, 1, (256 << 10) - 1, 1, 1, 1 << 20, 0, 0]
+    return [bytes([number]) * size for number, size in enumerate(sizes)]
+
+
+@case
 def many_small_blocks(environ, start_response):
     start_response("200 OK", PLAIN)
     for number in range(5000):

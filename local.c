@@ -1,0 +1,241 @@
+/* threading.local for many apps: what an app keeps there on a thread, only that app finds there.
+ *
+ * An object has a _thread._local of Python's for each app, which knows of threads and of their
+ * ends, and keeps there the dict of attributes. Python's stands for one app on all threads, ours
+ * for all apps (docs/decisions/0052). */
+#include "core.h"
+#include <stddef.h>
+#include <structmember.h>
+
+typedef struct app_local {
+    PyObject_HEAD
+    PyObject *dict; /* borrowed, NULL between calls: where the generic functions find attributes */
+    PyObject *weak_references;
+    PyObject *by_app;        /* {app id: _thread._local}; NULL when the object was cleared */
+    PyObject *args, *kwargs; /* of __init__, which each thread calls */
+    struct app_local *previous, *next; /* among all; with the GIL */
+} app_local;
+
+static app_local *all;
+static core *st; /* a subclass can't be asked for it */
+
+/* The _thread._local of the current app. New reference. */
+static PyObject *of_app(app_local *self) {
+    PyObject *key = self->by_app ? PyLong_FromUnsignedLong(current_app) : NULL;
+    if (!key)
+        return self->by_app ? NULL : PyErr_Format(PyExc_ReferenceError, "the local is gone");
+    PyObject *found = PyDict_GetItemWithError(self->by_app, key);
+    if (found) {
+        Py_INCREF(found);
+    } else if (!PyErr_Occurred()) {
+        found = PyObject_CallNoArgs(st->thread_local);
+        if (found && (!self->by_app || PyDict_SetItem(self->by_app, key, found) < 0))
+            Py_CLEAR(found);
+    }
+    Py_DECREF(key);
+    return found;
+}
+
+static int call_init(app_local *self) {
+    initproc init = (initproc)PyType_GetSlot(Py_TYPE((PyObject *)self), Py_tp_init);
+    if (init == (initproc)PyType_GetSlot(&PyBaseObject_Type, Py_tp_init))
+        return 0;
+    return init((PyObject *)self, self->args, self->kwargs);
+}
+
+/* The attributes for the current app and thread. New reference. */
+static PyObject *attributes(app_local *self, bool is_new) {
+    PyObject *own = of_app(self);
+    PyObject *dict = own ? PyObject_GetAttr(own, st->s_dict) : NULL;
+    if (own && !dict && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        dict = PyDict_New();
+        if (dict && PyObject_SetAttr(own, st->s_dict, dict) < 0)
+            Py_CLEAR(dict);
+        if (dict && !is_new && call_init(self) < 0) {
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            Py_CLEAR(dict);
+            if (PyObject_SetAttr(own, st->s_dict, NULL) < 0) /* the next access tries again */
+                PyErr_Clear();
+            PyErr_Restore(type, value, traceback);
+        }
+    }
+    Py_XDECREF(own);
+    return dict;
+}
+
+static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    bool has_arguments = PyTuple_Size(args) > 0 || (kwargs && PyDict_Size(kwargs) > 0);
+    if (has_arguments &&
+        PyType_GetSlot(type, Py_tp_init) == PyType_GetSlot(&PyBaseObject_Type, Py_tp_init)) {
+        PyErr_SetString(PyExc_TypeError, "Initialization arguments are not supported");
+        return NULL;
+    }
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    app_local *self = (app_local *)alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->args = Py_NewRef(args);
+    self->kwargs = Py_XNewRef(kwargs);
+    self->next = all;
+    if (all)
+        all->previous = self;
+    all = self;
+    self->by_app = PyDict_New();
+    PyObject *dict = self->by_app ? attributes(self, true) : NULL;
+    if (!dict)
+        Py_CLEAR(self);
+    Py_XDECREF(dict);
+    return (PyObject *)self;
+}
+
+/* Names of a subclass of str can run code in the middle of a lookup. New reference. */
+static PyObject *exact_name(PyObject *name) {
+    return PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyUnicode_FromObject(name);
+}
+
+static bool is_dict_name(PyObject *name) {
+    return name == st->s___dict__ || !PyUnicode_CompareWithASCIIString(name, "__dict__");
+}
+
+static PyObject *local_getattr(PyObject *object, PyObject *name) {
+    app_local *self = (app_local *)object;
+    PyObject *dict = attributes(self, false);
+    PyObject *exact = dict ? exact_name(name) : NULL, *found = NULL;
+    if (exact && is_dict_name(exact)) {
+        found = Py_NewRef(dict);
+    } else if (exact) {
+        self->dict = dict;
+        found = PyObject_GenericGetAttr(object, exact);
+        self->dict = NULL;
+    }
+    Py_XDECREF(exact);
+    Py_XDECREF(dict);
+    return found;
+}
+
+static int local_setattr(PyObject *object, PyObject *name, PyObject *value) {
+    app_local *self = (app_local *)object;
+    PyObject *dict = attributes(self, false);
+    PyObject *exact = dict ? exact_name(name) : NULL;
+    int rc = -1;
+    if (exact && is_dict_name(exact)) {
+        PyErr_Format(PyExc_AttributeError, "%R object attribute '__dict__' is read-only",
+                     (PyObject *)Py_TYPE(object));
+    } else if (exact) {
+        self->dict = dict;
+        rc = PyObject_GenericSetAttr(object, exact, value);
+        self->dict = NULL;
+    }
+    Py_XDECREF(exact);
+    Py_XDECREF(dict);
+    return rc;
+}
+
+/* ---- its place in Python, and the end of an app */
+
+int locals_install(core *state) {
+    st = state;
+    PyObject *low = PyImport_ImportModule("_thread"), *high = NULL;
+    int rc = -1;
+    st->thread_local = low ? PyObject_GetAttrString(low, "_local") : NULL;
+    if (st->thread_local &&
+        PyObject_SetAttrString(low, "_local", (PyObject *)st->local_type) == 0 &&
+        (high = PyImport_ImportModule("threading")))
+        rc = PyObject_SetAttrString(high, "local", (PyObject *)st->local_type);
+    Py_XDECREF(low);
+    Py_XDECREF(high);
+    return rc;
+}
+
+/* forget_locals(app): drops what the app has kept, on all threads. */
+PyObject *locals_forget(PyObject *module, PyObject *app) {
+    (void)module;
+    if (!PyLong_Check(app))
+        return PyErr_Format(PyExc_TypeError, "an app's id is needed, not %R", app);
+    Py_ssize_t count = 0;
+    for (app_local *each = all; each; each = each->next)
+        count++;
+    PyObject *list = PyList_New(count);
+    if (!list)
+        return NULL;
+    /* Nothing is allocated, hence nothing collected, in here. One that ends has no reference. */
+    Py_ssize_t filled = 0;
+    for (app_local *each = all; each && filled < count; each = each->next)
+        if (Py_REFCNT((PyObject *)each) > 0)
+            PyList_SetItem(list, filled++, Py_NewRef((PyObject *)each));
+    for (Py_ssize_t i = 0; i < filled; i++) {
+        app_local *each = (app_local *)PyList_GetItem(list, i);
+        if (!each->by_app || PyDict_DelItem(each->by_app, app) == 0)
+            continue;
+        if (PyErr_ExceptionMatches(PyExc_KeyError))
+            PyErr_Clear();
+        else
+            break;
+    }
+    while (filled < count)
+        PyList_SetItem(list, filled++, Py_NewRef(Py_None));
+    Py_DECREF(list);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* ---- the type */
+
+static int local_traverse(PyObject *object, visitproc visit, void *arg) {
+    app_local *self = (app_local *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->by_app);
+    Py_VISIT(self->args);
+    Py_VISIT(self->kwargs);
+    return 0;
+}
+
+static int local_clear(PyObject *object) {
+    app_local *self = (app_local *)object;
+    Py_CLEAR(self->by_app);
+    Py_CLEAR(self->args);
+    Py_CLEAR(self->kwargs);
+    return 0;
+}
+
+static void local_dealloc(PyObject *object) {
+    app_local *self = (app_local *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    if (self->previous)
+        self->previous->next = self->next;
+    else
+        all = self->next;
+    if (self->next)
+        self->next->previous = self->previous;
+    if (self->weak_references)
+        PyObject_ClearWeakRefs(object);
+    local_clear(object);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyMemberDef local_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(app_local, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(app_local, weak_references), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot local_slots[] = {
+    {Py_tp_doc, "Thread-local data"},
+    {Py_tp_new, local_new},
+    {Py_tp_getattro, local_getattr},
+    {Py_tp_setattro, local_setattr},
+    {Py_tp_members, local_members},
+    {Py_tp_traverse, local_traverse},
+    {Py_tp_clear, local_clear},
+    {Py_tp_dealloc, local_dealloc},
+    {0, NULL},
+};
+PyType_Spec local_spec = {
+    .name = "_thread._local",
+    .basicsize = sizeof(app_local),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = local_slots,
+};
