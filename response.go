@@ -28,6 +28,7 @@ import (
 var (
 	errAppFailed = errors.New("python application failed")
 	errTooLarge  = errors.New("request body too large")
+	errBroken    = errors.New("request body cannot be read")
 	errTimeout   = errors.New("python application did not respond within its request_timeout")
 	errReplaced  = errors.New("python application was replaced or stopped before it responded")
 )
@@ -40,6 +41,9 @@ type exchange struct {
 	body *bodyStream // nil unless the body is streamed
 	sent bool        // the head is out
 	slow bool        // the slot knows the client
+
+	pushed bool // Python has the slot
+	over   bool // the slot has been given back
 
 	pieces, nudgedAt int  // of the response; nudgedAt as of the last nudge
 	idle             int  // nudges without a piece between them
@@ -128,8 +132,20 @@ func (x *exchange) finish() {
 	x.slot.release()
 }
 
+// letGo ends the exchange if nothing else has.
+func (x *exchange) letGo() {
+	switch {
+	case x.over:
+	case x.pushed:
+		x.leave(C.SNAKE_GONE)
+	default:
+		x.slot.release()
+	}
+}
+
 // stop has nobody use the body or the ResponseWriter any more.
 func (x *exchange) stop() {
+	x.over = true
 	if x.body != nil {
 		close(x.body.stop)
 	}
@@ -145,10 +161,17 @@ func (x *exchange) write() (done bool, err error) {
 	if flags&C.SNAKE_OUT_FAIL != 0 {
 		return true, x.fail()
 	}
+	if flags&C.SNAKE_OUT_ABORT != 0 && !x.sent {
+		return true, x.endUnanswered()
+	}
 	out := x.slot.out()
-	if flags&C.SNAKE_OUT_HEAD != 0 && c.out_status == http.StatusSwitchingProtocols {
+	if flags&C.SNAKE_OUT_HEAD != 0 && c.out_status == http.StatusSwitchingProtocols &&
+		c.features&C.SNAKE_WEBSOCKET != 0 {
 		x.serveWebSocket(out[:c.out_head_len])
 		return true, nil
+	}
+	if flags&C.SNAKE_OUT_HEAD != 0 && (c.out_status < 200 || c.out_status > 999) {
+		return true, x.fail() // net/http would panic, or wait for another
 	}
 	if flags&C.SNAKE_OUT_HEAD != 0 {
 		x.writeHead(out[:c.out_head_len])
@@ -271,6 +294,21 @@ func (x *exchange) fail() error {
 		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errTooLarge)
 	}
 	return caddyhttp.Error(http.StatusInternalServerError, errAppFailed)
+}
+
+// endUnanswered ends an exchange whose app has ended without a response, since it
+// was told that its client had left or can't be read.
+func (x *exchange) endUnanswered() error {
+	broken := x.body != nil && x.body.broken.Load()
+	if !broken && x.r.Context().Err() == nil {
+		return x.fail()
+	}
+	x.finish()
+	if broken { // it may still listen
+		x.w.Header().Set("Connection", "close")
+		return caddyhttp.Error(http.StatusBadRequest, errBroken)
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // writeHead sets the app's headers and writes its status. A name that the app
