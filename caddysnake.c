@@ -153,12 +153,11 @@ static int module_exec(PyObject *module) {
     st->file_wrapper = imported("wsgiref.util", "FileWrapper");
     st->context = imported("contextvars", "Context");
     st->cancelled_error = imported("asyncio", "CancelledError");
-    st->awaited_none = await_done(st);
     st->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
     st->request_message =
         Py_BuildValue("{sssysO}", "type", "http.request", "body", "", "more_body", Py_False);
     return st->bytes_io && st->file_wrapper && st->context && st->cancelled_error &&
-                   st->awaited_none && st->disconnect_message && st->request_message
+                   st->disconnect_message && st->request_message
                ? 0
                : -1;
 }
