@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net"
@@ -178,7 +179,7 @@ func (x *exchange) write() (done bool, err error) {
 		x.sent = true
 	}
 	if file := x.slot.takeFile(); file != nil {
-		return x.writeFile(file, int64(c.file_offset), int64(c.file_len))
+		return x.writeFile(file, flags)
 	}
 	if flags&C.SNAKE_OUT_END == 0 && !x.slow { // the app waits for the client
 		x.slow = true
@@ -250,20 +251,38 @@ func (x *exchange) lost(flags C.uint32_t) error {
 	return nil
 }
 
-// writeFile completes the response with a part of a file. net/http sends it by
-// sendfile where it can.
-func (x *exchange) writeFile(file *os.File, offset, length int64) (done bool, err error) {
+// writeFile completes the response with a part of a file.
+func (x *exchange) writeFile(file *os.File, flags C.uint32_t) (done bool, err error) {
 	defer file.Close()
+	offset, length := int64(x.slot.c.file_offset), int64(x.slot.c.file_len)
 	x.finish() // the file is ours, apart from the slot
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return true, x.breakOff()
-	}
-	if _, err := io.CopyN(x.w, file, length); err != nil {
+	if err := copyFile(x.w, file, offset, length, flags&C.SNAKE_OUT_SHARED != 0); err != nil {
 		// The client is gone, or the file can't be read or has become shorter.
 		_ = http.NewResponseController(x.w).Flush()
 		return true, x.breakOff()
 	}
 	return true, nil
+}
+
+// copyFile copies a part of a file. net/http does it by sendfile where it can,
+// which needs a file with an offset of its own: if it is shared with the app,
+// the same file is opened once more. Where that can't be, as for a file that we
+// may not open, its parts are read from where they are.
+func copyFile(w io.Writer, file *os.File, offset, length int64, shared bool) error {
+	if shared {
+		own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+		if err != nil {
+			_, err := io.CopyN(w, io.NewSectionReader(file, offset, length), length)
+			return err
+		}
+		defer own.Close()
+		file = own
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyN(w, file, length)
+	return err
 }
 
 // breakOff ends a response that has begun in a way that the client can see. It
