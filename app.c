@@ -125,6 +125,7 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     self->new_task_options = Py_NewRef(options);
     __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
     self->kind = APP_ASGI;
+    self->thread = PyThread_get_thread_ident();
     prctl(PR_SET_NAME, "asgi"); /* we are on the loop's thread */
     Py_RETURN_NONE;
 }
@@ -208,6 +209,7 @@ static PyObject *app_stop(PyObject *object, PyObject *ignored) {
     snake_app *self = (snake_app *)object;
     if (self->kind == APP_WSGI)
         pool_remove_app(self);
+    self->kind = APP_NONE;
     app_clear(object);
     Py_RETURN_NONE;
 }

@@ -64,6 +64,10 @@ void asgi_go_on(snake_app *app) {
 
 void asgi_announce(snake_app *app) {
     app->announced = true;
+    if (PyThread_get_thread_ident() != app->thread) {
+        ring_now(); /* the loop is another thread's, and not to be called from here */
+        return;
+    }
     if (app->draining || app->flush_soon)
         return;
     if (app->selects || flush_soon(app))
@@ -81,6 +85,16 @@ PyObject *asgi_flush(PyObject *object, PyObject *ignored) {
 
 /* ---- rounds of the loop */
 
+static PyObject *new_task(snake_app *app, PyObject *args) {
+    if (!app->new_task)
+        return PyErr_Format(PyExc_RuntimeError, "the app has been unloaded");
+    PyObject *create = Py_NewRef(app->new_task), *options = Py_XNewRef(app->new_task_options);
+    PyObject *task = PyObject_Call(create, args, options);
+    Py_XDECREF(options);
+    Py_DECREF(create);
+    return task;
+}
+
 static void start_request(snake_app *app, snake_slot *slot) {
     if (slot_is_lost(slot)) {
         slot_release(slot);
@@ -97,8 +111,10 @@ static void start_request(snake_app *app, snake_slot *slot) {
     slot->owner = self;
     self->client_stopped_sending = slot_gone(slot) != 0;
     exchange_activate(self);
+    if (slot_is_lost(slot)) /* since then: the event may have come while there was no owner */
+        self->protocol->on_gone(self);
     PyObject *args = PyTuple_Pack(1, (PyObject *)self);
-    PyObject *task = args ? PyObject_Call(app->new_task, args, app->new_task_options) : NULL;
+    PyObject *task = args ? new_task(app, args) : NULL;
     if (!task) {
         exchange_fail_start(self);
     } else if (!self->ended) {
@@ -119,6 +135,8 @@ static void handle_events(snake_app *app, snake_slot *slot) {
         start_request(app, slot); /* the slot may be Go's again already */
         return;
     }
+    if (!slot->owner) /* still being started, by whom this code interrupts; it looks by itself */
+        return;
     asgi_exchange *self = (asgi_exchange *)Py_NewRef((PyObject *)slot->owner);
     if (self->slot == slot && events & TO_PY_WRITABLE)
         output_resume(self);
@@ -167,9 +185,12 @@ int asgi_cancel_all(snake_app *app) {
     int rc = 0;
     for (asgi_exchange *e = app->active; e && !rc; e = e->next)
         rc = PyList_Append(exchanges, (PyObject *)e);
-    Py_ssize_t count = PyList_Size(exchanges);
-    for (Py_ssize_t i = 0; i < count && !rc; i++)
-        rc = exchange_cancel((asgi_exchange *)PyList_GetItem(exchanges, i));
+    for (Py_ssize_t i = 0; i < PyList_Size(exchanges) && !rc; i++) {
+        asgi_exchange *e = (asgi_exchange *)Py_NewRef(PyList_GetItem(exchanges, i));
+        if (exchange_cancel(e) < 0) /* one that can't be cancelled does not save the others */
+            report_exception(app->st, app->id, "cancelling a request", NULL, false);
+        Py_DECREF((PyObject *)e);
+    }
     Py_DECREF(exchanges);
     return rc;
 }

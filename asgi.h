@@ -47,9 +47,11 @@ struct asgi_exchange {
     bool client_left, client_stopped_sending;
     bool ended; /* the coroutine */
     bool settled, cancelled;
+    bool running;   /* a step of it is under way: the app's code, or the end of it */
+    bool delivered; /* the client left with all of its Content-Length */
     /* HTTP */
     bool trailers_promised, body_complete;
-    PyObject *trailers; /* list of header pairs that follow the body, or NULL */
+    packed_fields *trailers; /* that follow the body, or NULL */
     /* WebSocket */
     enum websocket_phase phase;
     unsigned char *inbox; /* records taken from the slot's chunk */
@@ -59,6 +61,9 @@ struct asgi_exchange {
 };
 
 /* ---- exchange.c: the request's coroutine and its life */
+/* Whether a message may still be sent; to be asked after what runs code of the app, such as reading
+ * its message, which may send others. -1 with an exception. */
+int exchange_check_open(asgi_exchange *self);
 asgi_exchange *exchange_new(snake_app *app, snake_slot *slot);
 /* Puts it among the active ones. */
 void exchange_activate(asgi_exchange *self);
@@ -90,6 +95,7 @@ PyObject *output_sent(asgi_exchange *self);
 /* ---- asgi_http.c */
 /* Packs the trailers behind the body in out. */
 int http_pack_trailers(asgi_exchange *self);
+void http_free_trailers(asgi_exchange *self);
 PyObject *http_send_start(asgi_exchange *self, PyObject *message);
 PyObject *http_send_body(asgi_exchange *self, PyObject *message);
 void http_end(asgi_exchange *self, bool returned, bool failed);
@@ -105,10 +111,12 @@ PyObject *unexpected_message(PyObject *type);
 
 /* A flag of a message, false when it is not there; -1 with an exception. */
 static inline int message_flag(PyObject *message, PyObject *key) {
-    PyObject *value = PyDict_GetItemWithError(message, key);
-    if (!value)
-        return PyErr_Occurred() ? -1 : 0;
-    return PyObject_IsTrue(value);
+    PyObject *value;
+    int rc = dict_item(message, key, &value);
+    if (rc > 0)
+        rc = PyObject_IsTrue(value);
+    Py_XDECREF(value);
+    return rc;
 }
 
 #endif

@@ -3,38 +3,60 @@
 #include "asgi.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- send(message) */
+/* ---- send(message)
+ *
+ * Each reads all of the message first, which may run the app's code: keys that compare, iterators,
+ * __bool__. Then it asks whether the response is as it was, and only then acts. */
+
+static int check_unstarted(const asgi_exchange *self) {
+    if (!self->head.status && !self->head_sent)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "'http.response.start' was sent before");
+    return -1;
+}
 
 PyObject *http_send_start(asgi_exchange *self, PyObject *message) {
-    if (self->head.status)
-        return PyErr_Format(PyExc_RuntimeError, "'http.response.start' was sent before");
-    if (!self->slot)
-        return output_sent(self);
-    int promised = 0;
-    if (head_from_asgi(self->st, self->slot, &self->head, message) < 0 ||
-        (promised = message_flag(message, self->st->s_trailers)) < 0) {
-        self->head.status = 0;
-        return NULL;
+    packed_fields fields;
+    response_head head;
+    fields_init(&fields);
+    int promised = -1, rc = check_unstarted(self);
+    if (!rc && self->slot) {
+        rc = head_from_asgi(self->st, &fields, &head, message);
+        if (!rc)
+            promised = message_flag(message, self->st->s_trailers);
+        if (promised < 0 || exchange_check_open(self) < 0 || check_unstarted(self) < 0)
+            rc = -1;
+        else if (self->slot)
+            rc = head_to_slot(&fields, self->slot, head.status);
     }
-    self->trailers_promised = promised;
-    self->no_body = head_method_is(self->slot, "HEAD") || status_has_no_body(self->head.status);
-    return output_sent(self);
+    if (!rc && self->slot) {
+        self->head = head;
+        self->trailers_promised = promised;
+        self->no_body = head_method_is(self->slot, "HEAD") || status_has_no_body(head.status);
+    }
+    fields_free(&fields);
+    return rc < 0 ? NULL : output_sent(self);
 }
 
 /* New bytes of the message's body; NULL with an exception. */
 static PyObject *message_body(asgi_exchange *self, PyObject *message) {
-    PyObject *body = PyDict_GetItemWithError(message, self->st->s_body);
-    if (!body)
-        return PyErr_Occurred() ? NULL : Py_NewRef(self->st->empty_bytes);
-    if (PyBytes_Check(body))
-        return Py_NewRef(body);
+    PyObject *body, *bytes = NULL;
+    int rc = dict_item(message, self->st->s_body, &body);
+    if (!rc)
+        return Py_NewRef(self->st->empty_bytes);
+    if (rc < 0 || PyBytes_Check(body))
+        return body;
     if (PyByteArray_Check(body) || PyMemoryView_Check(body))
-        return PyBytes_FromObject(body);
-    return PyErr_Format(PyExc_TypeError, "'body' must be bytes, not %R", body);
+        bytes = PyBytes_FromObject(body);
+    else
+        PyErr_Format(PyExc_TypeError, "'body' must be bytes, not %R", body);
+    Py_DECREF(body);
+    return bytes;
 }
 
 /* Trailers will follow, and the client can take them. */
@@ -62,21 +84,30 @@ static int check_length(asgi_exchange *self, uint64_t len, bool last) {
     return -1;
 }
 
+static int check_body_is_due(const asgi_exchange *self) {
+    if (self->head.status && !self->body_complete)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError,
+                    self->body_complete
+                        ? "a response body was sent where trailers were promised"
+                        : "a response body was sent before the start of the response");
+    return -1;
+}
+
 PyObject *http_send_body(asgi_exchange *self, PyObject *message) {
-    if (!self->head.status)
-        return PyErr_Format(PyExc_RuntimeError,
-                            "a response body was sent before the start of the response");
-    if (self->body_complete)
-        return PyErr_Format(PyExc_RuntimeError,
-                            "a response body was sent where trailers were promised");
     int more = message_flag(message, self->st->s_more_body);
     if (more < 0)
         return NULL;
     PyObject *body = message_body(self, message), *result = NULL;
     char *data;
     Py_ssize_t len;
-    if (!body || PyBytes_AsStringAndSize(body, &data, &len) < 0)
+    if (!body || PyBytes_AsStringAndSize(body, &data, &len) < 0 || exchange_check_open(self) < 0 ||
+        check_body_is_due(self) < 0)
         goto out;
+    if (self->delivered && len) {
+        disconnected_error();
+        goto out;
+    }
     if (self->slot) {
         if (check_length(self, (uint64_t)len, !more) < 0) {
             output_abandon(self, true);
@@ -101,41 +132,54 @@ out:
 
 int http_pack_trailers(asgi_exchange *self) {
     snake_slot *slot = self->slot;
-    uint32_t headers = slot->out_header_count;
     size_t end = slot->out_len;
-    int rc = fields_from_pairs(slot, self->trailers);
-    slot->out_trailer_count = slot->out_header_count - headers;
-    slot->out_header_count = headers;
-    if (rc < 0)
-        slot->out_len = end;
-    else
-        slot->out_body_end = end;
-    return rc;
+    if (fields_to_slot(self->trailers, slot) < 0)
+        return -1;
+    slot->out_body_end = end;
+    slot->out_trailer_count = self->trailers->count;
+    return 0;
+}
+
+void http_free_trailers(asgi_exchange *self) {
+    if (self->trailers)
+        fields_free(self->trailers);
+    free(self->trailers);
+    self->trailers = NULL;
+}
+
+static int add_trailers(asgi_exchange *self, const packed_fields *more) {
+    if (!self->trailers) {
+        self->trailers = malloc(sizeof *self->trailers);
+        if (!self->trailers) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        fields_init(self->trailers);
+    }
+    return fields_append(self->trailers, more);
 }
 
 static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
-    if (!self->body_complete)
-        return PyErr_Format(PyExc_RuntimeError, "'http.response.trailers' must follow the body of "
-                                                "a response that was started with trailers");
+    packed_fields fields;
+    PyObject *headers = NULL;
+    fields_init(&fields);
     int more = message_flag(message, self->st->s_more_trailers);
-    PyObject *headers = more < 0 ? NULL : PyDict_GetItemWithError(message, self->st->s_headers);
-    if (PyErr_Occurred())
-        return NULL;
-    PyObject *pairs = headers ? PySequence_List(headers) : PyList_New(0);
-    if (!pairs || fields_from_pairs(NULL, pairs) < 0) {
-        Py_XDECREF(pairs);
-        return NULL;
+    int rc = more < 0 ? -1 : dict_item(message, self->st->s_headers, &headers);
+    if (rc > 0)
+        rc = fields_from_pairs(&fields, headers);
+    Py_XDECREF(headers);
+    if (rc >= 0)
+        rc = exchange_check_open(self);
+    if (rc >= 0 && !self->body_complete) {
+        PyErr_SetString(PyExc_RuntimeError, "'http.response.trailers' must follow the body of "
+                                            "a response that was started with trailers");
+        rc = -1;
     }
-    if (!self->trailers) {
-        self->trailers = pairs;
-    } else {
-        PyObject *all = PySequence_Concat(self->trailers, pairs);
-        Py_DECREF(pairs);
-        if (!all)
-            return NULL;
-        Py_DECREF(self->trailers);
-        self->trailers = all;
-    }
+    if (rc >= 0)
+        rc = add_trailers(self, &fields);
+    fields_free(&fields);
+    if (rc < 0)
+        return NULL;
     self->complete = !more;
     if (!more && self->slot && output_end(self) < 0)
         return NULL;
@@ -144,14 +188,20 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
 
 /* A hint may come until the response is complete; once the head is out it is too late for one. */
 static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
-    PyObject *links = PyDict_GetItemWithError(message, self->st->s_links);
-    if (!links)
-        return PyErr_Occurred()
-                   ? NULL
-                   : PyErr_Format(PyExc_ValueError, "'http.response.early_hint' needs 'links'");
+    PyObject *links;
+    int rc = dict_item(message, self->st->s_links, &links);
+    if (!rc)
+        PyErr_SetString(PyExc_ValueError, "'http.response.early_hint' needs 'links'");
+    if (rc <= 0)
+        return NULL;
     snake_hint *hint = hint_from_links(links);
+    Py_DECREF(links);
     if (!hint)
         return NULL;
+    if (exchange_check_open(self) < 0) {
+        snake_hints_free(hint);
+        return NULL;
+    }
     if (self->slot && !self->head_sent && self->slot->features & SNAKE_EARLY_HINTS) {
         slot_send_hint(self->slot, hint);
         asgi_announce(self->app);
@@ -183,23 +233,33 @@ static int open_file(PyObject *path, struct stat *about) {
     return fd;
 }
 
+static int check_path_is_due(const asgi_exchange *self) {
+    if (self->head.status && !self->head_sent)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "'http.response.pathsend' must be the one message "
+                                        "that follows the start of a response");
+    return -1;
+}
+
 static PyObject *send_path(asgi_exchange *self, PyObject *message) {
-    if (!self->head.status || self->head_sent)
-        return PyErr_Format(PyExc_RuntimeError, "'http.response.pathsend' must be the one message "
-                                                "that follows the start of a response");
-    PyObject *path = PyDict_GetItemWithError(message, self->st->s_path);
-    if (!path || !PyUnicode_Check(path))
-        return PyErr_Occurred()
-                   ? NULL
-                   : PyErr_Format(PyExc_TypeError, "'http.response.pathsend' needs 'path', a str");
-    if (!self->slot)
-        return output_sent(self);
+    PyObject *path, *result = NULL;
     struct stat about;
-    int fd = open_file(path, &about);
-    if (fd < 0)
+    int fd = -1;
+    if (check_path_is_due(self) < 0 || dict_item(message, self->st->s_path, &path) < 0)
         return NULL;
-    PyObject *result = NULL;
+    if (!path || !PyUnicode_Check(path)) {
+        PyErr_SetString(PyExc_TypeError, "'http.response.pathsend' needs 'path', a str");
+        goto out;
+    }
+    if (self->slot && (fd = open_file(path, &about)) < 0)
+        goto out;
+    if (exchange_check_open(self) < 0 || check_path_is_due(self) < 0)
+        goto out;
     snake_slot *slot = self->slot;
+    if (!slot) {
+        result = output_sent(self);
+        goto out;
+    }
     int64_t length = self->head.content_length;
     if (length > about.st_size && !self->no_body) {
         PyErr_Format(PyExc_RuntimeError, "%R is shorter than the response's Content-Length of %lld",
@@ -224,6 +284,7 @@ static PyObject *send_path(asgi_exchange *self, PyObject *message) {
 out:
     if (fd >= 0)
         close(fd);
+    Py_XDECREF(path);
     return result;
 }
 
@@ -314,27 +375,39 @@ void http_end(asgi_exchange *self, bool returned, bool failed) {
         output_abandon(self, failed || self->too_large);
 }
 
-static void on_chunk(asgi_exchange *self) { await_wake(self->waiting, AWAIT_RECEIVE); }
+static void on_chunk(asgi_exchange *self) { await_wake(self, AWAIT_RECEIVE); }
+
+/* All bytes of the Content-Length are with the client's connection: to leave then is no mistake. */
+static bool is_delivered(asgi_exchange *self) {
+    return self->head_sent && self->head.content_length >= 0 && !self->trailers_promised &&
+           self->sent == (uint64_t)self->head.content_length && !self->pending_len &&
+           slot_out_free_or_wanted(self->slot);
+}
 
 static void on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
-        if (slot_gone(self->slot) == SNAKE_TIMED_OUT && exchange_cancel(self) < 0)
-            report_exception(self->st, self->app->id, "ASGI", self->scope, false);
+        bool timed_out = slot_gone(self->slot) == SNAKE_TIMED_OUT;
+        self->delivered = is_delivered(self);
         self->client_left = true;
         self->pending_len = 0;
         slot_release(exchange_detach(self));
-        await_wake(self->waiting, AWAIT_DRAIN);
+        if (timed_out && exchange_cancel(self) < 0)
+            report_exception(self->st, self->app->id, "ASGI", NULL, false);
+        await_wake(self, AWAIT_DRAIN);
     } else {
         self->client_stopped_sending = true;
         /* One that closes its side before the answer may still read it; one that does so in the
          * middle of a stream has left (docs/decisions/0008). */
         if (self->head_sent && !self->complete) {
+            self->delivered = is_delivered(self);
             self->client_left = true;
+            if (self->delivered && output_end(self) < 0)
+                PyErr_Clear(); /* memory is out */
             output_abandon(self, false);
-            await_wake(self->waiting, AWAIT_DRAIN);
+            await_wake(self, AWAIT_DRAIN);
         }
     }
-    await_wake(self->waiting, AWAIT_RECEIVE);
+    await_wake(self, AWAIT_RECEIVE);
 }
 
 const asgi_protocol http_protocol = {receive_now, send_message, http_end, on_chunk, on_gone};

@@ -33,19 +33,46 @@ static int send_close(asgi_exchange *self, uint16_t code, span_of_bytes reason) 
     return send_record(self, OP_CLOSE, (span_of_bytes){payload, 2 + reason.len}, true);
 }
 
-/* An optional item of a message: borrowed; NULL when it is missing or None, or with an exception.
- */
+/* An optional item of a message, a new reference; NULL when it is missing or None, or with an
+ * exception. */
 static PyObject *item(PyObject *message, PyObject *key) {
-    PyObject *value = PyDict_GetItemWithError(message, key);
-    return value == Py_None ? NULL : value;
+    PyObject *value;
+    if (dict_item(message, key, &value) > 0 && value == Py_None)
+        Py_CLEAR(value);
+    return value;
+}
+
+/* Whether the websocket is still as it was before the message was read, which may have run code of
+ * the app. */
+static int check_phase(asgi_exchange *self, enum websocket_phase phase) {
+    if (exchange_check_open(self) < 0)
+        return -1;
+    if (self->phase == phase)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "unexpected ASGI message: another was sent meanwhile");
+    return -1;
+}
+
+static int read_accept(asgi_exchange *self, packed_fields *fields, PyObject *message) {
+    PyObject *subprotocol = item(message, self->st->s_subprotocol);
+    int rc = PyErr_Occurred() ? -1 : head_from_accept(self->st, fields, message, subprotocol);
+    Py_XDECREF(subprotocol);
+    return rc < 0 ? -1 : check_phase(self, WS_CONNECTING);
 }
 
 static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
+    packed_fields fields;
+    fields_init(&fields);
+    int rc = self->slot ? read_accept(self, &fields, message) : 0;
+    if (!rc && self->slot)
+        rc = fields_check_subprotocols(&fields, self->slot);
+    if (!rc && self->slot)
+        rc = head_to_slot(&fields, self->slot, 101);
+    fields_free(&fields);
+    if (rc < 0)
+        return NULL;
     if (!self->slot)
         return output_sent(self);
-    PyObject *subprotocol = item(message, self->st->s_subprotocol);
-    if (PyErr_Occurred() || head_from_accept(self->st, self->slot, message, subprotocol) < 0)
-        return NULL;
     self->slot->out_head_len = self->slot->out_len;
     self->phase = WS_OPEN;
     self->head_sent = true;
@@ -56,31 +83,40 @@ static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
     return output_sent(self);
 }
 
-static PyObject *send_data(asgi_exchange *self, PyObject *message) {
-    PyObject *text = item(message, self->st->s_text);
-    PyObject *bytes = PyErr_Occurred() ? NULL : item(message, self->st->s_bytes);
+/* The payload as bytes: a new reference, or NULL with an exception. */
+static PyObject *message_data(core *st, PyObject *message, unsigned char *opcode) {
+    PyObject *data = NULL, *text = item(message, st->s_text);
+    PyObject *bytes = PyErr_Occurred() ? NULL : item(message, st->s_bytes);
+    *opcode = text ? OP_TEXT : OP_BINARY;
     if (PyErr_Occurred())
-        return NULL;
-    if (!text == !bytes)
-        return PyErr_Format(PyExc_ValueError,
-                            "'websocket.send' needs either 'text' or 'bytes', and one only");
-    PyObject *owner = NULL;
-    char *data = NULL;
-    Py_ssize_t len = 0;
-    if (text && !PyUnicode_Check(text))
-        return PyErr_Format(PyExc_TypeError, "'text' must be a str, not %R", text);
-    if (bytes && !PyBytes_Check(bytes) && !PyByteArray_Check(bytes) && !PyMemoryView_Check(bytes))
-        return PyErr_Format(PyExc_TypeError, "'bytes' must be bytes, not %R", bytes);
-    owner = text ? PyUnicode_AsUTF8String(text) : PyBytes_FromObject(bytes);
-    if (!owner || PyBytes_AsStringAndSize(owner, &data, &len) < 0) {
-        Py_XDECREF(owner);
-        return NULL;
-    }
-    int rc = 0;
-    if (self->slot)
-        rc = send_record(self, text ? OP_TEXT : OP_BINARY, (span_of_bytes){data, (size_t)len},
-                         false);
-    Py_DECREF(owner);
+        ;
+    else if (!text == !bytes)
+        PyErr_SetString(PyExc_ValueError,
+                        "'websocket.send' needs either 'text' or 'bytes', and one only");
+    else if (text && !PyUnicode_Check(text))
+        PyErr_Format(PyExc_TypeError, "'text' must be a str, not %R", text);
+    else if (text)
+        data = PyUnicode_AsUTF8String(text);
+    else if (!PyBytes_Check(bytes) && !PyByteArray_Check(bytes) && !PyMemoryView_Check(bytes))
+        PyErr_Format(PyExc_TypeError, "'bytes' must be bytes, not %R", bytes);
+    else
+        data = PyBytes_FromObject(bytes);
+    Py_XDECREF(text);
+    Py_XDECREF(bytes);
+    return data;
+}
+
+static PyObject *send_data(asgi_exchange *self, PyObject *message) {
+    unsigned char opcode;
+    PyObject *owner = message_data(self->st, message, &opcode);
+    char *data;
+    Py_ssize_t len;
+    int rc = owner ? PyBytes_AsStringAndSize(owner, &data, &len) : -1;
+    if (!rc)
+        rc = check_phase(self, WS_OPEN);
+    if (!rc && self->slot)
+        rc = send_record(self, opcode, (span_of_bytes){data, (size_t)len}, false);
+    Py_XDECREF(owner);
     return rc < 0 ? NULL : output_sent(self);
 }
 
@@ -108,31 +144,42 @@ static PyObject *send_refusal(asgi_exchange *self) {
     return output_sent(self);
 }
 
+static int message_code(core *st, PyObject *message, long *code) {
+    PyObject *object = item(message, st->s_code);
+    *code = object ? PyLong_AsLong(object) : NORMAL;
+    Py_XDECREF(object);
+    if (!PyErr_Occurred() && !is_close_code(*code))
+        PyErr_Format(PyExc_ValueError, "a websocket cannot be closed with code %ld", *code);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* owner: a new reference to what the reason is in, or NULL. */
+static int message_reason(core *st, PyObject *message, span_of_bytes *reason, PyObject **owner) {
+    Py_ssize_t len = 0;
+    *owner = item(message, st->s_reason);
+    if (*owner && !PyUnicode_Check(*owner))
+        PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", *owner);
+    else if (*owner)
+        reason->p = PyUnicode_AsUTF8AndSize(*owner, &len);
+    reason->len = (size_t)len;
+    if (!PyErr_Occurred() && reason->len > REASON_AT_MOST)
+        PyErr_SetString(PyExc_ValueError, "'reason' is longer than 123 bytes");
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static PyObject *send_closing(asgi_exchange *self, PyObject *message) {
-    PyObject *code_object = item(message, self->st->s_code);
-    PyObject *reason_object = PyErr_Occurred() ? NULL : item(message, self->st->s_reason);
-    if (PyErr_Occurred())
-        return NULL;
-    long code = code_object ? PyLong_AsLong(code_object) : NORMAL;
-    if (code == -1 && PyErr_Occurred())
-        return NULL;
-    if (!is_close_code(code))
-        return PyErr_Format(PyExc_ValueError, "a websocket cannot be closed with code %ld", code);
+    long code;
     span_of_bytes reason = {NULL, 0};
-    if (reason_object) {
-        Py_ssize_t len;
-        if (!PyUnicode_Check(reason_object))
-            return PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", reason_object);
-        reason.p = PyUnicode_AsUTF8AndSize(reason_object, &len);
-        if (!reason.p)
-            return NULL;
-        reason.len = (size_t)len;
-    }
-    if (reason.len > REASON_AT_MOST)
-        return PyErr_Format(PyExc_ValueError, "'reason' is longer than 123 bytes");
-    if (self->slot && send_close(self, (uint16_t)code, reason) < 0)
-        return NULL;
-    return output_sent(self);
+    PyObject *owner = NULL;
+    int rc = message_code(self->st, message, &code);
+    if (!rc)
+        rc = message_reason(self->st, message, &reason, &owner);
+    if (!rc)
+        rc = check_phase(self, WS_OPEN);
+    if (!rc && self->slot)
+        rc = send_close(self, (uint16_t)code, reason);
+    Py_XDECREF(owner);
+    return rc < 0 ? NULL : output_sent(self);
 }
 
 static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
@@ -203,7 +250,7 @@ static void take_chunk(asgi_exchange *self) {
         self->client_left = true; /* it can't be sent to; what came before may be received */
         self->pending_len = 0;
         slot_release(exchange_detach(self));
-        await_wake(self->waiting, AWAIT_DRAIN);
+        await_wake(self, AWAIT_DRAIN);
         return;
     }
     __atomic_store_n(&slot->body_state, SNAKE_CHUNK_NONE, __ATOMIC_RELEASE);
@@ -295,7 +342,7 @@ static void end(asgi_exchange *self, bool returned, bool failed) {
 static void on_chunk(asgi_exchange *self) {
     if (self->inbox_read == self->inbox_len && body_is_ready(self->slot))
         take_chunk(self);
-    await_wake(self->waiting, AWAIT_RECEIVE);
+    await_wake(self, AWAIT_RECEIVE);
 }
 
 static void on_gone(asgi_exchange *self) {
@@ -303,8 +350,8 @@ static void on_gone(asgi_exchange *self) {
     self->pending_len = 0;
     if (slot_gone(self->slot) != SNAKE_CLOSED)
         slot_release(exchange_detach(self));
-    await_wake(self->waiting, AWAIT_DRAIN);
-    await_wake(self->waiting, AWAIT_RECEIVE);
+    await_wake(self, AWAIT_DRAIN);
+    await_wake(self, AWAIT_RECEIVE);
 }
 
 const asgi_protocol websocket_protocol = {receive_now, send_message, end, on_chunk, on_gone};

@@ -2,6 +2,7 @@
  * cases; else it waits on a future of the loop. It passes as a coroutine
  * (collections.abc.Coroutine), so that asyncio.create_task(receive()) works. */
 #include "asgi.h"
+#include <stdlib.h>
 
 static await_object *await_new(core *st, enum await_kind kind) {
     await_object *self = PyObject_GC_New(await_object, st->await_type);
@@ -9,6 +10,7 @@ static await_object *await_new(core *st, enum await_kind kind) {
         return NULL;
     self->st = st;
     self->kind = kind;
+    self->running = false;
     self->future = self->iterator = NULL;
     self->exchange = NULL;
     self->prev = self->next = NULL;
@@ -50,27 +52,85 @@ static void stop_waiting(await_object *self) {
             self->next->prev = self->prev;
     }
     self->prev = self->next = NULL;
-    Py_CLEAR(self->future);
-    Py_CLEAR(self->iterator);
+    PyObject *future = self->future, *iterator = self->iterator;
+    self->future = self->iterator = NULL; /* both at once: letting go of them runs code */
+    Py_XDECREF(iterator);
+    Py_XDECREF(future);
 }
 
-void await_wake(await_object *first, enum await_kind kind) {
-    for (await_object *self = first; self; self = self->next) {
-        if (self->kind != kind)
-            continue;
-        PyObject *done = PyObject_CallMethodObjArgs(self->future, self->st->s_done, NULL);
-        PyObject *set =
-            done && PyObject_IsTrue(done) == 0
-                ? PyObject_CallMethodObjArgs(self->future, self->st->s_set_result, Py_None, NULL)
-                : NULL;
-        if (PyErr_Occurred())
-            PyErr_Clear(); /* the loop is closed: nobody waits any more */
-        Py_XDECREF(done);
-        Py_XDECREF(set);
+static void wake(core *st, PyObject *future) {
+    PyObject *done = PyObject_CallMethodObjArgs(future, st->s_done, NULL);
+    PyObject *set = done && PyObject_IsTrue(done) == 0
+                        ? PyObject_CallMethodObjArgs(future, st->s_set_result, Py_None, NULL)
+                        : NULL;
+    if (PyErr_Occurred())
+        PyErr_Clear(); /* the loop is closed: nobody waits any more */
+    Py_XDECREF(done);
+    Py_XDECREF(set);
+}
+
+void await_wake(asgi_exchange *exchange, enum await_kind kind) {
+    core *st = exchange->st;
+    size_t count = 0, n = 0;
+    for (await_object *w = exchange->waiting; w; w = w->next)
+        count += w->kind == kind;
+    if (!count)
+        return;
+    /* Waking one may end the waiting of others. */
+    PyObject *first, **futures = count > 1 ? malloc(count * sizeof *futures) : &first;
+    if (!futures) { /* memory is out: one at least */
+        futures = &first;
+        count = 1;
     }
+    for (await_object *w = exchange->waiting; w && n < count; w = w->next)
+        if (w->kind == kind)
+            futures[n++] = Py_NewRef(w->future);
+    for (size_t i = 0; i < n; i++) {
+        wake(st, futures[i]);
+        Py_DECREF(futures[i]);
+    }
+    if (futures != &first)
+        free(futures);
 }
 
 /* ---- the coroutine protocol */
+
+PyObject *coroutine_runs(void) {
+    return PyErr_Format(PyExc_ValueError, "coroutine already executing");
+}
+
+PyObject *coroutine_has_ended(void) {
+    return PyErr_Format(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+}
+
+PyObject *coroutine_raise(PyObject *args) {
+    PyObject *type, *value = NULL, *traceback = NULL;
+    if (!PyArg_UnpackTuple(args, "throw", 1, 3, &type, &value, &traceback))
+        return NULL;
+    if (PyExceptionInstance_Check(type))
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+    else if (PyExceptionClass_Check(type))
+        PyErr_SetObject(type, value);
+    else
+        PyErr_Format(PyExc_TypeError,
+                     "exceptions must be classes or instances deriving from BaseException, not %R",
+                     (PyObject *)Py_TYPE(type));
+    return NULL;
+}
+
+PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args) {
+    Py_INCREF(iterator);
+    PyObject *throw = PyObject_GetAttr(iterator, st->s_throw), *yielded = NULL;
+    if (throw) {
+        yielded = PyObject_CallObject(throw, args);
+    } else if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        coroutine_raise(args);
+    }
+    Py_XDECREF(throw);
+    Py_DECREF(iterator);
+    return yielded;
+}
 
 /* 1: the send may go on, 0: not yet, -1: exception set */
 static int drained(asgi_exchange *exchange) {
@@ -100,35 +160,43 @@ static int try_now(await_object *self, PyObject **result) {
 }
 
 static int start_waiting(await_object *self) {
-    self->future = create_future(self->exchange->app);
-    if (!self->future)
+    PyObject *future = create_future(self->exchange->app);
+    if (!future)
         return -1;
+    self->future = future;
     link_waiting(self);
-    self->iterator = PyObject_CallMethodObjArgs(self->future, self->st->s___await__, NULL);
+    self->iterator = PyObject_CallMethodObjArgs(future, self->st->s___await__, NULL);
     if (self->iterator)
         return 0;
     stop_waiting(self);
     return -1;
 }
 
-static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
-    await_object *self = (await_object *)object;
-    if (self->kind == AWAIT_DONE) {
-        *result = Py_NewRef(Py_None);
-        return PYGEN_RETURN;
-    }
+/* The value, if it is there, or what there is to wait on: 1, 0 or -1 with an exception. */
+static int look(await_object *self, PyObject **result) {
+    int rc = try_now(self, result);
+    if (rc)
+        return rc;
+    if (start_waiting(self) < 0)
+        return -1;
+    /* Making the future runs code of the loop, in which it may have come. */
+    rc = try_now(self, result);
+    if (rc)
+        stop_waiting(self);
+    return rc;
+}
+
+static PySendResult step(await_object *self, PyObject *arg, PyObject **result) {
     for (;;) {
         if (!self->iterator) {
-            int rc = try_now(self, result);
-            if (rc) {
-                self->kind = AWAIT_DONE; /* another await gets None, not another message */
+            int rc = look(self, result);
+            if (rc)
                 return rc > 0 ? PYGEN_RETURN : PYGEN_ERROR;
-            }
-            if (start_waiting(self) < 0)
-                return PYGEN_ERROR;
             arg = Py_None;
         }
-        PySendResult rc = PyIter_Send(self->iterator, arg, result);
+        PyObject *iterator = Py_NewRef(self->iterator);
+        PySendResult rc = PyIter_Send(iterator, arg, result);
+        Py_DECREF(iterator);
         if (rc == PYGEN_NEXT)
             return rc;
         stop_waiting(self);
@@ -136,6 +204,28 @@ static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **resul
             return rc;
         Py_CLEAR(*result); /* the future only said "look again" */
     }
+}
+
+static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
+    await_object *self = (await_object *)object;
+    *result = NULL;
+    if (self->kind == AWAIT_DONE) {
+        self->kind = AWAIT_ENDED;
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
+    if (self->running || self->kind == AWAIT_ENDED) {
+        *result = self->running ? coroutine_runs() : coroutine_has_ended();
+        return PYGEN_ERROR;
+    }
+    Py_INCREF(object);
+    self->running = true;
+    PySendResult rc = step(self, arg, result);
+    self->running = false;
+    if (rc != PYGEN_NEXT)
+        self->kind = AWAIT_ENDED; /* another await gets no other message */
+    Py_DECREF(object);
+    return rc;
 }
 
 /* Turns a step into what Python's send() and __next__ do. A value is wrapped in StopIteration by
@@ -162,29 +252,33 @@ static PyObject *await_next(PyObject *object) { return step_as_method(object, Py
 
 static PyObject *await_throw(PyObject *object, PyObject *args) {
     await_object *self = (await_object *)object;
-    if (self->iterator) {
-        PyObject *throw = PyObject_GetAttr(self->iterator, self->st->s_throw);
-        PyObject *yielded = throw ? PyObject_CallObject(throw, args) : NULL;
-        Py_XDECREF(throw);
-        if (!yielded)
-            stop_waiting(self);
-        return yielded;
+    if (self->running)
+        return coroutine_runs();
+    if (self->kind == AWAIT_ENDED)
+        return coroutine_has_ended();
+    if (!self->iterator) {
+        self->kind = AWAIT_ENDED;
+        return coroutine_raise(args);
     }
-    PyObject *type, *value = NULL, *traceback = NULL;
-    if (!PyArg_UnpackTuple(args, "throw", 1, 3, &type, &value, &traceback))
-        return NULL;
-    if (PyExceptionInstance_Check(type))
-        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
-    else if (PyExceptionClass_Check(type))
-        PyErr_SetObject(type, value);
-    else
-        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
-    return NULL;
+    Py_INCREF(object);
+    self->running = true;
+    PyObject *yielded = coroutine_throw(self->st, self->iterator, args);
+    if (!yielded) {
+        stop_waiting(self);
+        self->kind = AWAIT_ENDED;
+    }
+    self->running = false;
+    Py_DECREF(object);
+    return yielded;
 }
 
 static PyObject *await_close(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    stop_waiting((await_object *)object);
+    await_object *self = (await_object *)object;
+    if (self->running)
+        return coroutine_runs();
+    self->kind = AWAIT_ENDED;
+    stop_waiting(self);
     Py_RETURN_NONE;
 }
 
@@ -206,6 +300,7 @@ static int await_traverse(PyObject *object, visitproc visit, void *arg) {
 static int await_clear(PyObject *object) {
     await_object *self = (await_object *)object;
     stop_waiting(self);
+    self->kind = AWAIT_ENDED;
     Py_CLEAR(self->exchange);
     return 0;
 }

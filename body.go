@@ -34,6 +34,7 @@ type bodyStream struct {
 	stop     chan struct{}
 	finished atomic.Bool // everything has been read
 	tooLarge atomic.Bool
+	broken   atomic.Bool // by the client: it is malformed, or ends early
 }
 
 // isInline tells whether the body is small and certain to come: with
@@ -102,6 +103,7 @@ func (b *bodyStream) read() (n int, end C.uint32_t) {
 		b.tooLarge.Store(true)
 		return 0, C.SNAKE_TOO_LARGE
 	default:
+		b.broken.Store(true)
 		return 0, C.SNAKE_LOST
 	}
 }

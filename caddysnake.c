@@ -174,14 +174,13 @@ static int module_exec(PyObject *module) {
     st->set_origin_depth = imported("sys", "set_coroutine_origin_tracking_depth");
     st->get_running_loop = imported("asyncio", "_get_running_loop");
     st->set_running_loop = imported("asyncio", "_set_running_loop");
-    st->awaited_none = await_done(st);
     st->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
     st->request_message =
         Py_BuildValue("{sssysO}", "type", "http.request", "body", "", "more_body", Py_False);
     return st->bytes_io && st->file_wrapper && st->context && st->cancelled_error &&
                    st->current_thread && st->gettrace && st->settrace && st->getprofile &&
                    st->setprofile && st->set_asyncgen_hooks && st->set_origin_depth &&
-                   st->get_running_loop && st->set_running_loop && st->awaited_none &&
+                   st->get_running_loop && st->set_running_loop &&
                    st->disconnect_message && st->request_message
                ? 0
                : -1;

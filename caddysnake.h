@@ -28,6 +28,7 @@ enum {
     SNAKE_OUT_FAIL = 4,      /* the app failed before the head: nothing else is valid */
     SNAKE_OUT_ABORT = 8,     /* the app failed after the head: break the connection */
     SNAKE_OUT_FILE = 16,     /* the body is the part of a file */
+    SNAKE_OUT_SHARED = 64,   /* the app has that file open, too: its offset is the app's */
     SNAKE_OUT_TRAILERS = 32, /* headers follow the body */
 };
 

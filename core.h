@@ -63,7 +63,6 @@ typedef struct core {
     SNAKE_STRINGS(X)
 #undef X
     PyObject *empty_str, *empty_bytes;
-    PyObject *awaited_none;       /* the result of a send() that need not wait */
     PyObject *disconnect_message; /* {"type": "http.disconnect"}: copied, never handed out */
     PyObject *request_message;    /* {"type": "http.request", "body": b"", "more_body": False} */
     PyObject *bytes_io;           /* io.BytesIO */
@@ -177,10 +176,11 @@ struct snake_app {
     struct place_returner *returners_first, *returners_last; /* … and threads that do */
     /* ASGI: touched only on the loop's thread, except signal, efd and armed */
     queue queue;
-    uint32_t signal; /* [atomic] futex; see loop.c */
-    int efd;         /* -1 until it is needed */
-    bool selects;    /* the loop is ours and sleeps in select() */
-    uint32_t armed;  /* [atomic] 1: the loop sleeps and must be told */
+    uint32_t signal;      /* [atomic] futex; see loop.c */
+    int efd;              /* -1 until it is needed */
+    bool selects;         /* the loop is ours and sleeps in select() */
+    unsigned long thread; /* the loop's */
+    uint32_t armed;       /* [atomic] 1: the loop sleeps and must be told */
     PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
@@ -250,19 +250,47 @@ bool head_method_is(snake_slot *slot, const char *method);
 /* Whether the client offers this websocket subprotocol. */
 bool head_offers_subprotocol(const snake_slot *slot, const char *name, size_t len);
 
+/* Whose reference is new: the app's code, of a key's __eq__ or later, may change the dict. 1 when
+ * it is there, 0 when not, -1 with an exception; the value is NULL then. */
+static inline int dict_item(PyObject *dict, PyObject *key, PyObject **value) {
+    *value = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *value ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+/* ---- packed.c */
+/* Packed header fields, in memory of their own: reading the app's headers runs the app's code,
+ * which may complete the response meanwhile, and then the slot is another request's. */
+typedef struct packed_fields {
+    unsigned char *data; /* small, or allocated */
+    size_t len, cap;
+    uint32_t count;
+    unsigned char small[2048]; /* spares most responses an allocation */
+} packed_fields;
+void fields_init(packed_fields *fields);
+void fields_free(packed_fields *fields);
+int fields_put(packed_fields *fields, const char *name, size_t name_len, const char *value,
+               size_t value_len);
+int fields_append(packed_fields *fields, const packed_fields *more);
+/* Appends them to slot->out. Runs no code of the app. -1 with MemoryError. */
+int fields_to_slot(const packed_fields *fields, snake_slot *slot);
+/* Puts a head into slot->out, in place of what is there. Runs no code of the app. */
+int head_to_slot(const packed_fields *fields, snake_slot *slot, uint32_t status);
+
 /* ---- fields.c: response status and headers, checked and packed */
 typedef struct response_head {
     uint32_t status;
     int64_t content_length; /* -1: the app gave none */
 } response_head;
-/* Both check everything, raise in the app, and leave the packed head in slot->out. */
-int head_from_wsgi(snake_slot *slot, response_head *head, PyObject *status, PyObject *headers);
-int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message);
+/* Both check everything, raise in the app, and touch no slot. */
+int head_from_wsgi(packed_fields *fields, response_head *head, PyObject *status, PyObject *headers);
+int head_from_asgi(core *st, packed_fields *fields, response_head *head, PyObject *message);
 /* The head of websocket.accept; subprotocol may be NULL. */
-int head_from_accept(core *st, snake_slot *slot, PyObject *message, PyObject *subprotocol);
-/* Checks a list of header pairs, and packs them unless slot is NULL. */
-int fields_from_pairs(snake_slot *slot, PyObject *pairs);
-/* Checks an iterable of bytes. The caller owns the hint. */
+int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObject *subprotocol);
+/* ValueError unless the client offers the subprotocol in the fields. Runs no code of the app. */
+int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slot);
+/* Checks and packs an iterable of header pairs. */
+int fields_from_pairs(packed_fields *fields, PyObject *pairs);
+/* Checks an iterable of bytes, and touches no slot. The caller owns the hint. */
 snake_hint *hint_from_links(PyObject *links);
 int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n);
 /* No body may follow such a status (RFC 9110 section 6.4.1). */
@@ -288,6 +316,8 @@ void pool_push(snake_slot *slot);
  * Both without the GIL, from any thread. */
 void pool_wait_for_client(uint32_t *word, uint32_t value);
 void pool_come_back(void);
+/* Go hears of what is listed: at once when no request waits for a thread. With the GIL. */
+void pool_announce(void);
 void pool_add_app(snake_app *app, uint32_t threads);
 void pool_remove_app(snake_app *app);
 PyObject *pool_worker(PyObject *module, PyObject *ignored);
@@ -359,20 +389,29 @@ int asgi_cancel_all(snake_app *app);
 uint64_t asgi_probe(snake_app *app);
 
 typedef struct asgi_exchange asgi_exchange;
-enum await_kind { AWAIT_DONE, AWAIT_RECEIVE, AWAIT_DRAIN };
+/* AWAIT_DONE has nothing to wait for; AWAIT_ENDED has been awaited. */
+enum await_kind { AWAIT_DONE, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
 /* The awaitable behind receive() and send(): either finished already or waiting on a future. */
 typedef struct await_object {
     PyObject_HEAD
     core *st;
     enum await_kind kind;
+    bool running;            /* a step of it is under way */
     asgi_exchange *exchange; /* strong; NULL for one that was made AWAIT_DONE */
     PyObject *future, *iterator;
     struct await_object *prev, *next; /* among the exchange's waiting ones */
 } await_object;
 PyObject *await_done(core *st); /* awaiting it gives None at once */
 PyObject *await_on(asgi_exchange *exchange, enum await_kind kind);
-/* Wakes all that wait on the exchange for kind. */
-void await_wake(await_object *first, enum await_kind kind);
+/* Wakes all that wait on the exchange for kind. Runs code of the app. */
+void await_wake(asgi_exchange *exchange, enum await_kind kind);
+/* What a coroutine raises; each returns NULL. */
+PyObject *coroutine_runs(void);
+PyObject *coroutine_has_ended(void);
+/* Raises what throw(type[, value[, traceback]]) was given, or TypeError. */
+PyObject *coroutine_raise(PyObject *args);
+/* iterator.throw(*args), or raises the exception if the iterator has no throw(). */
+PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args);
 
 /* ---- errors.c */
 /* Hands the current exception to the bridge's log; never leaves one set. request is the environ or

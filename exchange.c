@@ -35,7 +35,7 @@ void exchange_settle(asgi_exchange *self) {
     free(self->inbox);
     self->inbox = NULL;
     self->inbox_len = self->inbox_read = 0;
-    Py_CLEAR(self->trailers);
+    http_free_trailers(self);
     app_finished_one(app);
     Py_DECREF((PyObject *)self);
 }
@@ -57,20 +57,30 @@ PyObject *unexpected_message(PyObject *type) {
     return PyErr_Format(PyExc_RuntimeError, "unexpected ASGI message %R", type);
 }
 
+int exchange_check_open(asgi_exchange *self) {
+    if (self->client_left && !self->delivered)
+        disconnected_error();
+    else if (self->complete)
+        PyErr_SetString(PyExc_RuntimeError, "a message was sent after the response was complete");
+    else
+        return 0;
+    return -1;
+}
+
 static PyObject *exchange_send(PyObject *object, PyObject *message) {
     asgi_exchange *self = (asgi_exchange *)object;
     if (!PyDict_Check(message))
         return PyErr_Format(PyExc_TypeError, "an ASGI message is a dict, not %R", message);
-    PyObject *type = PyDict_GetItemWithError(message, self->st->s_type);
-    if (!type)
-        return PyErr_Occurred() ? NULL
-                                : PyErr_Format(PyExc_ValueError, "an ASGI message needs a 'type'");
-    if (self->client_left)
-        return disconnected_error();
-    if (self->complete)
-        return PyErr_Format(PyExc_RuntimeError, "%R was sent after the response was complete",
-                            type);
-    return self->protocol->send(self, type, message);
+    PyObject *type, *result = NULL;
+    int rc = dict_item(message, self->st->s_type, &type);
+    if (!rc)
+        PyErr_SetString(PyExc_ValueError, "an ASGI message needs a 'type'");
+    if (rc > 0 && self->complete && !self->client_left)
+        PyErr_Format(PyExc_RuntimeError, "%R was sent after the response was complete", type);
+    else if (rc > 0 && exchange_check_open(self) == 0)
+        result = self->protocol->send(self, type, message);
+    Py_XDECREF(type);
+    return result;
 }
 
 static PyObject *exchange_receive(PyObject *object, PyObject *ignored) {
@@ -91,10 +101,18 @@ static PyObject *awaitable_iterator(core *st, PyObject *awaitable) {
 }
 
 static int first_step(asgi_exchange *self) {
-    PyObject *awaitable = PyObject_CallFunctionObjArgs(self->app->callable, self->scope,
-                                                       self->receive, self->send, NULL);
-    Py_CLEAR(self->receive);
-    Py_CLEAR(self->send);
+    PyObject *receive = self->receive, *send = self->send, *awaitable = NULL;
+    self->receive = self->send = NULL;
+    if (!self->app->callable) {
+        PyErr_SetString(PyExc_RuntimeError, "the app has been unloaded");
+    } else {
+        PyObject *callable = Py_NewRef(self->app->callable), *scope = Py_NewRef(self->scope);
+        awaitable = PyObject_CallFunctionObjArgs(callable, scope, receive, send, NULL);
+        Py_DECREF(scope);
+        Py_DECREF(callable);
+    }
+    Py_DECREF(receive);
+    Py_DECREF(send);
     if (!awaitable)
         return -1;
     self->coroutine = awaitable_iterator(self->st, awaitable);
@@ -106,7 +124,8 @@ static int first_step(asgi_exchange *self) {
  * the exception is a cancellation, which the Task must see. */
 static int end_coroutine(asgi_exchange *self) {
     if (fork_is_child())
-        _exit(70); /* EX_SOFTWARE: a forked child must not answer for its parent */
+        _exit(70);        /* EX_SOFTWARE: a forked child must not answer for its parent */
+    self->running = true; /* until it has ended: what is reported and let go runs code of the app */
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     bool left = self->client_left || self->client_stopped_sending;
     bool cancelled = false, failed = false, returned = !PyErr_Occurred();
@@ -121,6 +140,7 @@ static int end_coroutine(asgi_exchange *self) {
     }
     self->protocol->end(self, returned, failed);
     self->ended = true;
+    self->running = false;
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->scope);
     Py_CLEAR(self->task);
@@ -130,23 +150,40 @@ static int end_coroutine(asgi_exchange *self) {
     return cancelled ? -1 : 0;
 }
 
+/* Whether the coroutine can be gone on with. -1 with the exception that a coroutine raises. */
+static int check_idle(asgi_exchange *self) {
+    if (self->running)
+        coroutine_runs();
+    else if (self->ended)
+        coroutine_has_ended();
+    else
+        return 0;
+    return -1;
+}
+
 static PySendResult exchange_step(PyObject *object, PyObject *arg, PyObject **result) {
     asgi_exchange *self = (asgi_exchange *)object;
     *result = NULL;
-    PySendResult rc = PYGEN_ERROR;
-    if (self->ended) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    if (check_idle(self) < 0)
+        return PYGEN_ERROR;
+    if (!self->coroutine && arg != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
         return PYGEN_ERROR;
     }
+    Py_INCREF(object); /* the app may let go of its task */
+    self->running = true;
+    PySendResult rc = PYGEN_ERROR;
     if (self->coroutine || first_step(self) == 0)
         rc = PyIter_Send(self->coroutine, arg, result);
-    if (rc == PYGEN_NEXT)
-        return rc;
-    Py_CLEAR(*result);
-    if (end_coroutine(self) < 0)
-        return PYGEN_ERROR;
-    *result = Py_NewRef(Py_None);
-    return PYGEN_RETURN;
+    self->running = false;
+    if (rc != PYGEN_NEXT) {
+        Py_CLEAR(*result);
+        rc = end_coroutine(self) < 0 ? PYGEN_ERROR : PYGEN_RETURN;
+        if (rc == PYGEN_RETURN)
+            *result = Py_NewRef(Py_None);
+    }
+    Py_DECREF(object);
+    return rc;
 }
 
 static PyObject *exchange_send_method(PyObject *object, PyObject *arg) {
@@ -165,49 +202,53 @@ static PyObject *exchange_send_method(PyObject *object, PyObject *arg) {
 
 static PyObject *exchange_next(PyObject *object) { return exchange_send_method(object, Py_None); }
 
+/* Whether throw() was given an exception. -1 with TypeError. */
+static int check_thrown(PyObject *args) {
+    PyObject *type = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL;
+    if (type && (PyExceptionInstance_Check(type) || PyExceptionClass_Check(type)))
+        return 0;
+    coroutine_raise(args);
+    return -1;
+}
+
 static PyObject *exchange_throw(PyObject *object, PyObject *args) {
     asgi_exchange *self = (asgi_exchange *)object;
-    if (self->coroutine) {
-        PyObject *throw = PyObject_GetAttr(self->coroutine, self->st->s_throw);
-        PyObject *yielded = throw ? PyObject_CallObject(throw, args) : NULL;
-        Py_XDECREF(throw);
-        if (yielded)
-            return yielded;
+    if (check_idle(self) < 0 || check_thrown(args) < 0)
+        return NULL;
+    Py_INCREF(object);
+    self->running = true;
+    PyObject *yielded =
+        self->coroutine ? coroutine_throw(self->st, self->coroutine, args) : coroutine_raise(args);
+    self->running = false;
+    if (!yielded) {
         if (PyErr_ExceptionMatches(PyExc_StopIteration))
             PyErr_Clear(); /* it swallowed the exception and returned */
-    } else {
-        PyObject *exception;
-        if (!PyArg_UnpackTuple(args, "throw", 1, 3, &exception, &(PyObject *){NULL},
-                               &(PyObject *){NULL}))
-            return NULL;
-        if (PyExceptionInstance_Check(exception))
-            PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
-        else
-            PyErr_SetNone(exception);
-        if (self->ended)
-            return NULL;
+        if (end_coroutine(self) == 0)
+            PyErr_SetNone(PyExc_StopIteration);
     }
-    if (end_coroutine(self) == 0)
-        PyErr_SetNone(PyExc_StopIteration);
-    return NULL;
+    Py_DECREF(object);
+    return yielded;
 }
 
 static PyObject *exchange_close(PyObject *object, PyObject *ignored) {
     (void)ignored;
     asgi_exchange *self = (asgi_exchange *)object;
+    if (self->running)
+        return coroutine_runs();
     if (self->ended)
         Py_RETURN_NONE;
+    Py_INCREF(object);
+    self->running = true;
     if (self->coroutine) {
         PyObject *closed = PyObject_CallMethodObjArgs(self->coroutine, self->st->s_close, NULL);
         if (!closed)
             report_exception(self->st, self->app->id, "ASGI", self->scope, false);
         Py_XDECREF(closed);
     }
-    if (!self->complete)
-        output_abandon(self, true);
-    self->complete = true;
-    end_coroutine(self);
+    self->running = false;
+    end_coroutine(self); /* as if it had returned */
     PyErr_Clear();
+    Py_DECREF(object);
     Py_RETURN_NONE;
 }
 
@@ -220,8 +261,16 @@ static PyObject *exchange_await(PyObject *object, PyObject *ignored) {
 /* What the app's coroutine says of itself, for task.print_stack(), repr() and debuggers. */
 static PyObject *exchange_coroutine_attribute(PyObject *object, void *name) {
     asgi_exchange *self = (asgi_exchange *)object;
-    PyObject *about = self->coroutine ? self->coroutine : (PyObject *)Py_TYPE(object);
-    return PyObject_GetAttrString(about, name);
+    bool of_type = !strncmp(name, "__", 2);
+    if (!self->coroutine && !of_type) {
+        if (strcmp(name, "cr_running"))
+            Py_RETURN_NONE;
+        return PyBool_FromLong(self->running);
+    }
+    PyObject *about = Py_NewRef(self->coroutine ? self->coroutine : (PyObject *)Py_TYPE(object));
+    PyObject *value = PyObject_GetAttrString(about, name);
+    Py_DECREF(about);
+    return value;
 }
 
 /* ---- making one */
@@ -255,7 +304,7 @@ asgi_exchange *exchange_new(snake_app *app, snake_slot *slot) {
 
 void exchange_fail_start(asgi_exchange *self) {
     report_exception(self->st, self->app->id, "ASGI", self->scope, false);
-    if (self->ended)
+    if (self->ended || self->running)
         return;
     self->complete = true;
     output_abandon(self, true);
@@ -273,7 +322,6 @@ static int exchange_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->send);
     Py_VISIT(self->coroutine);
     Py_VISIT(self->task);
-    Py_VISIT(self->trailers);
     return 0;
 }
 
@@ -284,7 +332,6 @@ static int exchange_clear(PyObject *object) {
     Py_CLEAR(self->send);
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->task);
-    Py_CLEAR(self->trailers);
     Py_CLEAR(self->peer_reason);
     return 0;
 }
@@ -295,6 +342,7 @@ static void exchange_dealloc(PyObject *object) {
     PyObject_GC_UnTrack(object);
     exchange_clear(object);
     Py_XDECREF((PyObject *)self->app);
+    http_free_trailers(self);
     free(self->pending);
     free(self->inbox);
     PyObject_GC_Del(object);

@@ -92,27 +92,12 @@ static int parse_length(text value, int64_t *length) {
     return 0;
 }
 
-/* Without a slot, the fields are only checked. */
-static int put(snake_slot *slot, text name, text value) {
-    if (!slot)
-        return 0;
-    if (name.n > UINT32_MAX || value.n > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "a response header can't be longer than 4 GiB");
-        return -1;
-    }
-    uint32_t lengths[2] = {(uint32_t)name.n, (uint32_t)value.n};
-    unsigned char *room = slot_out_room(slot, sizeof lengths + (size_t)name.n + (size_t)value.n);
-    if (!room)
-        return -1;
-    memcpy(room, lengths, sizeof lengths);
-    memcpy(room + sizeof lengths, name.p, (size_t)name.n);
-    memcpy(room + sizeof lengths + name.n, value.p, (size_t)value.n);
-    slot->out_header_count++;
-    return 0;
+static int put(packed_fields *fields, text name, text value) {
+    return fields_put(fields, name.p, (size_t)name.n, value.p, (size_t)value.n);
 }
 
 /* Checks one header and packs it, unless it is the server's business. */
-static int add(snake_slot *slot, response_head *head, text name, text value) {
+static int add(packed_fields *fields, response_head *head, text name, text value) {
     if (check_name(name) < 0 || check_value(name, value) < 0)
         return -1;
     if (is_hop_by_hop(name))
@@ -125,26 +110,36 @@ static int add(snake_slot *slot, response_head *head, text name, text value) {
         if (again)
             return 0;
     }
-    return put(slot, name, value);
+    return put(fields, name, value);
 }
 
 int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n) {
     char digits[24];
     int len = PyOS_snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
+    packed_fields fields;
+    fields_init(&fields);
+    int rc = put(&fields, (text){"Content-Length", 14, NULL}, (text){digits, len, NULL});
+    if (!rc)
+        rc = fields_to_slot(&fields, slot);
+    fields_free(&fields);
+    if (rc < 0)
+        return -1;
+    slot->out_header_count++;
     head->content_length = (int64_t)n;
-    return put(slot, (text){"Content-Length", 14, NULL}, (text){digits, len, NULL});
+    return 0;
 }
 
-/* Two items of a header, borrowed. Accepts what unpacking would. */
+/* Two items of a header, which the caller owns: the app may change a list at any time. Accepts what
+ * unpacking would. */
 static int pair_items(PyObject *pair, PyObject **name, PyObject **value) {
     if (PyTuple_Check(pair) && PyTuple_Size(pair) == 2) {
-        *name = PyTuple_GetItem(pair, 0);
-        *value = PyTuple_GetItem(pair, 1);
+        *name = Py_NewRef(PyTuple_GetItem(pair, 0));
+        *value = Py_NewRef(PyTuple_GetItem(pair, 1));
         return 0;
     }
     if (PyList_Check(pair) && PyList_Size(pair) == 2) {
-        *name = PyList_GetItem(pair, 0);
-        *value = PyList_GetItem(pair, 1);
+        *name = Py_NewRef(PyList_GetItem(pair, 0));
+        *value = Py_NewRef(PyList_GetItem(pair, 1));
         return 0;
     }
     PyErr_Format(PyExc_TypeError, "a response header must be a pair (name, value), not %R", pair);
@@ -195,35 +190,44 @@ static int wsgi_status(PyObject *status, uint32_t *code) {
     return 0;
 }
 
-int head_from_wsgi(snake_slot *slot, response_head *head, PyObject *status, PyObject *headers) {
-    slot_out_reset(slot);
+static int wsgi_header(packed_fields *fields, response_head *head, PyObject *pair) {
+    PyObject *name_object = NULL, *value_object = NULL;
+    text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
+    int rc = pair_items(pair, &name_object, &value_object);
+    if (!rc)
+        rc = latin1_text(name_object, "a header name", &name);
+    if (!rc)
+        rc = latin1_text(value_object, "a header value", &value);
+    if (!rc)
+        rc = add(fields, head, name, value);
+    Py_XDECREF(name.owner);
+    Py_XDECREF(value.owner);
+    Py_XDECREF(name_object);
+    Py_XDECREF(value_object);
+    return rc;
+}
+
+int head_from_wsgi(packed_fields *fields, response_head *head, PyObject *status,
+                   PyObject *headers) {
     *head = (response_head){0, -1};
     uint32_t code;
     if (wsgi_status(status, &code) < 0)
         return -1;
-    if (!PyList_Check(headers) && !PyTuple_Check(headers)) {
+    bool is_list = PyList_Check(headers);
+    if (!is_list && !PyTuple_Check(headers)) {
         PyErr_Format(PyExc_TypeError, "the headers must be a list of pairs, not %R", headers);
         return -1;
     }
-    Py_ssize_t count = PySequence_Size(headers);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *pair = PySequence_GetItem(headers, i);
-        PyObject *name_object, *value_object;
-        text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
-        int rc = pair ? pair_items(pair, &name_object, &value_object) : -1;
-        if (!rc)
-            rc = latin1_text(name_object, "a header name", &name);
-        if (!rc)
-            rc = latin1_text(value_object, "a header value", &value);
-        if (!rc)
-            rc = add(slot, head, name, value);
-        Py_XDECREF(name.owner);
-        Py_XDECREF(value.owner);
-        Py_XDECREF(pair);
+    /* As list and tuple have them, whatever a subclass says. The list may change meanwhile. */
+    for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(headers) : PyTuple_Size(headers)); i++) {
+        PyObject *pair = is_list ? PyList_GetItem(headers, i) : PyTuple_GetItem(headers, i);
+        Py_INCREF(pair);
+        int rc = wsgi_header(fields, head, pair);
+        Py_DECREF(pair);
         if (rc < 0)
             return -1;
     }
-    head->status = slot->out_status = code;
+    head->status = code;
     return 0;
 }
 
@@ -264,8 +268,8 @@ static int asgi_status(PyObject *status, uint32_t *code) {
     return 0;
 }
 
-static int asgi_header(snake_slot *slot, response_head *head, PyObject *pair) {
-    PyObject *converted = NULL, *name_object, *value_object;
+static int asgi_header(packed_fields *fields, response_head *head, PyObject *pair) {
+    PyObject *converted = NULL, *name_object = NULL, *value_object = NULL;
     text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
     if (!PyTuple_Check(pair) && !PyList_Check(pair))
         pair = converted = PySequence_Tuple(pair);
@@ -275,19 +279,21 @@ static int asgi_header(snake_slot *slot, response_head *head, PyObject *pair) {
     if (!rc)
         rc = bytes_text(value_object, "a header value", &value);
     if (!rc)
-        rc = add(slot, head, name, value);
+        rc = add(fields, head, name, value);
     Py_XDECREF(name.owner);
     Py_XDECREF(value.owner);
+    Py_XDECREF(name_object);
+    Py_XDECREF(value_object);
     Py_XDECREF(converted);
     return rc;
 }
 
-static int asgi_headers(snake_slot *slot, response_head *head, PyObject *headers) {
+static int asgi_headers(packed_fields *fields, response_head *head, PyObject *headers) {
     PyObject *iterator = PyObject_GetIter(headers);
     if (!iterator)
         return -1;
     for (PyObject *pair; (pair = PyIter_Next(iterator));) {
-        int rc = asgi_header(slot, head, pair);
+        int rc = asgi_header(fields, head, pair);
         Py_DECREF(pair);
         if (rc < 0)
             break;
@@ -297,29 +303,33 @@ static int asgi_headers(snake_slot *slot, response_head *head, PyObject *headers
 }
 
 /* Those of a message, which may have none. */
-static int message_headers(core *st, snake_slot *slot, response_head *head, PyObject *message) {
-    PyObject *headers = PyDict_GetItemWithError(message, st->s_headers);
-    if (!headers)
-        return PyErr_Occurred() ? -1 : 0;
-    return asgi_headers(slot, head, headers);
+static int message_headers(core *st, packed_fields *fields, response_head *head,
+                           PyObject *message) {
+    PyObject *headers;
+    int rc = dict_item(message, st->s_headers, &headers);
+    if (rc > 0)
+        rc = asgi_headers(fields, head, headers);
+    Py_XDECREF(headers);
+    return rc;
 }
 
-int head_from_asgi(core *st, snake_slot *slot, response_head *head, PyObject *message) {
-    slot_out_reset(slot);
+int head_from_asgi(core *st, packed_fields *fields, response_head *head, PyObject *message) {
     *head = (response_head){0, -1};
-    PyObject *status = PyDict_GetItemWithError(message, st->s_status);
+    PyObject *status;
     uint32_t code;
-    if (PyErr_Occurred() || asgi_status(status, &code) < 0)
+    int rc = dict_item(message, st->s_status, &status);
+    if (rc >= 0)
+        rc = asgi_status(status, &code);
+    Py_XDECREF(status);
+    if (rc < 0 || message_headers(st, fields, head, message) < 0)
         return -1;
-    if (message_headers(st, slot, head, message) < 0)
-        return -1;
-    head->status = slot->out_status = code;
+    head->status = code;
     return 0;
 }
 
-int fields_from_pairs(snake_slot *slot, PyObject *pairs) {
+int fields_from_pairs(packed_fields *fields, PyObject *pairs) {
     response_head ignored = {0, -1};
-    return asgi_headers(slot, &ignored, pairs);
+    return asgi_headers(fields, &ignored, pairs);
 }
 
 /* ---- what only ASGI's extensions and websockets have */
@@ -328,11 +338,9 @@ static const text subprotocol_header = {"Sec-WebSocket-Protocol", 22, NULL};
 
 /* At most one, of those that the client has offered (RFC 6455 section 4.2.2). Apps may choose it by
  * a header, too, though ASGI has a key for that. */
-static int check_subprotocols(const snake_slot *slot) {
-    if (!slot->out_header_count)
-        return 0;
-    cursor c = {slot->out, slot->out + slot->out_len, false};
-    for (uint32_t i = 0, chosen = 0; i < slot->out_header_count; i++) {
+int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slot) {
+    cursor c = {fields->data, fields->data + fields->len, false};
+    for (uint32_t i = 0, chosen = 0; i < fields->count; i++) {
         uint32_t name_len = cursor_uint32(&c), value_len = cursor_uint32(&c);
         span name = cursor_take(&c, name_len), value = cursor_take(&c, value_len);
         if (c.broken) {
@@ -356,22 +364,18 @@ static int check_subprotocols(const snake_slot *slot) {
     return 0;
 }
 
-int head_from_accept(core *st, snake_slot *slot, PyObject *message, PyObject *subprotocol) {
-    slot_out_reset(slot);
+int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObject *subprotocol) {
     if (subprotocol) {
         text value = {NULL, 0, NULL};
         int rc = latin1_text(subprotocol, "'subprotocol'", &value);
         if (!rc)
-            rc = put(slot, subprotocol_header, value);
+            rc = put(fields, subprotocol_header, value);
         Py_XDECREF(value.owner);
         if (rc < 0)
             return -1;
     }
     response_head ignored = {0, -1};
-    if (message_headers(st, slot, &ignored, message) < 0 || check_subprotocols(slot) < 0)
-        return -1;
-    slot->out_status = 101;
-    return 0;
+    return message_headers(st, fields, &ignored, message);
 }
 
 static int add_link(snake_hint **hint, PyObject *link) {

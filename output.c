@@ -134,11 +134,11 @@ void output_resume(asgi_exchange *self) {
      * be on its way while the app makes more. */
     if (piled_up > ON_ITS_WAY && self->slot && !slot_out_free_or_wanted(self->slot))
         return;
-    await_wake(self->waiting, AWAIT_DRAIN);
+    await_wake(self, AWAIT_DRAIN);
 }
 
 PyObject *output_sent(asgi_exchange *self) {
     if (self->pending_len > HIGH_WATER)
         return await_on(self, AWAIT_DRAIN);
-    return Py_NewRef(self->st->awaited_none);
+    return await_done(self->st);
 }

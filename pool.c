@@ -81,6 +81,13 @@ void pool_push(snake_slot *slot) {
 
 static bool has_work(void) { return !queue_is_empty(&pool.queue); }
 
+void pool_announce(void) {
+    if (has_work())
+        ring_later();
+    else
+        ring_now();
+}
+
 bool pool_watch(uint64_t now) {
     if (!has_work())
         return false;

@@ -10,6 +10,7 @@ import "C"
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 var (
 	errAppFailed = errors.New("python application failed")
 	errTooLarge  = errors.New("request body too large")
+	errBroken    = errors.New("request body cannot be read")
 	errTimeout   = errors.New("python application did not respond within its request_timeout")
 	errMisfit    = errors.New("a piece of the response does not fit into its buffer")
 	errReplaced  = errors.New("python application was replaced or stopped before it responded")
@@ -37,6 +39,9 @@ type exchange struct {
 	body *bodyStream // nil unless the body is streamed
 	sent bool        // the head is out
 	slow bool        // the slot knows the client
+
+	pushed bool // Python has the slot
+	over   bool // the slot has been given back
 
 	pieces, nudgedAt int  // of the response; nudgedAt as of the last nudge
 	idle             int  // nudges without a piece between them
@@ -125,8 +130,20 @@ func (x *exchange) finish() {
 	x.slot.release()
 }
 
+// letGo ends the exchange if nothing else has.
+func (x *exchange) letGo() {
+	switch {
+	case x.over:
+	case x.pushed:
+		x.leave(C.SNAKE_GONE)
+	default:
+		x.slot.release()
+	}
+}
+
 // stop has nobody use the body or the ResponseWriter any more.
 func (x *exchange) stop() {
+	x.over = true
 	if x.body != nil {
 		close(x.body.stop)
 	}
@@ -142,15 +159,22 @@ func (x *exchange) write() (done bool, err error) {
 	if flags&C.SNAKE_OUT_FAIL != 0 {
 		return true, x.fail()
 	}
+	if flags&C.SNAKE_OUT_ABORT != 0 && !x.sent {
+		return true, x.endUnanswered()
+	}
 	piece, fits := x.slot.out()
 	if !fits {
 		return true, x.misfit(flags)
 	}
-	if flags&C.SNAKE_OUT_HEAD != 0 && c.out_status == http.StatusSwitchingProtocols {
+	if flags&C.SNAKE_OUT_HEAD != 0 && c.out_status == http.StatusSwitchingProtocols &&
+		c.features&C.SNAKE_WEBSOCKET != 0 {
 		if !x.serveWebSocket(piece.head) {
 			return true, x.misfit(flags)
 		}
 		return true, nil
+	}
+	if flags&C.SNAKE_OUT_HEAD != 0 && (c.out_status < 200 || c.out_status > 999) {
+		return true, x.fail() // net/http would panic, or wait for another
 	}
 	if flags&C.SNAKE_OUT_HEAD != 0 {
 		if !x.writeHead(piece.head) {
@@ -159,7 +183,7 @@ func (x *exchange) write() (done bool, err error) {
 		x.sent = true
 	}
 	if file := x.slot.takeFile(); file != nil {
-		return x.writeFile(file, int64(c.file_offset), int64(c.file_len))
+		return x.writeFile(file, flags)
 	}
 	if flags&C.SNAKE_OUT_END == 0 && !x.slow { // the app waits for the client
 		x.slow = true
@@ -244,20 +268,38 @@ func (x *exchange) lost(flags C.uint32_t) error {
 	return nil
 }
 
-// writeFile completes the response with a part of a file. net/http sends it by
-// sendfile where it can.
-func (x *exchange) writeFile(file *os.File, offset, length int64) (done bool, err error) {
+// writeFile completes the response with a part of a file.
+func (x *exchange) writeFile(file *os.File, flags C.uint32_t) (done bool, err error) {
 	defer file.Close()
+	offset, length := int64(x.slot.c.file_offset), int64(x.slot.c.file_len)
 	x.finish() // the file is ours, apart from the slot
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return true, x.breakOff()
-	}
-	if _, err := io.CopyN(x.w, file, length); err != nil {
+	if err := copyFile(x.w, file, offset, length, flags&C.SNAKE_OUT_SHARED != 0); err != nil {
 		// The client is gone, or the file can't be read or has become shorter.
 		_ = http.NewResponseController(x.w).Flush()
 		return true, x.breakOff()
 	}
 	return true, nil
+}
+
+// copyFile copies a part of a file. net/http does it by sendfile where it can,
+// which needs a file with an offset of its own: if it is shared with the app,
+// the same file is opened once more. Where that can't be, as for a file that we
+// may not open, its parts are read from where they are.
+func copyFile(w io.Writer, file *os.File, offset, length int64, shared bool) error {
+	if shared {
+		own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+		if err != nil {
+			_, err := io.CopyN(w, io.NewSectionReader(file, offset, length), length)
+			return err
+		}
+		defer own.Close()
+		file = own
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyN(w, file, length)
+	return err
 }
 
 // breakOff ends a response that has begun in a way that the client can see. It
@@ -288,6 +330,21 @@ func (x *exchange) fail() error {
 		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errTooLarge)
 	}
 	return caddyhttp.Error(http.StatusInternalServerError, errAppFailed)
+}
+
+// endUnanswered ends an exchange whose app has ended without a response, since it
+// was told that its client had left or can't be read.
+func (x *exchange) endUnanswered() error {
+	broken := x.body != nil && x.body.broken.Load()
+	if !broken && x.r.Context().Err() == nil {
+		return x.fail()
+	}
+	x.finish()
+	if broken { // it may still listen
+		x.w.Header().Set("Connection", "close")
+		return caddyhttp.Error(http.StatusBadRequest, errBroken)
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // writeHead sets the app's headers and writes its status. A name that the app

@@ -56,8 +56,9 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
 	x := exchange{w: w, r: r, slot: s}
+	// The slot goes back however this ends: code of other handlers, behind w and r.Body, may panic.
+	defer x.letGo()
 	if err := x.prepare(gen.isWSGI); err != nil {
-		s.release()
 		return err
 	}
 	s.refs.Add(1) // Python's
@@ -65,6 +66,7 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		s.refs.Add(1)
 		go x.body.run()
 	}
+	x.pushed = true
 	C.snake_push(gen.handle, s.c)
 	return x.run(timeout)
 }

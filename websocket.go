@@ -79,6 +79,7 @@ func (x *exchange) serveWebSocket(packed []byte) bool {
 	w := &webSocket{slot: x.slot}
 	w.room.L = &w.mu
 	err := w.upgrade(x.w, x.r, header)
+	x.over = true // the slot is the websocket's
 	w.slot.ws.Store(w)
 	select { // what came before dispatch knew of w
 	case <-w.slot.want:

@@ -3,8 +3,6 @@
 
 /* ---- what the app sees */
 
-static const char *const finished_text = "the request is finished";
-
 /* write(data: bytes), PEP 3333 "The write() Callable" */
 static PyObject *exchange_write(PyObject *object, PyObject *data) {
     wsgi_exchange *self = (wsgi_exchange *)object;
@@ -19,23 +17,27 @@ static PyObject *exchange_write(PyObject *object, PyObject *data) {
     if (!self->slot) {
         if (self->no_body)
             Py_RETURN_NONE;
-        PyErr_SetString(PyExc_RuntimeError, finished_text);
+        wsgi_refuse_late();
         return NULL;
     }
+    if (wsgi_check_started(self) < 0) /* start_response() was called again, and refused */
+        return NULL;
     if (n && wsgi_send(self, p, (size_t)n, false) < 0)
         return PyErr_Occurred() ? NULL : disconnected_error();
     Py_RETURN_NONE;
 }
 
 /* Re-raises the app's exception: the head is out, nothing else can be said. */
-static PyObject *raise_exc_info(PyObject *exc_info) {
-    PyObject *type, *value, *traceback;
-    if (!PyArg_ParseTuple(exc_info, "OOO;exc_info must be the tuple of sys.exc_info()", &type,
-                          &value, &traceback))
-        return NULL;
-    PyErr_Restore(Py_NewRef(type), Py_NewRef(value),
-                  traceback == Py_None ? NULL : Py_NewRef(traceback));
-    return NULL;
+static void raise_exc_info(PyObject *exc_info) {
+    PyObject *value = PyTuple_Size(exc_info) == 3 ? PyTuple_GetItem(exc_info, 1) : NULL;
+    if (!value || !PyExceptionInstance_Check(value)) { /* sys.exc_info() where none is handled */
+        PyErr_Format(PyExc_TypeError,
+                     "the response has begun, and exc_info names no exception to raise: %R",
+                     exc_info);
+        return;
+    }
+    if (PyException_SetTraceback(value, PyTuple_GetItem(exc_info, 2)) == 0)
+        PyErr_SetObject((PyObject *)Py_TYPE(value), value);
 }
 
 /* The arguments of start_response; exc_info may be given by name. -1 with TypeError. */
@@ -63,7 +65,22 @@ static int start_response_args(PyObject *const *args, Py_ssize_t count, PyObject
     return 0;
 }
 
-/* start_response(status, headers, exc_info=None) -> write, PEP 3333 */
+/* Whether start_response may set the head now. -1 with an exception, which may be the app's. */
+static int may_start(wsgi_exchange *self, PyObject *exc_info) {
+    if (exc_info != Py_None && (self->head_sent || !self->slot)) {
+        raise_exc_info(exc_info);
+        return -1;
+    }
+    if (exc_info == Py_None && self->head.status) {
+        PyErr_SetString(PyExc_AssertionError,
+                        "start_response() was called twice without exc_info (PEP 3333)");
+        return -1;
+    }
+    return self->slot ? 0 : wsgi_refuse_late();
+}
+
+/* start_response(status, headers, exc_info=None) -> write, PEP 3333. A head that is refused leaves
+ * none: what the app had set before is not what it wants to say. */
 static PyObject *exchange_start_response(PyObject *object, PyObject *const *args, Py_ssize_t count,
                                          PyObject *names) {
     static PyMethodDef write = {"write", exchange_write, METH_O, "write(data: bytes)"};
@@ -71,27 +88,25 @@ static PyObject *exchange_start_response(PyObject *object, PyObject *const *args
     PyObject *found[3] = {NULL, NULL, NULL};
     if (start_response_args(args, count, names, found) < 0)
         return NULL;
-    PyObject *status = found[0], *headers = found[1];
     PyObject *exc_info = found[2] ? found[2] : Py_None;
-    if (exc_info != Py_None) {
-        if (!PyTuple_Check(exc_info))
-            return PyErr_Format(PyExc_TypeError, "exc_info must be a tuple, not %R", exc_info);
-        if (self->head_sent || !self->slot)
-            return raise_exc_info(exc_info);
-    } else if (self->head.status) {
-        PyErr_SetString(PyExc_AssertionError,
-                        "start_response() was called twice without exc_info (PEP 3333)");
+    if (exc_info != Py_None && !PyTuple_Check(exc_info))
+        return PyErr_Format(PyExc_TypeError, "exc_info must be a tuple, not %R", exc_info);
+    if (may_start(self, exc_info) < 0)
         return NULL;
-    }
-    if (!self->slot) {
-        PyErr_SetString(PyExc_RuntimeError, finished_text);
+    packed_fields fields;
+    response_head head;
+    fields_init(&fields);
+    int rc = head_from_wsgi(&fields, &head, found[0], found[1]);
+    if (!rc) /* what was read may have called start_response() or write() itself */
+        rc = may_start(self, exc_info);
+    if (!rc)
+        rc = head_to_slot(&fields, self->slot, head.status);
+    fields_free(&fields);
+    if (!self->head_sent)
+        self->head = rc ? (response_head){0, -1} : head;
+    if (rc < 0)
         return NULL;
-    }
-    if (head_from_wsgi(self->slot, &self->head, status, headers) < 0) {
-        self->head.status = 0;
-        return NULL;
-    }
-    self->no_body = self->is_head_request || status_has_no_body(self->head.status);
+    self->no_body = self->is_head_request || status_has_no_body(head.status);
     return PyCFunction_New(&write, object);
 }
 
@@ -107,31 +122,31 @@ static PyObject *stream_end(wsgi_exchange *self, uint32_t how) {
     return NULL;
 }
 
+static bool chunk_is_lost(snake_slot *slot) {
+    return __atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_LOST;
+}
+
 /* read() -> bytes: the next chunk of the streamed body, b"" at its end. */
 static PyObject *exchange_read(PyObject *object, PyObject *ignored) {
     (void)ignored;
     wsgi_exchange *self = (wsgi_exchange *)object;
-    snake_slot *slot = self->slot;
-    if (self->client_left)
-        return disconnected_error();
-    if (!slot) {
-        PyErr_SetString(PyExc_ValueError, finished_text);
-        return NULL;
-    }
-    if (slot->chunk_end != SNAKE_MORE && !body_is_ready(slot))
-        return stream_end(self, slot->chunk_end);
-    body_want(slot);
-    wsgi_wait(self, &slot->body_state, SNAKE_CHUNK_WANTED);
-    if (!self->slot) {
-        PyErr_SetString(PyExc_ValueError, finished_text);
-        return NULL;
-    }
-    if (!body_is_ready(slot) || slot_is_lost(slot)) {
-        self->client_left = true;
-        return disconnected_error();
+    for (;;) { /* of several threads that read, one gets the chunk */
+        snake_slot *slot = self->slot;
+        if (self->client_left)
+            return disconnected_error();
+        if (!slot)
+            return PyErr_Format(PyExc_ValueError, "the request is finished");
+        if (slot_is_lost(slot) || chunk_is_lost(slot))
+            return stream_end(self, SNAKE_LOST);
+        if (body_is_ready(slot))
+            break;
+        if (slot->chunk_end != SNAKE_MORE)
+            return stream_end(self, slot->chunk_end);
+        body_want(slot);
+        wsgi_wait(self, &slot->body_state, SNAKE_CHUNK_WANTED);
     }
     uint32_t how;
-    PyObject *chunk = body_take(slot, &how);
+    PyObject *chunk = body_take(self->slot, &how);
     if (chunk && (how == SNAKE_LOST || how == SNAKE_TOO_LARGE)) {
         Py_DECREF(chunk);
         return stream_end(self, how);
@@ -149,6 +164,7 @@ static void give_up(wsgi_exchange *self) {
 static void call_close(wsgi_exchange *self, PyObject *result) {
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return;
+    pool_announce(); /* what close() does, the client need not wait for */
     PyObject *close = PyObject_GetAttr(result, self->st->s_close);
     if (!close) {
         if (PyErr_ExceptionMatches(PyExc_AttributeError))
@@ -235,6 +251,7 @@ void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
     Py_XDECREF(body);
     Py_XDECREF(context);
     Py_CLEAR(self->environ); /* its input refers back to the exchange */
+    Py_CLEAR(self->callable);
     Py_DECREF(self);
 out:
     view_leave();

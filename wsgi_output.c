@@ -13,6 +13,19 @@ void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value) {
     Py_END_ALLOW_THREADS;
 }
 
+int wsgi_refuse_late(void) {
+    PyErr_SetString(PyExc_RuntimeError, "the request is finished");
+    return -1;
+}
+
+int wsgi_check_started(wsgi_exchange *self) {
+    if (self->head.status)
+        return 0;
+    PyErr_SetString(PyExc_AssertionError,
+                    "the app gave a response without calling start_response() (PEP 3333)");
+    return -1;
+}
+
 /* The slot is about to be used again, so nobody may block on it. */
 void wsgi_end(wsgi_exchange *self, uint32_t flags) {
     snake_slot *slot = self->slot;
@@ -32,17 +45,18 @@ void wsgi_end(wsgi_exchange *self, uint32_t flags) {
     slot_close(slot, flags);
 }
 
-/* Waits until Go has written out. -1: client_left or an exception. */
+/* Waits until Go has written what it was given. -1: client_left, or an exception when another
+ * thread has completed the response. */
 static int wait_until_sent(wsgi_exchange *self) {
     snake_slot *slot = self->slot;
+    if (!slot)
+        return wsgi_refuse_late();
     while (!slot_is_lost(slot)) {
         if (slot_out_free_or_wanted(slot))
             return 0;
         wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
-        if (self->slot != slot) {
-            PyErr_SetString(PyExc_RuntimeError, "another thread has ended the response");
-            return -1;
-        }
+        if (self->slot != slot) /* another thread has filled out with the last piece */
+            return wsgi_refuse_late();
     }
     self->client_left = true;
     return -1;
@@ -51,10 +65,10 @@ static int wait_until_sent(wsgi_exchange *self) {
 /* Sends one block and waits until Go has written it: nothing is held back and nothing piles up.
  * last completes the response with it. Returns 0, or -1: client_left or an exception. */
 static int send_block(wsgi_exchange *self, const char *data, size_t len, bool last) {
-    snake_slot *slot = self->slot;
     do {
         if (wait_until_sent(self) < 0)
             return -1;
+        snake_slot *slot = self->slot; /* no code of the app runs before slot_out_send() */
         size_t n = len < PIECE_AT_MOST ? len : PIECE_AT_MOST;
         uint32_t flags = 0;
         if (self->head_sent) {
@@ -84,38 +98,79 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
 
 bool wsgi_report(wsgi_exchange *self) {
     bool left = self->client_left || (self->slot && slot_is_lost(self->slot));
-    return report_exception(self->st, self->app_id, "WSGI", self->environ, left);
+    PyObject *environ = Py_XNewRef(self->environ); /* another thread may end the request */
+    bool is_error = report_exception(self->st, self->app_id, "WSGI", environ, left);
+    Py_XDECREF(environ);
+    return is_error;
+}
+
+/* Blocks of several threads go out one after the other, and the last one last. 1 when the response
+ * is complete, -1 with an exception. No code of the app runs until end_turn(). */
+static int take_turn(wsgi_exchange *self) {
+    unsigned long thread = PyThread_get_thread_ident();
+    while (self->slot && self->writing) {
+        if (self->writer == thread) { /* a finalizer's */
+            PyErr_SetString(PyExc_RuntimeError, "write() was called within write()");
+            return -1;
+        }
+        self->queued++;
+        Py_BEGIN_ALLOW_THREADS;
+        futex_wait(&self->writing, 1, 0);
+        Py_END_ALLOW_THREADS;
+        self->queued--;
+    }
+    if (!self->slot)
+        return 1; /* write() has completed the response */
+    if (wsgi_check_started(self) < 0)
+        return -1;
+    self->writing = 1;
+    self->writer = thread;
+    return 0;
+}
+
+static void end_turn(wsgi_exchange *self) {
+    __atomic_store_n(&self->writing, 0, __ATOMIC_RELEASE);
+    if (self->queued)
+        futex_wake(&self->writing, INT_MAX);
+}
+
+/* Logs that the app has not kept its word. What it raised itself comes first. */
+static void report_length(wsgi_exchange *self, bool too_long, uint64_t sent, int64_t length) {
+    if (too_long)
+        PyErr_Format(PyExc_ValueError, "the app sent more than its Content-Length of %lld bytes",
+                     (long long)length);
+    else
+        PyErr_Format(PyExc_ValueError, "the app sent %llu bytes but a Content-Length of %lld",
+                     (unsigned long long)sent, (long long)length);
+    wsgi_report(self);
 }
 
 int wsgi_send(wsgi_exchange *self, const char *data, size_t len, bool last) {
-    if (!self->slot)
-        return 1; /* write() has completed the response */
-    if (self->no_body)
-        return send_block(self, "", 0, true) < 0 ? -1 : 1;
-    int64_t length = self->head.content_length;
-    if (length >= 0) {
+    int rc = take_turn(self);
+    if (rc)
+        return rc;
+    int64_t length = self->no_body ? -1 : self->head.content_length;
+    bool too_long = false, too_short = false;
+    if (self->no_body) {
+        len = 0;
+        last = true;
+    } else if (length >= 0) {
         uint64_t left = (uint64_t)length - self->sent;
-        if (len > left) {
-            PyErr_Format(PyExc_ValueError,
-                         "the app sent more than its Content-Length of %lld bytes",
-                         (long long)length);
-            wsgi_report(self);
+        too_long = len > left;
+        if (too_long)
             len = (size_t)left;
-        }
-        if (len == left)
-            last = true;
-        else if (last) { /* too short: what there is, then a broken connection */
-            PyErr_Format(PyExc_ValueError, "the app sent %llu bytes but a Content-Length of %lld",
-                         (unsigned long long)(self->sent + len), (long long)length);
-            wsgi_report(self);
-            if (send_block(self, data, len, false) < 0)
-                return -1;
-            wsgi_end(self, SNAKE_OUT_ABORT);
-            return 1;
-        }
+        too_short = last && len < left;
+        last = len == left;
     }
     self->sent += len;
-    if (send_block(self, data, len, last) < 0)
+    uint64_t sent = self->sent;
+    rc = send_block(self, data, len, last);
+    if (!rc && too_short) /* what there is, then a broken connection */
+        wsgi_end(self, SNAKE_OUT_ABORT);
+    end_turn(self);
+    if (rc < 0)
         return -1;
-    return last;
+    if (too_long || too_short)
+        report_length(self, too_long, sent, length);
+    return last || too_short;
 }

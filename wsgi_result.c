@@ -11,16 +11,9 @@ static int block_data(PyObject *block, char **data, Py_ssize_t *len) {
     return PyBytes_AsStringAndSize(block, data, len);
 }
 
-static int check_started(wsgi_exchange *self) {
-    if (self->head.status)
-        return 0;
-    PyErr_SetString(PyExc_AssertionError,
-                    "the app gave a response without calling start_response() (PEP 3333)");
-    return -1;
-}
-
 static int add_content_length(wsgi_exchange *self, uint64_t n) {
-    if (self->head_sent || self->head.content_length >= 0 || status_has_no_body(self->head.status))
+    if (!self->slot || self->head_sent || self->head.content_length >= 0 ||
+        status_has_no_body(self->head.status))
         return 0;
     if (self->is_head_request && !n) /* nothing is known of what GET would give */
         return 0;
@@ -52,7 +45,7 @@ static int send_blocks(wsgi_exchange *self, PyObject *blocks) {
     uint64_t total = self->sent;
     char *data;
     Py_ssize_t len;
-    if (check_started(self) < 0)
+    if (wsgi_check_started(self) < 0)
         return -1;
     for (Py_ssize_t i = 0; i < count; i++) {
         if (block_data(PyTuple_GetItem(blocks, i), &data, &len) < 0)
@@ -83,6 +76,17 @@ static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
     return rc;
 }
 
+/* Whether it says that there is one block only: 1 or 0; -1 when what ends requests was raised. */
+static int has_one_block(PyObject *iterable) {
+    Py_ssize_t count = PyObject_Size(iterable);
+    if (count >= 0)
+        return count == 1;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
+    PyErr_Clear(); /* no __len__, or none that works */
+    return 0;
+}
+
 static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
     PyObject *iterator = PyObject_GetIter(iterable), *block;
     int rc = iterator ? 0 : -1;
@@ -91,15 +95,14 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
         Py_ssize_t len;
         rc = block_data(block, &data, &len);
         if (!rc)
-            rc = check_started(self);
+            rc = wsgi_check_started(self);
         if (!rc && len) {
             if (!self->slot) { /* beyond the Content-Length, or no body allowed */
                 Py_DECREF(block);
                 break;
             }
-            bool single = !self->head_sent && PyObject_Size(iterable) == 1;
-            PyErr_Clear(); /* no __len__ */
-            if (single)
+            rc = self->head_sent ? 0 : has_one_block(iterable);
+            if (rc > 0)
                 rc = add_content_length(self, (uint64_t)len);
             if (rc >= 0)
                 rc = wsgi_send(self, data, (size_t)len, false);
@@ -111,7 +114,7 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
     Py_XDECREF(iterator);
     if (rc < 0 || PyErr_Occurred())
         return -1;
-    if (check_started(self) < 0)
+    if (wsgi_check_started(self) < 0)
         return -1;
     if (!self->slot)
         return 0;
@@ -141,20 +144,21 @@ static int send_file(wsgi_exchange *self, PyObject *wrapper) {
         PyErr_SetString(PyExc_ValueError, "a file has a negative offset or length");
         return -1;
     }
-    if (add_content_length(self, (uint64_t)length) < 0)
-        rc = -1;
+    snake_slot *slot = self->slot; /* no code of the app runs from here on */
+    bool usable = slot && !self->head_sent && self->head.status;
+    if (usable)
+        rc = add_content_length(self, (uint64_t)length);
     bool too_short = self->head.content_length > length; /* than promised: iteration says so */
-    if (rc < 0 || too_short || self->no_body) {
+    if (!usable || rc < 0 || too_short || self->no_body) {
         close(fd);
-        return rc < 0 || too_short ? rc : wsgi_send(self, "", 0, true);
+        return !usable || rc < 0 || too_short ? rc : wsgi_send(self, "", 0, true);
     }
-    snake_slot *slot = self->slot;
     slot->out_head_len = slot->out_len;
     slot->file_fd = fd;
     slot->file_offset = offset;
     slot->file_len = self->head.content_length;
     self->head_sent = true;
-    wsgi_end(self, SNAKE_OUT_HEAD | SNAKE_OUT_FILE | SNAKE_OUT_END);
+    wsgi_end(self, SNAKE_OUT_HEAD | SNAKE_OUT_FILE | SNAKE_OUT_SHARED | SNAKE_OUT_END);
     return 1;
 }
 
@@ -162,7 +166,7 @@ int wsgi_send_result(wsgi_exchange *self, PyObject *result) {
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return send_sequence(self, result);
     if ((PyObject *)Py_TYPE(result) == self->st->file_wrapper) {
-        int rc = check_started(self);
+        int rc = wsgi_check_started(self);
         if (!rc)
             rc = send_file(self, result);
         if (rc)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,11 @@ from caddysnake_py import logs, loops
 from caddysnake_py.lifespan import Lifespan, Mode
 
 _SHUTDOWN_SECONDS = 10.0
+_PAUSE_SECONDS = 0.05
+_STOPPED = (
+    "the application has stopped its event loop, which other servers end by: it was started again, "
+    "and what runs on it goes on; further stops are not logged"
+)
 
 
 def extensions_of_http() -> tuple[dict[str, Any], ...]:
@@ -62,6 +68,7 @@ class AppThread:
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name=f"asgi-{name}", daemon=True)
 
     def start(self) -> asyncio.AbstractEventLoop:
@@ -73,10 +80,19 @@ class AppThread:
         assert self._loop is not None
         return self._loop
 
+    def end(self) -> None:
+        """Has the loop stop, and the thread end after it. From any thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._stop, self._loop)
+
     def join(self) -> bool:
-        """Waits for the end of the thread, whose loop was told to stop; False if it goes on."""
+        """Waits for the end of the thread, after ``end``; False if it goes on."""
         self._thread.join(_SHUTDOWN_SECONDS)
         return not self._thread.is_alive()
+
+    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._ending = True
+        loop.stop()
 
     def _run(self) -> None:
         try:
@@ -88,13 +104,19 @@ class AppThread:
         self._loop = loop
         asyncio.set_event_loop(loop)
         loop.call_soon(self._started.set)
-        stopping = False
-        while not stopping:
+        stopped_before = False
+        while not self._ending:
             try:
                 loop.run_forever()
-                stopping = True
             except BaseException as error:  # SystemExit in a task of the app, for one
                 logs.app_exception(self._app_id, error, "a task of the ASGI application", None)
+                time.sleep(_PAUSE_SECONDS)  # it may raise each time
+                continue
+            # By the app. All that it runs is as it was, and goes on (docs/decisions/0036).
+            if not self._ending and not stopped_before:
+                stopped_before = True
+                logs.emit(logging.ERROR, "caddysnake", _STOPPED, self._app_id)
+        loops.allow_close(loop)
         self._close(loop)
 
     @staticmethod

@@ -113,14 +113,13 @@ def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
             watchdog.watch_loop(core, request.id, threading.get_ident(), request.blocked_loop)
 
         def stop(drain: float) -> bool:
-            idle = asyncio.run_coroutine_threadsafe(server.stop(drain), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
+            try:
+                idle = asyncio.run_coroutine_threadsafe(server.stop(drain), loop).result()
+            finally:  # the app may have cancelled it
+                thread.end()
             return thread.join() and idle
 
         return LoadedApp(core, "asgi", stop, own)
-
-    def end_thread() -> None:
-        loop.call_soon_threadsafe(loop.stop)
 
     # SystemExit would leave the loop instead of reaching us.
     async def guarded() -> LoadedApp | BaseException:
@@ -131,11 +130,11 @@ def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
 
     loaded = asyncio.run_coroutine_threadsafe(guarded(), loop).result()
     if isinstance(loaded, BaseException):
-        end_thread()
+        thread.end()
         thread.join()
         raise loaded
     if loaded.interface == "wsgi":
-        end_thread()
+        thread.end()
     return loaded
 
 

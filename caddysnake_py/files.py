@@ -16,11 +16,11 @@ def plain_file(wrapper: FileWrapper) -> tuple[int, int, int] | None:
 
     The type must be exact, because objects such as ``gzip.GzipFile`` have the descriptor of a
     file with other contents (PEP 3333, "Optional Platform-Specific File Handling"). The
-    descriptor is a new one that the caller must close.
+    descriptor is a new one that the caller must close. Its offset is the app's, and must not move.
     """
     file = wrapper.filelike
     raw = file.raw if type(file) is io.BufferedReader else file
-    if type(raw) is not io.FileIO:
+    if type(raw) is not io.FileIO or not raw.readable():
         return None
     status = os.fstat(raw.fileno())
     if not stat.S_ISREG(status.st_mode):

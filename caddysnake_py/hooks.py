@@ -13,7 +13,6 @@ from typing import Any, TextIO
 import _caddysnake
 
 from caddysnake_py import logs, settings, streams
-from caddysnake_py.layers import App
 
 
 def _dispatcher(key: str, default: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import _caddysnake
 
-from caddysnake_py import subprocesses
+from caddysnake_py import logs, subprocesses
 from caddysnake_py.loader import LoadError
 
 LoopKind = Literal["auto", "asyncio", "uvloop"]
@@ -43,8 +44,14 @@ class Selector(selectors.BaseSelector):
         files = self._files
         if files is None:
             return self._requests if self._select(timeout, -1) else _NOTHING
-        what = self._select(timeout, files.fileno())
-        events = files.select(0) if what & _caddysnake.FILES else _NOTHING
+        try:
+            what = self._select(timeout, files.fileno())
+            events = files.select(0) if what & _caddysnake.FILES else _NOTHING
+        except (OSError, ValueError) as error:
+            # The app has closed its descriptor: its files are lost, but requests need none.
+            self._files = None
+            logs.emit(logging.ERROR, "caddysnake", f"the event loop has lost its files: {error}")
+            return self._requests
         return self._requests + events if what & _caddysnake.TURN else events
 
     def _opened(self) -> selectors.EpollSelector:
@@ -65,11 +72,24 @@ class Selector(selectors.BaseSelector):
         return {} if self._files is None else self._files.get_map()
 
     def close(self) -> None:
-        if self._files is not None:
-            self._files.close()
+        files, self._files = self._files, None
+        if files is not None:
+            files.close()
 
 
-class EventLoop(asyncio.SelectorEventLoop):
+class _Lasting:
+    """A loop that only the server closes: requests would come to a loop that is closed."""
+
+    _may_close = False
+
+    def close(self) -> None:
+        """Raises RuntimeError in the app, as for a loop that runs."""
+        if not self._may_close:
+            raise RuntimeError("the event loop is the server's to close")
+        super().close()  # type: ignore[misc]
+
+
+class EventLoop(_Lasting, asyncio.SelectorEventLoop):
     """asyncio's loop for one app, which other threads wake through the app, not through a pair of
     sockets."""
 
@@ -106,13 +126,22 @@ def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop
         try:
             import uvloop  # type: ignore[import-not-found,unused-ignore]
 
-            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            class Loop(_Lasting, uvloop.Loop):  # type: ignore[misc,unused-ignore]
+                pass
+
+            loop: asyncio.AbstractEventLoop = Loop()
             subprocesses.set_up_uvloop(loop)
             return loop
         except ImportError as error:
             if kind == "uvloop":
                 raise LoadError(f"loop uvloop: {error}; install it into the app's venv") from None
     return EventLoop(core)
+
+
+def allow_close(loop: asyncio.AbstractEventLoop) -> None:
+    """Lets ``loop.close()`` do so: the app has ended."""
+    if isinstance(loop, _Lasting):
+        loop._may_close = True
 
 
 def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.App) -> None:

@@ -79,6 +79,26 @@ def test_the_file_itself_is_closed_in_the_end(server: Server, path: Path) -> Non
     assert server.get("/is_closed").text == "True"
 
 
+@pytest.mark.smoke
+@pytest.mark.parametrize("query", ["", "&unlinked=yes"])
+def test_an_open_file_that_requests_share_stands_where_it_stood(
+    server: Server, tmp_path: Path, query: str
+) -> None:
+    """One client reads slowly, while another gets the whole file: each gets all of it."""
+    path = tmp_path / "numbers.bin"
+    content = b"".join(number.to_bytes(8, "big") for number in range(MIB))
+    path.write_bytes(content)
+    target = f"/shared_in_turn?path={path}{query}"
+    with http1.Connection(server.ports[1], receive_buffer=4096) as slow:
+        slow.request("GET", target)
+        slow.head()
+        pieces = slow.chunks()
+        received = [next(pieces)]
+        assert server.get(target).body == content
+        assert b"".join([*received, *pieces]) == content
+    assert server.get(f"/position?path={path}").text == "0"
+
+
 @pytest.mark.conformance("S18")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", ["/file", "/unbuffered"])

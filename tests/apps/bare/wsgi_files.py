@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import threading
 from urllib.parse import parse_qs
 
 from board import Board
@@ -82,6 +83,34 @@ def seen_closed(environ, start_response):
 def is_closed(environ, start_response):
     start_response("200 OK", PLAIN)
     return [str(kept.pop().closed).encode()]
+
+
+shared = {}
+in_turn = threading.Lock()
+
+
+@case
+def shared_in_turn(environ, start_response):
+    """One open file for all requests, which have it in turn, until close() is called."""
+    in_turn.acquire()
+    path = asked(environ, "path")
+    if path not in shared:
+        shared[path] = opened(environ, 0)
+        if asked(environ, "unlinked"):
+            os.unlink(path)
+    shared[path].seek(0)
+    start_response("200 OK", PLAIN)
+    wrapper = environ["wsgi.file_wrapper"](shared[path])
+    wrapper.close = in_turn.release
+    return wrapper
+
+
+@case
+def position(environ, start_response):
+    """Where the shared file stands, which is then forgotten."""
+    file = shared.pop(asked(environ, "path"))
+    start_response("200 OK", PLAIN)
+    return [str(file.tell()).encode()]
 
 
 @case

@@ -1,0 +1,64 @@
+package caddysnake
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// panicking is a body that another handler has wrapped badly.
+type panicking struct{ io.Reader }
+
+func (panicking) Read([]byte) (int, error) { panic("planted") }
+func (panicking) Close() error             { return nil }
+
+// TestAPanicGivesTheSlotBack has a handler panic before Python has the request.
+func TestAPanicGivesTheSlotBack(t *testing.T) {
+	gen := &generation{drained: make(chan struct{})}
+	gen.refs.Store(2) // the app's, and what acquire has taken
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body"))
+	r.Body = panicking{}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed, which is for net/http to see")
+			}
+		}()
+		_ = gen.serve(httptest.NewRecorder(), r, 0)
+	}()
+	if refs := gen.refs.Load(); refs != 1 {
+		t.Errorf("the generation counts %d references, want 1", refs)
+	}
+	slots.mu.Lock()
+	defer slots.mu.Unlock()
+	free := 0
+	for s := slots.free; s != nil; s = s.next {
+		free++
+	}
+	if free != len(slots.all) {
+		t.Errorf("%d of %d slots are free", free, len(slots.all))
+	}
+}
+
+func set[T ~uint32](field *T, value uint32) { *field = T(value) }
+
+// TestAStatusThatIsNoneIsAFailure has the core name statuses that net/http
+// panics at, or takes for the first of several.
+func TestAStatusThatIsNoneIsAFailure(t *testing.T) {
+	for _, status := range []uint32{0, 1, 99, 100, 101, 103, 199, 1000, 1 << 31} {
+		s, err := slots.get(nil, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := exchange{w: httptest.NewRecorder(), r: httptest.NewRequest(http.MethodGet, "/", nil), slot: s, pushed: true}
+		s.c.out_flags = 1 // SNAKE_OUT_HEAD; a test cannot name C's constants
+		set(&s.c.out_status, status)
+		done, err := x.write()
+		if !done || !errors.Is(err, errAppFailed) || !x.over {
+			t.Errorf("status %d: done %t, over %t, error %v", status, done, x.over, err)
+		}
+	}
+}
