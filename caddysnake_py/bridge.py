@@ -12,8 +12,10 @@ import dataclasses
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import _caddysnake
@@ -21,9 +23,11 @@ import _caddysnake
 from caddysnake_py import (
     body,
     copies,
+    defaults,
     environment,
     exits,
     files,
+    guards,
     hooks,
     imports,
     installations,
@@ -241,6 +245,17 @@ def _serve() -> None:
             command.reply(json.dumps({"error": f"no thread for this: {error}"}).encode())
 
 
+_hidden: list[ModuleType] = []
+
+
+def _hide() -> None:
+    """Takes the core and this package out of what can be imported: applications have no business
+    there."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("_caddysnake", "caddysnake_py"):
+            _hidden.append(sys.modules.pop(name))
+
+
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
@@ -256,9 +271,12 @@ def start() -> None:
     hooks.install()
     loggers.install()
     imports.install()
+    defaults.install()
+    guards.install()
     pools.install()
     _caddysnake.adopt_modules()
     imports.watch_patches()
+    _hide()
     release.start()
     watchdog.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()
