@@ -48,6 +48,7 @@ from caddysnake_py import (
     variables,
     watchdog,
     wsgi,
+    zones,
 )
 from caddysnake_py.asgi import AppThread, ASGIServer
 from caddysnake_py.layers import App
@@ -161,6 +162,10 @@ def load(request: LoadRequest) -> dict[str, Any]:
     """Loads an app; returns the core's handle and the interface."""
     own = _make_view(request)
     _caddysnake.enter(own)
+    try:
+        zones.begin(own)
+    except zones.ZoneError as error:
+        raise loader.LoadError(str(error)) from None
     if request.interface == "wsgi":
         app = loader.load(request.app)
         own.application = app
@@ -229,6 +234,7 @@ def _answer(command: _caddysnake.Command) -> None:
     if isinstance(own, App) and is_over:
         patches.check_now(own)
         patches.forget(own)
+        zones.forget(own)
         own.settings.clear()
         own.loggers.clear()
     command.reply(json.dumps(answer).encode())
@@ -273,6 +279,7 @@ def start() -> None:
     imports.install()
     defaults.install()
     guards.install()
+    zones.install()
     pools.install()
     _caddysnake.adopt_modules()
     imports.watch_patches()
