@@ -344,6 +344,7 @@ func (g *generation) unload(drain time.Duration) {
 
 // unloaded is told what came of it.
 func (g *generation) unloaded(left answer, err error) {
+	logs.take() // what the app has said comes before that it has gone
 	logger := g.voice.logger.Load()
 	switch {
 	case err != nil:

@@ -66,15 +66,15 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 		config.Env[name] = value.fill(values)
 	}
 	err := errors.Join(
-		resolvePath("working_dir", t.workingDir, values, &config.WorkingDir),
-		resolvePath("venv", t.venv, values, &config.Venv))
+		resolvePath("working_dir", t.workingDir, values, "", &config.WorkingDir),
+		resolvePath("venv", t.venv, values, "", &config.Venv))
 	config.PythonPath = make([]string, len(t.pythonPath))
 	for i, directory := range t.pythonPath {
-		err = errors.Join(err, resolvePath("python_path", directory, values, &config.PythonPath[i]))
+		err = errors.Join(err, resolvePath("python_path", directory, values, "", &config.PythonPath[i]))
 	}
 	config.EnvFiles = make([]string, len(t.envFiles))
 	for i, file := range t.envFiles {
-		err = errors.Join(err, resolvePath("env_file", file, values, &config.EnvFiles[i]))
+		err = errors.Join(err, resolveEnvFile(file, values, config.WorkingDir, &config.EnvFiles[i]))
 	}
 	if err == nil && !t.module.isFixed() {
 		err = findModule(config)
@@ -82,15 +82,34 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	return config, err
 }
 
+// resolveEnvFile is resolvePath for an env_file: a relative path is below the working
+// directory of the application if there is such a file, as it was in releases
+// until 0.6, else below Caddy's.
+func resolveEnvFile(path template, values map[string]string, workingDir string, target *string) error {
+	if workingDir != "" && resolvePath("env_file", path, values, workingDir, target) == nil {
+		if info, err := os.Stat(*target); err == nil && !info.IsDir() {
+			return nil
+		}
+	}
+	return resolvePath("env_file", path, values, "", target)
+}
+
 // resolvePath fills in a path and makes it absolute; an empty venv stays empty.
+// Relative paths are below base, or below Caddy's directory if base is empty.
 // What a request names must be there, before Python is asked.
-func resolvePath(option string, path template, values map[string]string, target *string) error {
+func resolvePath(option string, path template, values map[string]string, base string, target *string) error {
 	text, fixed, err := path.fillPath(option, values)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBadValue, err)
 	}
 	if text == "" && option == "venv" {
 		return nil
+	}
+	if base != "" && !filepath.IsAbs(text) {
+		text = filepath.Join(base, text)
+		if fixed != "" {
+			fixed = filepath.Join(base, fixed)
+		}
 	}
 	if *target, err = filepath.Abs(text); err != nil {
 		return fmt.Errorf("%s: %w", option, err)

@@ -46,6 +46,20 @@ static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
     return PyLong_FromUnsignedLong(current_app);
 }
 
+/* is_servers(fd): whether Go or the core would miss the descriptor. */
+static PyObject *module_is_servers(PyObject *module, PyObject *args) {
+    (void)module;
+    int fd;
+    if (!PyArg_ParseTuple(args, "i:is_servers", &fd))
+        return NULL;
+    snake_ring ring = snake_ring_get();
+    bool is_servers;
+    Py_BEGIN_ALLOW_THREADS;
+    is_servers = fd == ring.done_fd || fd == ring.logs_fd || netpoll_has(ring.done_fd, fd);
+    Py_END_ALLOW_THREADS;
+    return PyBool_FromLong(is_servers);
+}
+
 static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
     {"set_hooks", module_set_hooks, METH_VARARGS,
@@ -60,6 +74,8 @@ static PyMethodDef module_methods[] = {
      "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
     {"wsgi_interrupt", pool_interrupt, METH_VARARGS,
      "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
+    {"is_servers", module_is_servers, METH_VARARGS,
+     "is_servers(fd: int) -> bool: whether Go or the core would miss the descriptor."},
     {"current_app", module_current_app, METH_NOARGS, "Id of the app this thread works for, or 0."},
     {"current_view", view_module_current, METH_NOARGS, "The view of this thread, or None."},
     {"enter", view_module_enter, METH_O,

@@ -425,6 +425,8 @@ PyObject *disconnected_error(void); /* raises the OSError that tells an app its 
 /* The descriptors in the epoll instance where member is, with -1 behind them. NULL if the kernel
  * does not tell. To be freed. */
 int *netpoll_all(int member);
+/* Whether Go waits for fd, or waits with it. */
+bool netpoll_has(int member, int fd);
 
 /* ---- fork.c */
 int fork_init(void);

@@ -37,7 +37,32 @@ func addVoice(id uint32, app string, logger *zap.Logger) *voice {
 	return v
 }
 
-func removeVoice(id uint32) { voices.Delete(id) }
+// removeVoice is called when nothing is left that could say more. What has been
+// said is written first.
+func removeVoice(id uint32) {
+	logs.take()
+	voices.Delete(id)
+}
+
+// logs is the list of records that Python has left for us.
+var logs logList
+
+type logList struct {
+	mu   sync.Mutex // records that were taken have been written
+	head *unsafe.Pointer
+}
+
+// take writes the records that are listed; false if there were none. When it
+// returns, those that were listed before the call have been written.
+func (l *logList) take() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := atomic.SwapPointer(l.head, nil)
+	if list != nil {
+		writeLogs(list)
+	}
+	return list != nil
+}
 
 // writeLogs writes a list of records, newest first, in the order in which they
 // were made.

@@ -77,13 +77,28 @@ static bool collect(int fd, void *data) {
     return true;
 }
 
-int *netpoll_all(int member) {
+/* The epoll instance of Go, in which member is; -1 if /proc does not tell. */
+static int go_epoll(int member) {
     static int epoll = -1; /* [atomic] Go keeps it for ever */
     int known = __atomic_load_n(&epoll, __ATOMIC_RELAXED);
     if (known < 0) {
         known = find_epoll(member);
         __atomic_store_n(&epoll, known, __ATOMIC_RELAXED);
     }
+    return known;
+}
+
+bool netpoll_has(int member, int fd) {
+    int known = go_epoll(member), wanted = fd;
+    if (fd < 0 || known < 0)
+        return false;
+    if (fd != known)
+        each_in(known, is_other, &wanted);
+    return fd == known || wanted < 0;
+}
+
+int *netpoll_all(int member) {
+    int known = go_epoll(member);
     descriptors found = {0};
     if (known >= 0)
         each_in(known, collect, &found);

@@ -23,6 +23,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -63,12 +64,19 @@ var startPython = sync.OnceValue(func() error {
 	}
 
 	ring := C.snake_ring_get()
-	if err := readRing((*unsafe.Pointer)(unsafe.Pointer(ring.done)), (*uint32)(unsafe.Pointer(ring.done_rung)),
-		uintptr(ring.done_fd), dispatch); err != nil {
+	done := (*unsafe.Pointer)(unsafe.Pointer(ring.done))
+	takeDone := func() bool {
+		list := atomic.SwapPointer(done, nil)
+		if list != nil {
+			dispatch(list)
+		}
+		return list != nil
+	}
+	if err := readRing((*uint32)(unsafe.Pointer(ring.done_rung)), uintptr(ring.done_fd), takeDone); err != nil {
 		return err
 	}
-	if err := readRing((*unsafe.Pointer)(unsafe.Pointer(ring.logs)), (*uint32)(unsafe.Pointer(ring.logs_rung)),
-		uintptr(ring.logs_fd), writeLogs); err != nil {
+	logs.head = (*unsafe.Pointer)(unsafe.Pointer(ring.logs))
+	if err := readRing((*uint32)(unsafe.Pointer(ring.logs_rung)), uintptr(ring.logs_fd), logs.take); err != nil {
 		return err
 	}
 	caddy.OnExit(leavePython)

@@ -232,9 +232,10 @@ func (s *slot) setIn(b []byte) error {
 	return nil
 }
 
-// readRing takes what C has listed until the process ends. It parks in the
+// readRing calls take, which returns false if nothing is listed, whenever C has
+// listed something, until the process ends. It parks in the
 // netpoller: the eventfd is edge-triggered and never read.
-func readRing(head *unsafe.Pointer, rung *uint32, fd uintptr, take func(unsafe.Pointer)) error {
+func readRing(rung *uint32, fd uintptr, take func() bool) error {
 	file := os.NewFile(fd, "caddysnake-ring")
 	conn, err := file.SyscallConn()
 	if err != nil {
@@ -245,11 +246,9 @@ func readRing(head *unsafe.Pointer, rung *uint32, fd uintptr, take func(unsafe.P
 			for {
 				// Before taking: what is listed later rings again.
 				atomic.StoreUint32(rung, 0)
-				list := atomic.SwapPointer(head, nil)
-				if list == nil {
+				if !take() {
 					return false
 				}
-				take(list)
 			}
 		})
 	}()

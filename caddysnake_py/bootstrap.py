@@ -44,8 +44,10 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
         return f"<{PACKAGE}/{fullname.partition('.')[2] or '__init__'}.py>"
 
 
-sys.meta_path.insert(0, EmbeddedSources(globals()["SOURCES"]))
+finder = EmbeddedSources(globals()["SOURCES"])
+sys.meta_path.insert(0, finder)
 
 from caddysnake_py import bridge  # noqa: E402  (only importable from here on)
 
+sys.meta_path.remove(finder)  # and only up to here
 bridge.start()

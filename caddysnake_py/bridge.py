@@ -12,8 +12,10 @@ import dataclasses
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import _caddysnake
@@ -21,9 +23,11 @@ import _caddysnake
 from caddysnake_py import (
     body,
     copies,
+    defaults,
     environment,
     exits,
     files,
+    guards,
     hooks,
     imports,
     installations,
@@ -47,6 +51,7 @@ from caddysnake_py import (
     variables,
     watchdog,
     wsgi,
+    zones,
 )
 from caddysnake_py.asgi import AppThread, ASGIServer
 from caddysnake_py.layers import App
@@ -159,6 +164,10 @@ def load(request: LoadRequest) -> dict[str, Any]:
     """Loads an app; returns the core's handle and the interface."""
     own = _make_view(request)
     _caddysnake.enter(own)
+    try:
+        zones.begin(own)
+    except zones.ZoneError as error:
+        raise loader.LoadError(str(error)) from None
     if request.interface == "wsgi":
         app = loader.load(request.app)
         own.application = app
@@ -227,6 +236,7 @@ def _answer(command: _caddysnake.Command) -> None:
     if isinstance(own, App) and is_over:
         patches.check_now(own)
         patches.forget(own)
+        zones.forget(own)
         own.settings.clear()
         own.loggers.clear()
     command.reply(json.dumps(answer).encode())
@@ -241,6 +251,17 @@ def _serve() -> None:
             threading.Thread(target=_answer, args=(command,), name="command", daemon=True).start()
         except RuntimeError as error:
             command.reply(json.dumps({"error": f"no thread for this: {error}"}).encode())
+
+
+_hidden: list[ModuleType] = []
+
+
+def _hide() -> None:
+    """Takes the core and this package out of what can be imported: applications have no business
+    there."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("_caddysnake", "caddysnake_py"):
+            _hidden.append(sys.modules.pop(name))
 
 
 def start() -> None:
@@ -267,10 +288,14 @@ def start() -> None:
     hooks.install()
     loggers.install()
     imports.install()
+    defaults.install()
+    guards.install()
+    zones.install()
     pools.install()
     tempdirs.install()
     _caddysnake.adopt_modules()
     imports.watch_patches()
+    _hide()
     release.start()
     watchdog.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

@@ -1,16 +1,14 @@
-"""What the configuration says about an app's surroundings: virtual environments, env files."""
+"""What the configuration says about an app's surroundings: virtual environments, variables."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from caddysnake_py import env_files
 from caddysnake_py.loader import LoadError
-
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,41 +53,14 @@ def read_venv(venv: str) -> Venv:
     return Venv((lib,), config.get("include-system-site-packages", "").lower() == "true")
 
 
-def read_env_file(path: str) -> dict[str, str]:
-    """Parses ``NAME=value`` lines; ``#`` comments, ``export`` and quotes as a shell has them.
-
-    Raises:
-        LoadError: the file cannot be read, or a line is not an assignment.
-    """
-    values: dict[str, str] = {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"env_file {path}: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = _ASSIGNMENT.match(line)
-        if not match:
-            raise LoadError(f"env_file {path}, line {number}: not an assignment NAME=value")
-        name, value = match.groups()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        else:
-            value = value.split(" #", 1)[0].rstrip()
-        values[name] = value
-    return values
-
-
-def variables(env_files: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+def variables(files: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
     """Returns the variables of an app: later files win over earlier ones, ``env`` over all.
 
     Raises:
         LoadError: a file is not what it should be.
     """
     found: dict[str, str] = {}
-    for path in env_files:
-        found.update(read_env_file(path))
+    for path in files:
+        found.update(env_files.read(path))
     found.update(env)
     return found

@@ -19,8 +19,16 @@ class _HostLayer:
     layer: Layer
 
 
-_venvs: dict[str, Layer] = {}
-_making = threading.Lock()
+class _Making:
+    """A layer that one thread makes and others wait for. What ``.pth`` files say runs meanwhile, so
+    that must hold up nobody else."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.layer: Layer | None = None
+
+
+_venvs: dict[str, _Making] = {}
 
 
 def layer_for(venv: str | None) -> Layer:
@@ -32,17 +40,30 @@ def layer_for(venv: str | None) -> Layer:
     if venv is None:
         return _HostLayer.layer
     key = os.path.realpath(venv)
-    with _making:
-        layer = _venvs.get(key)
-        if layer is None:
-            found = environment.read_venv(venv)
-            outer = _HostLayer.layer if found.sees_host else None
-            layer = Layer(found.site_packages, outer, venv)
-            standard.give_own(layer)
-            layer.add_site_dirs()
-            layer.find_private()
-            _venvs[key] = layer
+    mine = _Making()
+    while True:
+        making = _venvs.setdefault(key, mine)
+        if making is mine:
+            return _make(key, venv, mine)
+        making.done.wait()
+        if making.layer is not None:
+            return making.layer
+
+
+def _make(key: str, venv: str, making: _Making) -> Layer:
+    try:
+        found = environment.read_venv(venv)
+        outer = _HostLayer.layer if found.sees_host else None
+        layer = Layer(found.site_packages, outer, venv)
+        standard.give_own(layer)
+        layer.add_site_dirs()
+        layer.find_private()
+        making.layer = layer
         return layer
+    finally:
+        if making.layer is None:
+            del _venvs[key]
+        making.done.set()
 
 
 def _is_below(path: str, directories: Iterable[str]) -> bool:

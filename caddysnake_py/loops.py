@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import selectors
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import _caddysnake
 
-from caddysnake_py import logs, subprocesses
+from caddysnake_py import guards, logs, subprocesses
 from caddysnake_py.loader import LoadError
 
 LoopKind = Literal["auto", "asyncio", "uvloop"]
@@ -111,9 +112,9 @@ class EventLoop(_Lasting, asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         self._core.wake()
 
-    def add_signal_handler(self, *_: Any) -> None:  # type: ignore[override]
-        """Raises RuntimeError, as asyncio does on every thread but the main one."""
-        raise RuntimeError("signal handlers work in the main thread only, and signals are Caddy's")
+    def add_signal_handler(self, sig: int, *args: Any) -> None:  # type: ignore[override]
+        """Only warns, as ``signal.signal`` does: signals are Caddy's."""
+        guards.add_signal_handler(super().add_signal_handler, sig, *args)
 
 
 def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop:
@@ -131,6 +132,9 @@ def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop
 
             loop: asyncio.AbstractEventLoop = Loop()
             subprocesses.set_up_uvloop(loop)
+            original: Any = loop.add_signal_handler
+            handle: Any = functools.partial(guards.add_signal_handler, original)
+            loop.add_signal_handler = handle  # type: ignore[method-assign]
             return loop
         except ImportError as error:
             if kind == "uvloop":

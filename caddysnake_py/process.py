@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import signal
 import sys
 import sysconfig
-import traceback
-from typing import Any
 
 # With the default of 5 ms a busy app delays every other by 5 ms per hand-over of the GIL.
 _SWITCH_INTERVAL = 0.001
-
-_log = logging.getLogger("caddysnake")
-
-
-def _signal(signalnum: int, handler: Any) -> Any:
-    """Stands in for ``signal.signal``: signals belong to Caddy, which stops on SIGTERM."""
-    caller = "".join(traceback.format_stack(limit=3)[:-1])
-    _log.warning(
-        "signal.signal(%s, …) does nothing inside Caddy, which handles the signals\n%s",
-        signal.strsignal(signalnum) or signalnum,
-        caller.rstrip(),
-    )
-    return signal.getsignal(signalnum)
 
 
 def set_up() -> None:
@@ -36,4 +19,3 @@ def set_up() -> None:
         raise RuntimeError("free-threaded builds of Python are not supported")
     sys.setswitchinterval(_SWITCH_INTERVAL)
     sys.path[:] = [entry for entry in sys.path if entry]
-    signal.signal = _signal

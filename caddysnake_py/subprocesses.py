@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _posixsubprocess
+import asyncio
 import functools
 import os
 import subprocess
@@ -45,15 +46,22 @@ def _spawn(spawn: Callable[..., int], path: Any, argv: Any, env: Any, /, **optio
     return spawn(path, argv, os.environ if env is None else env, **options)
 
 
+# Taken for one step of a coroutine, and never waited for: destructors may run in it, and want to
+# start a program, too.
 _uvloop_starts = threading.Lock()
+_RETRY = 0.001  # seconds
 
 
 @coroutine
 def _start_alone(start: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Awaits ``start``, whose first step forks: uvloop refuses to do that on two loops at once."""
+    while not _uvloop_starts.acquire(blocking=False):
+        yield from asyncio.sleep(_RETRY).__await__()
     try:
-        with _uvloop_starts:
+        try:
             waiting_for = start.send(None)
+        finally:
+            _uvloop_starts.release()
         while True:
             try:
                 value = yield waiting_for

@@ -124,6 +124,23 @@ def test_env_var_and_env_file_are_there_while_importing(serve: Serve, tmp_path: 
     }
 
 
+def test_a_relative_env_file_is_looked_for_in_working_dir_first(
+    serve: Serve, tmp_path: Path
+) -> None:
+    app = "import os\n\ndef app(environ, start_response):\n    start_response('200 OK', [])\n"
+    app += "    return [str([os.environ.get(name) for name in 'ABC']).encode()]\n"
+    working_dir, caddys = tmp_path / "site", tmp_path / "caddys"
+    for folder, both in ((working_dir, "site"), (caddys, "caddy")):
+        folder.mkdir()
+        (folder / ".env").write_text(f"A={both}\n")
+    (working_dir / "main.py").write_text(app)
+    (working_dir / "site.env").write_text("B=site\n")
+    (caddys / "caddy.env").write_text("C=caddy\n")
+    files = ["env_file .env", "env_file ./site.env", "env_file caddy.env"]
+    server = serve(python("main:app", *files, folder=working_dir), cwd=caddys)
+    assert server.get("/").text == "['site', 'site', 'caddy']"
+
+
 def test_the_servers_environment_reaches_os_environ(serve: Serve) -> None:
     server = serve(wsgi("shows_environment:app", folder="loading"), env={"FROM_OUTSIDE": "yes"})
     assert seen(server, "FROM_OUTSIDE") == {"FROM_OUTSIDE": ["yes"] * 2}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness import http1
-from harness.caddyfile import asgi, wsgi
+from harness.caddyfile import asgi, python, wsgi
 from harness.log import Record
 from harness.plugin import Serve
 from harness.server import Server
@@ -171,3 +173,55 @@ def test_each_record_names_the_app_that_wrote_it(serve: Serve) -> None:
     assert [record.fields["app"] for record in expected.records] == ["asgi_mistakes:app"]
     (printed,) = server.log.find("^printed \u20ac$")
     assert printed.fields["app"] == "talkative:app"
+
+
+@pytest.mark.parametrize("interface", ["module_wsgi", "module_asgi"])
+def test_what_is_said_in_the_shutdown_names_the_app_and_comes_first(
+    serve: Serve, tmp_path: Path, interface: str
+) -> None:
+    code = (
+        """
+import atexit, logging
+
+def say():
+    for number in range(200):
+        print("said at the end", number)
+    print("unfinished", end="")
+
+atexit.register(say)
+
+if "{interface}" == "module_wsgi":
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return []
+else:
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({{"type": "lifespan.startup.complete"}})
+            await receive()
+            logging.getLogger("lifespan").warning("said in the lifespan")
+            await send({{"type": "lifespan.shutdown.complete"}})
+""".replace("{{", "{")
+        .replace("}}", "}")
+        .replace("{interface}", interface)
+    )
+    (tmp_path / "ends.py").write_text(code)
+    block = python("ends:app", interface=interface, folder=tmp_path)
+    server = serve(block)
+    for _ in range(3):
+        start = len(server.log.read())
+        assert server.force(block).status == 200
+        wait_for(
+            lambda start=start: any(
+                record.message == "python app unloaded" and record.fields["app"] == "ends:app"
+                for record in server.log.read()[start:]
+            ),
+            "the end of the app",
+        )
+        records = server.log.read()[start:]
+        said = [r for r in records if r.message.startswith(("said", "unfinished"))]
+        assert len(said) == 201 + (interface == "module_asgi")
+        assert {record.fields.get("app") for record in said} == {"ends:app"}
+        messages = [r.message for r in records if r.fields.get("app") == "ends:app"]
+        assert messages.index("unfinished") < messages.index("python app unloaded")

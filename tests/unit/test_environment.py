@@ -1,4 +1,4 @@
-"""Virtual environments and env files."""
+"""Virtual environments, and the variables of an application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caddysnake_py.environment import Venv, read_env_file, read_venv, variables
+from caddysnake_py.environment import Venv, read_venv, variables
 from caddysnake_py.loader import LoadError
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -40,33 +40,6 @@ def test_a_venv_of_another_python_is_refused_with_both_versions(tmp_path: Path) 
 def test_a_directory_without_pyvenv_cfg_is_no_venv(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="not a virtual environment"):
         read_venv(str(tmp_path))
-
-
-def test_env_files_have_comments_quotes_and_exports(tmp_path: Path) -> None:
-    path = tmp_path / ".env"
-    path.write_text(
-        "# comment\n\nA=1\nexport B = two words # why\nC='# not a comment'\nD=\"x\"\nE=\nF=a=b#c\n"
-    )
-    assert read_env_file(str(path)) == {
-        "A": "1",
-        "B": "two words",
-        "C": "# not a comment",
-        "D": "x",
-        "E": "",
-        "F": "a=b#c",
-    }
-
-
-def test_a_wrong_line_of_an_env_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / ".env"
-    path.write_text("A=1\nnot an assignment\n")
-    with pytest.raises(LoadError, match="line 2"):
-        read_env_file(str(path))
-
-
-def test_a_missing_env_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match="absent"):
-        read_env_file(str(tmp_path / "absent"))
 
 
 def test_later_files_win_and_lines_of_the_configuration_over_all(tmp_path: Path) -> None:

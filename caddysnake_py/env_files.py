@@ -1,0 +1,101 @@
+"""Files of environment variables, as python-dotenv and docker compose read them, without expansion.
+
+::
+
+    # a comment
+    export NAME=value # and another
+    QUOTED="may have\\nescapes, and several lines" # and a comment behind it
+    LITERAL='only \\' and \\\\ are escapes here'
+"""
+
+from __future__ import annotations
+
+import re
+
+from caddysnake_py.loader import LoadError
+
+_BETWEEN = re.compile(r"(?:\s+|#[^\n]*)*")
+_NAME = re.compile(r"(?:export[^\S\n]+)?(?:'([^'=\0]+)'|([^=#\s'\"\0]+))[^\S\n]*=([^\S\n]*)")
+_QUOTED = {
+    '"': re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL),
+    "'": re.compile(r"'((?:\\.|[^'\\])*)'", re.DOTALL),
+}
+_ESCAPES = {
+    '"': re.compile(r"\\([\\'\"abfnrtv])"),
+    "'": re.compile(r"\\([\\'])"),
+}
+_MEANINGS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_PLAIN = re.compile(r"[^\n]*")
+_COMMENT = re.compile(r"\s+#.*")
+_END = re.compile(r"[^\S\n]*(?:#[^\n]*)?(?:\n|\Z)")
+
+
+def _meaning(escape: re.Match[str]) -> str:
+    return _MEANINGS.get(escape[1], escape[1])
+
+
+class _Wrong(Exception):
+    """What is wrong in a line."""
+
+
+def _value(text: str, start: int, after_space: bool) -> tuple[str, int]:
+    """The value that begins there, and where it ends."""
+    quote = text[start : start + 1]
+    if quote not in _QUOTED:
+        plain = _PLAIN.match(text, start)
+        assert plain is not None
+        if after_space and quote == "#":
+            return "", plain.end()
+        return _COMMENT.sub("", plain[0]).rstrip(), plain.end()
+    found = _QUOTED[quote].match(text, start)
+    if found is None:
+        raise _Wrong(f"the quote {quote} is not closed")
+    return _ESCAPES[quote].sub(_meaning, found[1]), found.end()
+
+
+def _assignment(text: str, start: int) -> tuple[str, str, int]:
+    """The name and value that begin there, and where the next line begins."""
+    name = _NAME.match(text, start)
+    if name is None:
+        raise _Wrong("not an assignment NAME=value")
+    value, end = _value(text, name.end(), bool(name[3]))
+    if "\0" in value:
+        raise _Wrong("a NUL character")
+    rest = _END.match(text, end)
+    if rest is None:
+        raise _Wrong("something other than a comment follows the closing quote")
+    return name[1] or name[2], value, rest.end()
+
+
+def read(path: str) -> dict[str, str]:
+    """Returns the variables of a file; of those that come twice, the last.
+
+    Raises:
+        LoadError: the file cannot be read, or says something else; it names file, line and reason.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except OSError as error:
+        raise LoadError(f"env_file {path}: {error.strerror}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = 1 + len(re.findall(rb"\r\n|\n|\r", raw[: error.start]))
+        raise LoadError(f"env_file {path}, line {line}: not in UTF-8") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    values: dict[str, str] = {}
+    position = 0
+    while True:
+        between = _BETWEEN.match(text, position)
+        assert between is not None
+        position = between.end()
+        if position == len(text):
+            return values
+        try:
+            name, value, end = _assignment(text, position)
+        except _Wrong as wrong:
+            line = 1 + text.count("\n", 0, position)
+            raise LoadError(f"env_file {path}, line {line}: {wrong}") from None
+        values[name] = value
+        position = end

@@ -1,0 +1,204 @@
+"""What an app can't have, because it is the process's: signals, descriptors of the server, settings
+of the interpreter. In a forked child it can."""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import functools
+import gc
+import logging
+import os
+import signal
+import stat
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import _caddysnake
+
+from caddysnake_py import logs, settings
+
+_server = os.getpid()
+_LAST_STANDARD = 2  # descriptors 0 to 2
+_warned: set[str] = set()  # while shared packages were imported
+
+
+def _warn(what: str) -> None:
+    """Tells, once for each app, where it has called what has no effect."""
+    own = settings.current()
+    warned: set[str] = _warned if own is None else own.setdefault("warned", set())
+    if what in warned:
+        return
+    warned.add(what)
+    frames = [frame for frame in traceback.extract_stack() if frame.filename[0] != "<"]
+    stack = "".join(traceback.format_list(frames[-2:])).rstrip()
+    logs.emit(logging.WARNING, "caddysnake", f"{what}\n{stack}")
+
+
+def _guard(module: Any, name: str, instead: Callable[..., Any]) -> None:
+    """Replaces a function for apps and shared packages, but not for the children that they
+    fork. ``instead`` gets the original first."""
+    original = getattr(module, name)
+
+    @functools.wraps(original)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if _caddysnake.current_view() is None or os.getpid() != _server:
+            return original(*args, **kwargs)
+        return instead(original, *args, **kwargs)
+
+    setattr(module, name, guarded)
+
+
+# Signals
+
+
+def warn_of_signal(function: str, number: Any) -> None:
+    """Says that signals are Caddy's, which stops on SIGTERM."""
+    name = signal.Signals(number).name if number in set(signal.Signals) else number
+    _warn(f"{function}({name}, …) does nothing inside Caddy, which handles the signals")
+
+
+def _signal(_: Any, signalnum: int, handler: Any) -> Any:
+    warn_of_signal("signal.signal", signalnum)
+    return signal.getsignal(signalnum)
+
+
+def _alarm(name: str, result: Any, _: Any, *args: Any) -> Any:
+    _warn(f"signal.{name}() does nothing inside Caddy, which handles the signals")
+    return result
+
+
+def add_signal_handler(original: Callable[..., Any], number: int, *args: Any) -> None:
+    """``loop.add_signal_handler`` of an app's loop."""
+    if os.getpid() != _server:
+        original(number, *args)
+    else:
+        warn_of_signal("loop.add_signal_handler", number)
+
+
+def _register(_: Any, signum: int, *args: Any, **kwargs: Any) -> None:
+    warn_of_signal("faulthandler.register", signum)
+
+
+def _dump_later(
+    dump: Callable[..., None],
+    timeout: float,
+    repeat: bool = False,
+    file: Any = sys.stderr,
+    exit: bool = False,
+) -> None:
+    if exit:
+        _warn("faulthandler.dump_traceback_later(exit=True) does not end Caddy's process")
+    dump(timeout, repeat, file)
+
+
+# Descriptors
+
+
+def _is_servers(fd: Any) -> bool:
+    """Whether a descriptor is one that the server would miss, as far as that can be told: a
+    standard stream, what Go waits for, or what an event loop sleeps in or is woken by."""
+    if type(fd) is not int:
+        return False
+    if 0 <= fd <= _LAST_STANDARD:
+        return True
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISSOCK(mode):
+            return _caddysnake.is_servers(fd)
+        if stat.S_IFMT(mode):
+            return False
+        kind = os.readlink(f"/proc/self/fd/{fd}")
+    except (OSError, OverflowError):
+        return False
+    is_apps = kind.endswith("[eventfd]") and fd in (settings.get("os.eventfd") or ())
+    is_loops = kind.endswith(("[eventfd]", "[eventpoll]")) and not is_apps
+    return is_loops or _caddysnake.is_servers(fd)
+
+
+def _close(close: Callable[[int], None], fd: int) -> None:
+    if _is_servers(fd):
+        _warn("os.close() of a descriptor that the server uses: it stays open")
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    (settings.get("os.eventfd") or set()).discard(fd)
+    close(fd)
+
+
+def _eventfd(eventfd: Callable[..., int], *args: Any, **kwargs: Any) -> int:
+    fd = eventfd(*args, **kwargs)
+    own = settings.current()
+    if own is not None:
+        own.setdefault("os.eventfd", set()).add(fd)
+    return fd
+
+
+def _close_range(_: Any, low: int, high: int, /) -> None:
+    _warn("os.closerange() does nothing inside Caddy: other applications' descriptors are there")
+
+
+def _dup2(dup2: Callable[..., int], fd: int, fd2: int, inheritable: bool = True) -> int:
+    if _is_servers(fd2):
+        _warn("os.dup2() onto a descriptor that the server uses: it stays as it is")
+        return fd2
+    return dup2(fd, fd2, inheritable)
+
+
+# The interpreter
+
+
+def _ignore(name: str, _: Any, *values: Any) -> None:
+    _warn(f"{name}() has no effect: all applications share one interpreter")
+
+
+def _stack_size(_: Any, *size: int) -> int:
+    if size and size[0]:
+        _warn("threading.stack_size() has no effect: all applications share one interpreter")
+    return 0
+
+
+# Deeper recursion of one app could use up the stack of a thread, which ends the process.
+_DEEPEST = 20_000
+
+
+def _recursion_limit(set_limit: Callable[[int], None], limit: int) -> None:
+    if int(limit) < 1:
+        raise ValueError("recursion limit must be greater or equal than 1")
+    allowed = min(int(limit), _DEEPEST)
+    if allowed < limit or allowed < sys.getrecursionlimit():
+        _warn(
+            f"sys.setrecursionlimit({limit}): all applications share the limit, which can only be "
+            f"raised, up to {_DEEPEST}"
+        )
+    if allowed > sys.getrecursionlimit():
+        set_limit(allowed)
+
+
+def _switch_gc(on: bool, _: Any) -> None:
+    own = settings.current()
+    if own is not None:
+        own["gc.enabled"] = on  # the collector runs for the others
+
+
+def install() -> None:
+    """From now on apps can't change these. Not before the server has set them."""
+    _guard(signal, "signal", _signal)
+    _guard(signal, "alarm", functools.partial(_alarm, "alarm", 0))
+    _guard(signal, "setitimer", functools.partial(_alarm, "setitimer", (0.0, 0.0)))
+    _guard(faulthandler, "register", _register)
+    _guard(faulthandler, "unregister", lambda *_: False)
+    _guard(faulthandler, "dump_traceback_later", _dump_later)
+    _guard(os, "close", _close)
+    _guard(os, "closerange", _close_range)
+    _guard(os, "dup2", _dup2)
+    _guard(os, "eventfd", _eventfd)
+    _guard(sys, "setswitchinterval", functools.partial(_ignore, "sys.setswitchinterval"))
+    _guard(sys, "setrecursionlimit", _recursion_limit)
+    _guard(threading, "stack_size", _stack_size)
+    _guard(gc, "disable", functools.partial(_switch_gc, False))
+    _guard(gc, "enable", functools.partial(_switch_gc, True))
+    _guard(gc, "isenabled", lambda is_enabled: settings.get("gc.enabled", is_enabled()))
+    for name in ("freeze", "unfreeze", "set_debug"):
+        _guard(gc, name, functools.partial(_ignore, f"gc.{name}"))
