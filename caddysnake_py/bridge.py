@@ -27,6 +27,7 @@ from caddysnake_py import (
     imports,
     installations,
     interface,
+    leftovers,
     loader,
     logs,
     loops,
@@ -80,6 +81,7 @@ class LoadedApp:
 
 
 _apps: dict[int, LoadedApp] = {}
+_loaded_once: set[tuple[str, str]] = set()  # module and directory
 
 
 def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
@@ -150,16 +152,27 @@ def _make_view(request: LoadRequest) -> App:
     return own
 
 
+def _load_into(request: LoadRequest, own: App) -> LoadedApp:
+    if request.interface != "wsgi":
+        return _load_on_loop(request, own)
+    app = loader.load(request.app)
+    own.application = app
+    return _load_wsgi(request, own, app)
+
+
 def load(request: LoadRequest) -> dict[str, Any]:
     """Loads an app; returns the core's handle and the interface."""
     own = _make_view(request)
     _caddysnake.enter(own)
-    if request.interface == "wsgi":
-        app = loader.load(request.app)
-        own.application = app
-        loaded = _load_wsgi(request, own, app)
-    else:
-        loaded = _load_on_loop(request, own)
+    key = request.app, request.working_dir
+    try:
+        loaded = _load_into(request, own)
+    except Exception as error:
+        reason = leftovers.explain(error, own) if key in _loaded_once else None
+        if reason is None:
+            raise
+        raise loader.LoadError(reason) from error
+    _loaded_once.add(key)
     if "django.utils.functional" in own.modules:
         copies.share_lazy_methods(own.modules["django.utils.functional"])
     _apps[request.id] = loaded
