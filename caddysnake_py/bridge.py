@@ -30,6 +30,7 @@ from caddysnake_py import (
     leftovers,
     loader,
     logs,
+    loky_pools,
     loops,
     pools,
     process,
@@ -257,6 +258,7 @@ def start() -> None:
     sysmodule.install()
     imports.install()
     pools.install()
+    loky_pools.install()
     tempdirs.install()
     _caddysnake.adopt_modules()
     release.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
@@ -79,8 +80,19 @@ def unregister(function: Callable[..., Any], /) -> None:
     _unregister(function)
 
 
+def _end_schedulers(app: App) -> None:
+    """Ends the schedulers whose threads the app has started. Jobs would run on its old code; under
+    a server in a process of its own they end with that."""
+    for thread in threading.enumerate():
+        scheduler = getattr(getattr(thread, "_target", None), "__self__", None)
+        is_one = type(scheduler).__module__.startswith("apscheduler.schedulers.")
+        if is_one and thread.ident in app.threads:
+            scheduler.shutdown(wait=False)  # type: ignore[union-attr]
+
+
 def run(app: App) -> None:
     """Runs what an app has registered, the last first, as the thread of that app."""
+    app.at_exit.insert(0, (_end_schedulers, (app,), {}))
     while app.at_exit:
         function, args, kwargs = app.at_exit.pop()
         try:

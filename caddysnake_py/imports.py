@@ -29,6 +29,7 @@ _get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
 
 
 _hooks: dict[str, Callable[[ModuleType], None]] = {}
+_package_hooks: dict[str, Callable[[ModuleType], None]] = {}
 
 
 def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
@@ -37,6 +38,11 @@ def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
         hook(sys.modules[name])
     else:
         _hooks[name] = hook
+
+
+def when_package_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
+    """Calls ``hook`` with each module of that name, of whatever layer or app it is."""
+    _package_hooks[name] = hook
 
 
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
@@ -48,6 +54,8 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
         module = _load_unlocked(spec)
     if spec.name in _hooks and _caddysnake.owner(spec.name) is None:
         _hooks.pop(spec.name)(module)
+    if spec.name in _package_hooks and _caddysnake.owner(spec.name) is current:
+        _package_hooks[spec.name](module)
     return module
 
 

@@ -259,6 +259,7 @@ class App(View):
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
         tempdir: where its temporary files go, if its environment says that.
+        threads: those that it has started and that run, and the names of their functions.
     """
 
     def __new__(
@@ -287,6 +288,7 @@ class App(View):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.application: object = None
         self.tempdir: str | None = None
+        self.threads: dict[int, str] = {}
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
