@@ -47,6 +47,7 @@ enum {
     HOOK_INPUT,  /* (read) -> file object over a streamed request body */
     HOOK_WORKER, /* (): starts one more WSGI thread */
     HOOK_FILE,   /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
+    HOOK_OWNER,  /* () -> View, None or NotImplemented: whose is a thread that C code has made? */
     HOOK_COUNT
 };
 

@@ -20,6 +20,7 @@ import _caddysnake
 
 from caddysnake_py import (
     body,
+    callbacks,
     copies,
     environment,
     exits,
@@ -247,7 +248,13 @@ def _serve() -> None:
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
-    _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker, files.plain_file)
+    _caddysnake.set_hooks(
+        logs.app_exception,
+        body.open_body,
+        wsgi.start_worker,
+        files.plain_file,
+        callbacks.find_owner,
+    )
     logs.install()
     threads.install()
     installations.set_up()
