@@ -1,5 +1,5 @@
 /* The _caddysnake module and its start: what Python and Go find first. */
-#include "core.h"
+#include "view.h"
 #include <ctype.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -24,13 +24,13 @@ static PyObject *module_log(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* set_hooks(error, input, file, system, restore, settle): see HOOK_* in core.h. */
+/* set_hooks(error, input, file, system, restore, settle, owner): see HOOK_* in core.h. */
 static PyObject *module_set_hooks(PyObject *module, PyObject *args) {
     core *st = PyModule_GetState(module);
     PyObject *hooks[HOOK_COUNT];
-    if (!PyArg_ParseTuple(args, "OOOOOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
+    if (!PyArg_ParseTuple(args, "OOOOOOO:set_hooks", &hooks[HOOK_ERROR], &hooks[HOOK_INPUT],
                           &hooks[HOOK_FILE], &hooks[HOOK_SYSTEM], &hooks[HOOK_RESTORE],
-                          &hooks[HOOK_SETTLE]))
+                          &hooks[HOOK_SETTLE], &hooks[HOOK_OWNER]))
         return NULL;
     for (int i = 0; i < HOOK_COUNT; i++) {
         PyObject *old = st->hooks[i];
@@ -41,8 +41,8 @@ static PyObject *module_set_hooks(PyObject *module, PyObject *args) {
 }
 
 static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
-    (void)module;
     (void)ignored;
+    view_refresh_by(module);
     return PyLong_FromUnsignedLong(current_app);
 }
 
@@ -63,7 +63,7 @@ static PyObject *module_is_servers(PyObject *module, PyObject *args) {
 static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
     {"set_hooks", module_set_hooks, METH_VARARGS,
-     "set_hooks(error, input, file, system, restore, settle)"},
+     "set_hooks(error, input, file, system, restore, settle, owner)"},
     {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
     {"wsgi_worker", pool_worker, METH_NOARGS, "wsgi_worker(): the body of a WSGI thread."},
     {"wsgi_next_worker", pool_next_worker, METH_NOARGS,

@@ -50,6 +50,7 @@ enum {
     HOOK_SYSTEM,  /* () -> object: what the system knows of the current thread */
     HOOK_RESTORE, /* (that) -> bool: puts it back, if it can */
     HOOK_SETTLE,  /* (): runs Python code for a moment */
+    HOOK_OWNER,   /* () -> View, None or NotImplemented: whose is a thread that C code has made? */
     HOOK_COUNT
 };
 

@@ -10,6 +10,7 @@ static PyObject *modules_subscript(PyObject *self, PyObject *name) {
 }
 
 static int modules_delete(PyObject *self, PyObject *name) {
+    view_refresh(self);
     snake_view *view = current_view, *holder = NULL;
     if (!view)
         return PyDict_DelItem(self, name);
@@ -32,6 +33,7 @@ static int modules_delete(PyObject *self, PyObject *name) {
 static int modules_ass_subscript(PyObject *self, PyObject *name, PyObject *module) {
     if (!module)
         return modules_delete(self, name);
+    view_refresh(self);
     if (!current_view)
         return PyDict_SetItem(self, name, module);
     return plant_name(self, name) < 0 ? -1 : PyDict_SetItem(current_view->modules, name, module);
@@ -72,6 +74,7 @@ static int add_visible(PyObject *seen, PyObject *base, snake_view *self, snake_v
 /* What the current view sees, as a new dict. */
 static PyObject *visible_modules(PyObject *self) {
     PyObject *seen = PyDict_New();
+    view_refresh(self);
     snake_view *view = current_view;
     Py_XINCREF(view); /* claims may run Python code */
     int rc = seen ? 0 : -1;
@@ -206,12 +209,14 @@ static PyObject *modules_inplace_or(PyObject *self, PyObject *other) {
 
 static PyObject *modules_clear(PyObject *self, PyObject *ignored) {
     (void)ignored;
+    view_refresh(self);
     PyDict_Clear(current_view ? current_view->modules : self);
     Py_RETURN_NONE;
 }
 
 static PyObject *modules_popitem(PyObject *self, PyObject *ignored) {
     (void)ignored;
+    view_refresh(self);
     return PyObject_CallMethod((PyObject *)&PyDict_Type, "popitem", "O",
                                current_view ? current_view->modules : self);
 }

@@ -30,12 +30,14 @@ static int base_answer(PyObject *base, PyObject *planted, PyObject *module) {
 }
 
 static PyObject *name_compare(PyObject *self, PyObject *other, int op) {
+    PyObject *base = PyImport_GetModuleDict(); /* borrowed */
+    if (!in_base)
+        view_refresh(base);
     if (in_base || op != Py_EQ || !current_view || !PyUnicode_CheckExact(other))
         return PyBool_FromLong(op == Py_NE);
     int order = PyUnicode_Compare(self, other);
     if (order)
         return order == -1 && PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
-    PyObject *base = PyImport_GetModuleDict(); /* borrowed */
     PyObject *module = view_lookup(base, other);
     if (!module)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);

@@ -112,6 +112,7 @@ PyObject *view_find(snake_view *self, PyObject *base, PyObject *name, snake_view
 
 PyObject *view_lookup(PyObject *base, PyObject *name) {
     snake_view *holder;
+    view_refresh(base);
     return view_find(current_view, base, name, &holder);
 }
 
@@ -307,22 +308,24 @@ PyObject *view_module_enter(PyObject *module, PyObject *object) {
 }
 
 PyObject *view_module_switch(PyObject *module, PyObject *object) {
-    snake_view *view, *before = current_view;
+    snake_view *view;
     if (view_argument(module, object, &view) < 0)
         return NULL;
+    view_refresh_by(module);
+    snake_view *before = current_view;
     Py_XINCREF(view);
     current_view = view;
     return before ? (PyObject *)before : Py_NewRef(Py_None);
 }
 
 PyObject *view_module_current(PyObject *module, PyObject *ignored) {
-    (void)module;
     (void)ignored;
+    view_refresh_by(module);
     return Py_NewRef(current_view ? (PyObject *)current_view : Py_None);
 }
 
 PyObject *view_module_owner(PyObject *module, PyObject *name) {
-    (void)module;
+    view_refresh_by(module);
     PyObject *base = PyImport_GetModuleDict(); /* borrowed */
     snake_view *view = current_view, *owner = view, *holder;
     PyObject *found = view_find(view, base, name, &holder);

@@ -26,6 +26,23 @@ PyObject *view_find(snake_view *self, PyObject *base, PyObject *name, snake_view
 /* The same for the current view. */
 PyObject *view_lookup(PyObject *base, PyObject *name);
 
+/* ---- callbacks.c: threads that C code has made */
+/* Whether it is known whose the thread is: one that Python has started. */
+extern __thread bool view_is_known;
+/* The view that was found the last time; current_view has the reference. */
+extern __thread snake_view *view_adopted;
+/* Finds out whose the thread is; with the module's state, or NULL. */
+void view_ask(core *st);
+/* To be called before current_view or current_app is read for Python. base is sys.modules. */
+static inline void view_refresh(PyObject *base) {
+    if (!view_is_known && current_view == view_adopted)
+        view_ask(PyType_GetModuleState(Py_TYPE(base)));
+}
+static inline void view_refresh_by(PyObject *module) {
+    if (!view_is_known && current_view == view_adopted)
+        view_ask(PyModule_GetState(module));
+}
+
 /* ---- names.c */
 /* What the base itself has. Borrowed; NULL perhaps with an exception. */
 PyObject *base_get(PyObject *base, PyObject *name);

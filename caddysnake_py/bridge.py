@@ -22,6 +22,7 @@ import _caddysnake
 
 from caddysnake_py import (
     body,
+    callbacks,
     copies,
     defaults,
     environment,
@@ -32,9 +33,11 @@ from caddysnake_py import (
     imports,
     installations,
     interface,
+    leftovers,
     loader,
     loggers,
     logs,
+    loky_pools,
     loops,
     patches,
     pools,
@@ -91,6 +94,7 @@ class LoadedApp:
 
 
 _apps: dict[int, LoadedApp] = {}
+_loaded_once: set[tuple[str, str]] = set()  # module and directory
 
 
 def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
@@ -160,6 +164,14 @@ def _make_view(request: LoadRequest) -> App:
     return own
 
 
+def _load_into(request: LoadRequest, own: App) -> LoadedApp:
+    if request.interface != "wsgi":
+        return _load_on_loop(request, own)
+    app = loader.load(request.app)
+    own.application = app
+    return _load_wsgi(request, own, app)
+
+
 def load(request: LoadRequest) -> dict[str, Any]:
     """Loads an app; returns the core's handle and the interface."""
     own = _make_view(request)
@@ -168,12 +180,15 @@ def load(request: LoadRequest) -> dict[str, Any]:
         zones.begin(own)
     except zones.ZoneError as error:
         raise loader.LoadError(str(error)) from None
-    if request.interface == "wsgi":
-        app = loader.load(request.app)
-        own.application = app
-        loaded = _load_wsgi(request, own, app)
-    else:
-        loaded = _load_on_loop(request, own)
+    key = request.app, request.working_dir
+    try:
+        loaded = _load_into(request, own)
+    except Exception as error:
+        reason = leftovers.explain(error, own) if key in _loaded_once else None
+        if reason is None:
+            raise
+        raise loader.LoadError(reason) from error
+    _loaded_once.add(key)
     if "django.utils.functional" in own.modules:
         copies.share_lazy_methods(own.modules["django.utils.functional"])
     patches.check_now(own)
@@ -274,6 +289,7 @@ def start() -> None:
         threadstate.system,
         threadstate.restore,
         threadstate.settle,
+        callbacks.find_owner,
     )
     streams.install()
     threads.install()
@@ -292,6 +308,7 @@ def start() -> None:
     guards.install()
     zones.install()
     pools.install()
+    loky_pools.install()
     tempdirs.install()
     _caddysnake.adopt_modules()
     imports.watch_patches()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
@@ -12,30 +13,59 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import logs
-from caddysnake_py.layers import App
+from caddysnake_py.layers import App, Layer
+from caddysnake_py.view import use
 
 _register = atexit.register
 _unregister = atexit.unregister
 
 
-def _is_shared(function: object) -> bool:
-    """Whether a function is one of a shared module itself. Those who call it without arguments at
-    their exit clean up what is everybody's: ``weakref.finalize`` does so, for one."""
+class _OfLayer:
+    """A function of a shared package, which imports what its layer has."""
+
+    def __init__(self, layer: Layer, function: Callable[..., Any]) -> None:
+        self._layer = layer
+        self._function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with use(self._layer):
+            return self._function(*args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        """For ``atexit.unregister``."""
+        return self is other or self._function == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _module_of(function: object) -> str | None:
+    """The name of the module of which a function is one."""
     if isinstance(function, MethodType) and isinstance(function.__self__, type):
         function = function.__func__  # a class method
     if not isinstance(function, FunctionType) or "<locals>" in function.__qualname__:
-        return False
-    name = function.__globals__.get("__name__", "")
+        return None
+    name: str = function.__globals__.get("__name__", "")
     module = sys.modules.get(name)
     is_from_there = module is not None and module.__dict__ is function.__globals__
-    return is_from_there and not isinstance(_caddysnake.owner(name), App)
+    return name if is_from_there else None
+
+
+def _is_shared(function: object) -> bool:
+    """Whether a function is one of a shared module itself. Those who call it without arguments at
+    their exit clean up what is everybody's: ``weakref.finalize`` does so, for one."""
+    name = _module_of(function)
+    return name is not None and not isinstance(_caddysnake.owner(name), App)
 
 
 def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
     """Stands in for ``atexit.register``."""
     view = _caddysnake.current_view()
     if not isinstance(view, App) or (not args and not kwargs and _is_shared(function)):
-        return _register(function, *args, **kwargs)
+        name = _module_of(function)
+        owner = view if name is None else _caddysnake.owner(name)
+        of_layer = _OfLayer(owner, function) if isinstance(owner, Layer) else function
+        _register(of_layer, *args, **kwargs)
+        return function
     if not callable(function):
         raise TypeError("the first argument must be callable")
     view.at_exit.append((function, args, kwargs))
@@ -50,8 +80,19 @@ def unregister(function: Callable[..., Any], /) -> None:
     _unregister(function)
 
 
+def _end_schedulers(app: App) -> None:
+    """Ends the schedulers whose threads the app has started. Jobs would run on its old code; under
+    a server in a process of its own they end with that."""
+    for thread in threading.enumerate():
+        scheduler = getattr(getattr(thread, "_target", None), "__self__", None)
+        is_one = type(scheduler).__module__.startswith("apscheduler.schedulers.")
+        if is_one and thread.ident in app.threads:
+            scheduler.shutdown(wait=False)  # type: ignore[union-attr]
+
+
 def run(app: App) -> None:
     """Runs what an app has registered, the last first, as the thread of that app."""
+    app.at_exit.insert(0, (_end_schedulers, (app,), {}))
     while app.at_exit:
         function, args, kwargs = app.at_exit.pop()
         try:

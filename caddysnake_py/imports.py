@@ -31,6 +31,7 @@ _get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
 
 
 _hooks: dict[str, list[Callable[[ModuleType], None]]] = {}
+_package_hooks: dict[str, Callable[[ModuleType], None]] = {}
 
 
 def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
@@ -39,6 +40,11 @@ def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
         hook(sys.modules[name])
     else:
         _hooks.setdefault(name, []).append(hook)
+
+
+def when_package_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
+    """Calls ``hook`` with each module of that name, of whatever layer or app it is."""
+    _package_hooks[name] = hook
 
 
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
@@ -51,6 +57,8 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
     if spec.name in _hooks and _caddysnake.owner(spec.name) is None:
         for hook in _hooks.pop(spec.name):
             hook(module)
+    if spec.name in _package_hooks and _caddysnake.owner(spec.name) is current:
+        _package_hooks[spec.name](module)
     if isinstance(current, App):
         patches.check_soon(current)
     return module

@@ -47,17 +47,18 @@ def every_layer() -> Sequence[Layer]:
     return tuple(_layers)
 
 
-def _importing_packages() -> frozenset[str]:
-    """Top-level names of the shared modules whose bodies are being run on this thread."""
-    found = set()
+def _importing_packages() -> dict[str, str | None]:
+    """Top-level names of the shared modules whose bodies are being run on this thread, with the
+    file of one."""
+    found: dict[str, str | None] = {}
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame.f_code.co_name == "<module>":
             name = frame.f_globals.get("__name__", "")
             if any(name in layer.modules for layer in _layers):
-                found.add(top(name))
+                found.setdefault(top(name), frame.f_globals.get("__file__"))
         frame = frame.f_back
-    return frozenset(found)
+    return found
 
 
 class _LateFinders:
@@ -96,6 +97,7 @@ class Layer(View):
 
     Attributes:
         private: top-level names of packages that each app imports for itself.
+        registries: those of them that are loaded for the layer as well, if need be.
         installed: the distributions in ``site_dirs``.
         apps: those on this layer.
     """
@@ -113,6 +115,7 @@ class Layer(View):
         self.argv = sys.argv
         self.installed = packages.Installed(site_dirs)
         self.private: set[str] = set()
+        self.registries: set[str] = set()
         self.apps: weakref.WeakSet[App] = weakref.WeakSet()
         if outer is not None:
             self.meta_path += [*outer.meta_path[len(Base.meta_path) :], _LateFinders(outer)]
@@ -145,14 +148,20 @@ class Layer(View):
     def find_private(self) -> None:
         """Makes it so that apps have private packages. Not before ``.pth`` files have been read:
         what they import is nobody's."""
+        configured: set[str] = set()
+        registries = frozenset(
+            name for name in packages.REGISTRIES if not self.has_extensions(name)
+        )
         for layer in self.chain():
-            self.private |= layer.installed.private_packages(packages.PRIVATE)
+            configured |= layer.installed.private_packages(packages.CONFIGURED)
+            self.registries |= layer.installed.private_packages(registries)
+        self.registries -= configured
+        self.private |= configured | self.registries
 
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this layer, or has the one behind it load what it owns."""
         if top(spec.name) in self.private:
-            _needed.error = PrivateNeeded(spec.name, _importing_packages())
-            raise _needed.error
+            self._check_private(spec.name)
         owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
         if owner is self:
             self.loading.add(spec.name)
@@ -165,6 +174,32 @@ class Layer(View):
                 self.loading.discard(spec.name)
         return import_from(owner, self, spec.name)
 
+    def _check_private(self, name: str) -> None:
+        """Has a module of a private package loaded for those who can't be private themselves, which
+        is no good with packages that have one configuration.
+
+        Raises:
+            PrivateNeeded: those who import it can be private.
+            ModuleNotFoundError: they can't. To packages that merely try, it is not installed.
+        """
+        importing = _importing_packages()
+        stuck = [each for each, file in importing.items() if self.has_extensions(each, file)]
+        if not stuck:
+            _needed.error = PrivateNeeded(name, frozenset(importing))
+            raise _needed.error
+        if top(name) in self.registries:
+            return
+        text = (
+            f"{', '.join(sorted(stuck))} can't import {name}, because it has extension modules, so "
+            f"all applications share it, and each application has {top(name)} for itself"
+        )
+        logs.emit(logging.DEBUG, "caddysnake", text)
+        raise ModuleNotFoundError(f"No module named {name!r}: {text}", name=name)
+
+    def has_extensions(self, package: str, file: str | None = None) -> bool:
+        """Whether a package here or behind has extension modules."""
+        return any(layer.installed.has_extensions(package, file) for layer in self.chain())
+
     def make_private(self, names: Iterable[str], reason: str) -> None:
         """From now on each app imports these packages for itself.
 
@@ -172,7 +207,7 @@ class Layer(View):
             ImportError: one of them has extension modules, of which there can be only one.
         """
         for name in names:
-            if any(layer.installed.has_extensions(name) for layer in self.chain()):
+            if self.has_extensions(name):
                 raise ImportError(
                     f"{name} has extension modules, so all applications share it; but it needs a "
                     f"package that each application has for itself: {reason}",
@@ -228,6 +263,7 @@ class App(View):
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
         tempdir: where its temporary files go, if its environment says that.
+        threads: those that it has started and that run, and the names of their functions.
     """
 
     def __new__(
@@ -256,6 +292,7 @@ class App(View):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.application: object = None
         self.tempdir: str | None = None
+        self.threads: dict[int, str] = {}
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self.settings: dict[str, Any] = {}
         self.streams: dict[str, Any] = {}
@@ -273,7 +310,7 @@ class App(View):
         if any(named in importable_names(directory) for directory in directories):
             self._named.add(named)
             self.meta_path.insert(0, _AppFinder(named, directories))
-        main = main_module.make(main_module.find(module, directories))
+        main = main_module.make(directories[0])
         self.modules["__main__"] = main
         self.argv = [main.__dict__["__file__"]]
         self.claims = frozenset()  # made when they are first needed

@@ -6,30 +6,18 @@ Scripts that the app runs, and pickles, put things there that are not for other 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
-def find(module: str, directories: Sequence[str]) -> str:
-    """Where the module is that the configuration names."""
-    for directory in directories:
-        path = os.path.join(directory, *module.split("."))
-        for file in (os.path.join(path, "__init__.py"), path + ".py"):
-            if os.path.isfile(file):
-                return file
-    return os.path.join(directories[0], "__main__.py")
+def make(directory: str) -> ModuleType:
+    """Returns what ``__main__`` is when Python runs a directory.
 
-
-def make(file: str) -> ModuleType:
-    """Returns a ``__main__`` with that file.
-
-    Packages tell a program from an interactive session by the file, and find its directory. The
-    name in the spec is that of a directory that is run, which children of multiprocessing do not
-    run again.
+    Packages tell a program from an interactive session by its file, which need not exist, and look
+    for settings beside that. Children of multiprocessing do not run a ``__main__`` of such a spec.
     """
     main = ModuleType("__main__")
-    main.__spec__ = ModuleSpec("__main__", None, origin=file)
+    main.__file__ = os.path.join(directory, "__main__.py")
+    main.__spec__ = ModuleSpec("__main__", None, origin=main.__file__)
     main.__package__ = ""
-    main.__file__ = file
     return main

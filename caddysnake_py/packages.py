@@ -15,10 +15,14 @@ from importlib.machinery import EXTENSION_SUFFIXES
 
 # Imported anew by each app, with all that depends on them: they keep one configuration for the
 # process.
-PRIVATE = frozenset({"django", "asgiref", "sentry_sdk"})
+CONFIGURED = frozenset({"django", "asgiref", "sentry_sdk"})
+# The same, since applications enter what they define there, such as metrics, sinks, tables and
+# classes by name: a second time, when they are reloaded, that fails or counts twice.
+REGISTRIES = frozenset({"prometheus_client", "loguru", "sqlmodel", "sanic", "marshmallow"})
+PRIVATE = CONFIGURED | REGISTRIES
 # What merely can work with one of these, as an "extra", imports it once it is asked to. By then
 # the package is shared.
-_FOLLOW_EXTRAS = frozenset({"django"})
+_FOLLOW_EXTRAS = frozenset({"django", "prometheus-client", "loguru", "sqlmodel", "sanic"})
 
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
@@ -138,9 +142,12 @@ class Installed:
         owners = (each for each in self.distributions.values() if package in each.packages)
         return next(owners, None)
 
-    def has_extensions(self, package: str) -> bool:
-        """Whether the distribution of a package has extension modules."""
+    def has_extensions(self, package: str, file: str | None = None) -> bool:
+        """Whether the distribution of a package has extension modules. Some have packages that are
+        found on a path of their own: a file tells them."""
         distribution = self._with_package(package)
+        if distribution is None and file is not None:
+            distribution = self.distribution_of(file)
         return distribution is not None and distribution.has_extensions
 
     def private_packages(self, roots: frozenset[str]) -> set[str]:

@@ -27,7 +27,7 @@ _MULTIPROCESSING = "multiprocessing.pool"
 _LEAVE_SECONDS = 2.0
 
 
-def _owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[..., None]:
+def owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[..., None]:
     """An ``__init__`` after which the app's exit ends the pool, if it is there by then."""
 
     def end_if_alive(pool: weakref.ref[Any]) -> None:
@@ -63,11 +63,11 @@ def _end_pool(pool: Any) -> None:
 
 def _own_executors(module: ModuleType) -> None:
     executor = module.ProcessPoolExecutor
-    executor.__init__ = _owned(executor.__init__, _end_executor)
+    executor.__init__ = owned(executor.__init__, _end_executor)
 
 
 def _own_pools(module: ModuleType) -> None:
-    module.Pool.__init__ = _owned(module.Pool.__init__, _end_pool)
+    module.Pool.__init__ = owned(module.Pool.__init__, _end_pool)
 
 
 def leave() -> None:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import _caddysnake
 
-from caddysnake_py import holders, logs
+from caddysnake_py import holders, logs, threads
 from caddysnake_py.belongings import Belongings
 from caddysnake_py.layers import App
 
@@ -50,11 +50,13 @@ class Leftovers:
         sweeps: how often it is still swept before all is collected; threads of the app may be about
             to end.
         collections: how often all is still collected for it.
+        threads: those of the app that run; emptied when they have been reported.
     """
 
     app: int
     directories: tuple[str, ...]
     belongings: Belongings
+    threads: dict[int, str]
     sweeps: int = 3
     collections: int = 2
 
@@ -80,7 +82,7 @@ _waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
 
 def free_later(view: App) -> None:
     """Has everything freed that goes with a view. The caller must let go of it."""
-    _waiting.put(Leftovers(view.app, view.directories, Belongings(view)))
+    _waiting.put(Leftovers(view.app, view.directories, Belongings(view), view.threads))
 
 
 def _take(timeout: float | None) -> list[Leftovers]:
@@ -106,7 +108,22 @@ def _sweep(leftovers: list[Leftovers], *, anew: bool) -> list[Leftovers]:
             holders.let_go(alive, anew=anew)
     for each in leftovers:
         each.sweeps -= 1
+        if each.sweeps == 0:
+            _report_threads(each)
     return leftovers
+
+
+def _report_threads(each: Leftovers) -> None:
+    """Says once which threads go on with code that should be gone. Nobody can end them."""
+    names = threads.names_of(each.threads)
+    each.threads = {}
+    if names:
+        text = (
+            f"threads of an unloaded application in {each.directories[0]} go on: "
+            f"{', '.join(names)}; end them in its lifespan shutdown, or in a function that it "
+            f"registers with atexit"
+        )
+        logs.emit(logging.WARNING, "caddysnake", text, each.app)
 
 
 def _collect(leftovers: list[Leftovers], pace: _Pace) -> list[Leftovers]:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import _thread
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import _caddysnake
 
 from caddysnake_py import tracing
+from caddysnake_py.layers import App
 
 _NAMES = (
     "start_new_thread",
@@ -29,12 +30,17 @@ def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
         if view is None:
             return start(function, *args, **kwargs)
 
+        running = view.threads if isinstance(view, App) else {}
+
         def run(*run_args: Any, **run_kwargs: Any) -> object:
             _caddysnake.enter(view)
             tracing.begin(view)
+            ident = threading.get_ident()
+            running[ident] = getattr(function, "__qualname__", "?")
             try:
                 return function(*run_args, **run_kwargs)
             finally:
+                running.pop(ident, None)
                 _caddysnake.enter(None)
 
         return start(run, *args, **kwargs)
@@ -99,6 +105,13 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
             _caddysnake.switch(before)
 
     return submit_for_app
+
+
+def names_of(running: Mapping[int, str]) -> list[str]:
+    """Names of the threads that `App.threads` has; those that are none of ``threading``'s have the
+    name of their function."""
+    known = {thread.ident: thread.name for thread in threading.enumerate()}
+    return sorted(known.get(ident, function) for ident, function in list(running.items()))
 
 
 def start_outside(function: Callable[[], object], name: str) -> None:

@@ -7,6 +7,7 @@ import ast
 import json
 import os
 import shutil
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,69 @@ def test_a_user_of_django_that_is_first_imported_in_a_request(serve: Serve, tmp_
     found = ask(server, "[load('late.sub').STATE is django.STATE, id(load('late'))]")
     assert [is_own for is_own, _ in found] == [True, True]
     assert found[0][1] != found[1][1]
+
+
+# Packages with extension modules, which can't be private
+
+NATIVE = f"native/speedups{EXTENSION_SUFFIXES[0]}"
+TRIES = {
+    "itself": "try:\n    import django\nexcept ImportError:\n    django = None",
+    "a plugin": "import sys\nsys.path.append(__path__[0] + '/_vendored')\n"
+    "from native_plugin import django",
+    "a function": "def has_django():\n    try:\n        import django\n    except ImportError:\n"
+    "        django = None\n    return django\ndjango = has_django()",
+}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("what", TRIES)
+def test_an_extension_that_tries_a_private_package_does_without(
+    serve: Serve, tmp_path: Path, what: str
+) -> None:
+    venv = make_venv(tmp_path / "venv")
+    install(venv, "django", "5.0", {"django/__init__.py": "STATE = []"})
+    files = {
+        "native/__init__.py": TRIES[what],
+        "native/_vendored/native_plugin.py": TRIES["itself"],
+        NATIVE: "",
+    }
+    install(venv, "native", "1.0", files)
+    imports = "import native, django"
+    blocks = [site(tmp_path / each, imports, venv=venv) for each in ("one", "two")]
+    server = serve(*blocks, options=["debug"])
+    (django, state, module), (_, other_state, other) = ask(
+        server, "[native.django, id(django.STATE), id(native)]"
+    )
+    assert django is None
+    assert state != other_state
+    assert module == other
+    server.expect_log("native.* can't import django, because it has extension", level="debug")
+
+
+def test_an_extension_that_needs_a_private_package_is_refused(serve: Serve, tmp_path: Path) -> None:
+    venv = make_venv(tmp_path / "venv")
+    install(venv, "django", "5.0", {"django/__init__.py": ""})
+    install(venv, "native", "1.0", {"native/__init__.py": "import django", NATIVE: ""})
+    server = serve(site(tmp_path / "one", venv=venv))
+    server.allow_log(".")
+    answer = server.load(site(tmp_path / "two", "import native", venv=venv))
+    assert answer.status == 400
+    error = json.loads(answer.body)["error"]
+    assert "ModuleNotFoundError: No module named 'django': native can't import django" in error
+
+
+def test_a_registry_is_there_for_extensions_and_for_each_application(
+    serve: Serve, tmp_path: Path
+) -> None:
+    venv = make_venv(tmp_path / "venv")
+    install(venv, "prometheus-client", "1.0", {"prometheus_client/__init__.py": "STATE = []"})
+    files = {"native/__init__.py": "from prometheus_client import STATE", NATIVE: ""}
+    install(venv, "native", "1.0", files, "Requires-Dist: prometheus-client")
+    imports = "import native, prometheus_client"
+    server = serve(*(site(tmp_path / each, imports, venv=venv) for each in ("one", "two")))
+    one, two = ask(server, "[id(native.STATE), id(prometheus_client.STATE)]")
+    assert one[0] == two[0]
+    assert len({one[0], one[1], two[1]}) == 3
 
 
 # Virtual environments
@@ -416,3 +480,23 @@ def test_modules_that_register_themselves_in_c_stay_in_their_environment(
         [True, True],
         [False, False],
     ]
+
+
+LEAVING = """
+import atexit
+
+def leave():
+    import leaving.late
+
+atexit.register(leave)
+"""
+
+
+def test_what_a_shared_package_does_at_exit_finds_its_own_modules(
+    serve: Serve, tmp_path: Path
+) -> None:
+    venv = make_venv(tmp_path / "venv")
+    write(site_packages(venv), {"leaving/__init__.py": LEAVING, "leaving/late.py": "print('left')"})
+    server = serve(site(tmp_path / "one", "import leaving", venv=venv))
+    server.stop()
+    assert server.log.find("^left$")

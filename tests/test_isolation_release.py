@@ -222,6 +222,7 @@ def app(environ, start_response):
     start_response("200 OK", [])
     prefix = environ["QUERY_STRING"]
     found = [item for item in gc.get_objects() if type(item) is type(gc)]
+    found = [item for item in found if item.__name__ != "__main__"]
     files = [item.__dict__.get("__file__") or "" for item in found]
     return [f"{len(full)} {sum(file.startswith(prefix) for file in files)}".encode()]
 """

@@ -35,25 +35,22 @@ def app(environ, start_response):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize(
-    ("target", "file"),
-    [
-        ("main:app", "main.py"),
-        ("shop.web:app", "shop/web.py"),
-        ("shop:app", "shop/__init__.py"),
-    ],
+    ("target", "file"), [("main:app", "main.py"), ("shop.web:app", "shop/web.py")]
 )
-def test_its_file_is_the_applications(serve: Serve, tmp_path: Path, target: str, file: str) -> None:
-    write(tmp_path / "site", {"shop/__init__.py": MAIN, file: MAIN})
+def test_it_is_in_the_applications_directory(
+    serve: Serve, tmp_path: Path, target: str, file: str
+) -> None:
+    write(tmp_path / "site", {"shop/__init__.py": "", file: MAIN})
     server = serve(python(target, folder=tmp_path / "site"))
     found = json.loads(server.get("/").body)
-    expected = str(tmp_path / "site" / file)
+    expected = str(tmp_path / "site" / "__main__.py")
     assert found == {"file": expected, "name": "__main__", "argv": [expected], "squares": []}
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_children_do_not_run_it(serve: Serve, tmp_path: Path, method: str) -> None:
-    write(tmp_path / "site", {"main.py": MAIN})
+    write(tmp_path / "site", {"main.py": MAIN, "__main__.py": MAIN})
     server = serve(
         python("main:app", folder=tmp_path / "site"),
         slack=Slack(children=3, descriptors=12, python_threads=4),

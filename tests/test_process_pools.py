@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from harness import http1
 from harness.caddyfile import wsgi
 from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
 
-KINDS = ["executor", "pool"]
+KINDS = ["executor", "pool", "joblib_workers"]
 
 
 def serve_pool(serve: Serve, kind: str) -> Server:
-    slack = Slack(children=3, descriptors=12, python_threads=4)
+    slack = Slack(children=5, descriptors=24, python_threads=6, threads=8)
     return serve(wsgi(f"{kind}:app", folder="pools"), slack=slack)
 
 
@@ -53,3 +54,13 @@ def test_workers_end_with_the_server(serve: Serve, kind: str) -> None:
     last = workers(server)
     server.stop()
     assert not any(map(is_there, last))
+
+
+@pytest.mark.smoke
+def test_joblibs_workers_are_each_applications_own(serve: Serve) -> None:
+    slack = Slack(children=6, descriptors=40, python_threads=12, threads=16)
+    blocks = [wsgi("joblib_workers:app", f"env_var NAME {n}", folder="pools") for n in (1, 2)]
+    server = serve(*blocks, slack=slack)
+    for _ in range(2):
+        for name, port in zip("12", server.ports, strict=True):
+            assert http1.request(port, "GET", "/?who").text == name

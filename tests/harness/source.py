@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.caddyfile import python
 from harness.log import Record
 from harness.server import Server
+from harness.settings import VENV
 from harness.waiting import wait_for
 
 WSGI = """
@@ -62,7 +63,11 @@ class Source:
         put(self.main, self.code(version))
 
     def block(
-        self, *options: str, autoreload: tuple[str, ...] | None = EAGER, folder: str = ""
+        self,
+        *options: str,
+        autoreload: tuple[str, ...] | None = EAGER,
+        folder: str = "",
+        venv: Path = VENV,
     ) -> str:
         """A `python` block; `autoreload` are the lines of that option (None: without it)."""
         if autoreload is not None:
@@ -73,6 +78,7 @@ class Source:
             *options,
             interface="module_asgi" if "async def app" in self.template else "module_wsgi",
             folder=folder or self.folder,
+            venv=venv,
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from caddysnake_py.packages import PRIVATE, Installed
+from caddysnake_py.packages import CONFIGURED, Installed
 
 
 def install(site: Path, name: str, files: list[str], *requires: str, version: str = "1.0") -> None:
@@ -37,7 +37,7 @@ def installed(tmp_path: Path) -> Installed:
 
 
 def test_private_is_what_depends_on_a_private_package(installed: Installed) -> None:
-    assert installed.private_packages(PRIVATE) == {
+    assert installed.private_packages(CONFIGURED) == {
         "asgiref",
         "django",
         "nested",

@@ -1,0 +1,54 @@
+"""Whose a thread is that C code has made: the core's owner hook.
+
+Libraries for audio, messages or cameras call an application back on threads of their own, which
+nobody has started from Python.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType, ModuleType
+from typing import Any
+
+from caddysnake_py.belongings import namespace_of
+from caddysnake_py.layers import App, every_layer
+from caddysnake_py.view import Base
+
+_PACKAGE = __name__.partition(".")[0] + "."
+
+
+def _is_shared(file: str) -> bool:
+    if file.startswith(Base.path):
+        return True
+    return any(file.startswith(layer.site_dirs) for layer in every_layer())
+
+
+def _owner_of(namespace: Mapping[str, Any]) -> App | None:
+    """The app that has a module with these globals."""
+    name, file = namespace.get("__name__"), namespace.get("__file__")
+    if type(name) is not str or type(file) is not str or _is_shared(file):
+        return None
+    for layer in every_layer():
+        for app in list(layer.apps):
+            module = app.modules.get(name)
+            if issubclass(type(module), ModuleType) and namespace_of(module) is namespace:
+                return app
+    return None
+
+
+def find_owner() -> Any:
+    """Returns the app whose code the current callback is: that of the outermost frame which is an
+    app's; None if there is none, and NotImplemented on a thread that Python has started."""
+    frame: FrameType | None = sys._getframe()
+    found = None
+    outermost: Mapping[str, Any] = {}
+    while frame is not None:
+        outermost = frame.f_globals
+        found = _owner_of(outermost) or found
+        frame = frame.f_back
+    name = outermost.get("__name__")
+    if outermost is vars(threading) or (type(name) is str and name.startswith(_PACKAGE)):
+        return NotImplemented
+    return found

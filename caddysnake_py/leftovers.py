@@ -1,0 +1,65 @@
+"""Explains why code that was loaded once can't be loaded a second time: packages that applications
+share outlive a reload, and some refuse what they have from the code before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import FrameType
+
+from caddysnake_py.belongings import namespace_of
+from caddysnake_py.layers import App
+from caddysnake_py.view import top
+
+# "Duplicated timeseries in CollectorRegistry", "A colormap named "x" is already registered", …
+_REFUSAL = re.compile(
+    r"already|duplicat|exists|in use|registered|conflict|twice|again|more than one"
+)
+
+
+def _frames(error: BaseException) -> list[FrameType]:
+    """From the innermost outwards."""
+    found = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        found.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    return found[::-1]
+
+
+def _has(modules: Mapping[str, object], frame: FrameType) -> bool:
+    module = modules.get(frame.f_globals.get("__name__", ""))
+    return module is not None and namespace_of(module) is frame.f_globals
+
+
+def _raised_by(error: BaseException, view: App) -> tuple[str, str | None] | None:
+    """The top-level name of the shared package that has raised an error, and a file of it."""
+    for frame in _frames(error):
+        if any(_has(layer.modules, frame) for layer in view.layer.chain()):
+            return top(frame.f_globals["__name__"]), frame.f_globals.get("__file__")
+        if _has(view.modules, frame):
+            break
+    # C code has no frames.
+    package = top(type(error).__module__)
+    is_shared = any(package in layer.modules for layer in view.layer.chain())
+    return (package, None) if is_shared else None
+
+
+def explain(error: BaseException, view: App) -> str | None:
+    """One line about an error that code raises when it is loaded again, if a shared package may
+    be the reason."""
+    if isinstance(error, (OSError, ImportError, SyntaxError)) or not isinstance(error, Exception):
+        return None
+    if not _REFUSAL.search(str(error).lower()):
+        return None
+    found = _raised_by(error, view)
+    if found is None:
+        return None
+    package, file = found
+    cure = f"`isolate {package}` gives each load of the application its own"
+    if view.layer.has_extensions(package, file):
+        cure = (
+            "it has extension modules, so it can't be isolated: register what is not there yet, or "
+            "start Caddy anew"
+        )
+    return f"{package} is shared and may still have what the code before registered in it; {cure}"
