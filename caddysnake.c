@@ -196,8 +196,8 @@ static int module_exec(PyObject *module) {
     return st->bytes_io && st->file_wrapper && st->context && st->cancelled_error &&
                    st->current_thread && st->gettrace && st->settrace && st->getprofile &&
                    st->setprofile && st->set_asyncgen_hooks && st->set_origin_depth &&
-                   st->get_running_loop && st->set_running_loop &&
-                   st->disconnect_message && st->request_message
+                   st->get_running_loop && st->set_running_loop && st->disconnect_message &&
+                   st->request_message
                ? 0
                : -1;
 }
