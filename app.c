@@ -189,12 +189,19 @@ static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
     return PyBool_FromLong(left == 0);
 }
 
-/* cancel(): cancels the tasks of the requests that still run. On the loop's thread. */
-static PyObject *app_cancel(PyObject *object, PyObject *ignored) {
-    (void)ignored;
-    if (asgi_cancel_all((snake_app *)object) < 0)
+/* cancel(answered: bool): cancels the tasks of the requests that still run; those whose response is
+ * complete only if answered is true. On the loop's thread. */
+static PyObject *app_cancel(PyObject *object, PyObject *answered) {
+    if (asgi_cancel((snake_app *)object, answered == Py_True) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* answered() -> list of scopes: requests that still run after their response. On the loop's thread.
+ */
+static PyObject *app_answered(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    return asgi_answered((snake_app *)object);
 }
 
 /* probe() -> float: asks the loop for a sign of life; for how many seconds it has owed one. */
@@ -235,7 +242,8 @@ static PyMethodDef app_methods[] = {
     {"watch", app_watch, METH_NOARGS, "watch() -> int: an fd, for loops that do not select()."},
     {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},
     {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
-    {"cancel", app_cancel, METH_NOARGS, "cancel(): cancels the requests that still run."},
+    {"cancel", app_cancel, METH_O, "cancel(answered): cancels the requests that still run."},
+    {"answered", app_answered, METH_NOARGS, "answered() -> scopes of what runs after a response."},
     {"probe", app_probe, METH_NOARGS, "probe() -> float: seconds since an unanswered probe."},
     {"stop", app_stop, METH_NOARGS, "stop(): lets go of the app."},
     {NULL, NULL, 0, NULL},

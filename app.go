@@ -290,7 +290,9 @@ func (a *App) Destruct() error {
 	a.stopped = true // nothing replaces the current generation from here on
 	a.mu.Unlock()
 	if caddy.Exiting() {
-		leaving.Go(func() { a.end(patience{Streams: exitTimeout, Requests: exitTimeout}) })
+		leaving.Go(func() {
+			a.end(patience{Streams: exitTimeout, Requests: exitTimeout, Tasks: taskTimeout()})
+		})
 		return nil
 	}
 	retiring.Go(func() {
@@ -326,15 +328,26 @@ func (a *App) successor() *App {
 func (g *generation) retire(p patience) {
 	deadline := time.Now().Add(p.Requests)
 	g.drain(p)
-	g.unload(max(0, time.Until(deadline)))
+	g.unload(max(0, time.Until(deadline)), p.Tasks)
 }
 
-// unload shuts the generation down. What still runs on it after drain is ended.
-func (g *generation) unload(drain time.Duration) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), drain+shutdownTimeout,
+// taskTimeout is how long beyond exitTimeout what runs after its response may go
+// on when the process ends: with it as long as Caddy lets requests.
+func taskTimeout() time.Duration {
+	grace := time.Duration(gracePeriod.Load())
+	if grace <= 0 {
+		return forever
+	}
+	return max(0, grace-exitTimeout)
+}
+
+// unload shuts the generation down. What still runs on it after drain is ended,
+// tasks that run after their responses only when their time is over, too.
+func (g *generation) unload(drain, tasks time.Duration) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), drain+tasks+shutdownTimeout,
 		errors.New("it does not shut down; it is left behind"))
 	defer cancel()
-	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: drain.Seconds()}, g.unloaded)
+	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: drain.Seconds(), Tasks: tasks.Seconds()}, g.unloaded)
 	if err != nil && errors.Is(err, context.Cause(ctx)) { // unloaded is told later
 		g.voice.logger.Load().Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
 		return
@@ -353,7 +366,7 @@ func (g *generation) unloaded(left answer, err error) {
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
 			zap.String("app", g.voice.app))
 		if g.isWSGI { // a thread may come back from C yet; a loop is closed
-			go g.unload(forever)
+			go g.unload(forever, 0)
 		}
 	default:
 		logger.Info("python app unloaded", zap.String("app", g.voice.app))

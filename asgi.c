@@ -178,13 +178,26 @@ void asgi_start_round(snake_app *app) {
         ring_bell();
 }
 
-int asgi_cancel_all(snake_app *app) {
+/* The response is with Go: what the app does now is nothing that its client waits for. */
+static bool is_answered(const asgi_exchange *e) {
+    return e->protocol == &http_protocol && e->complete && !e->slot && !e->client_left;
+}
+
+PyObject *asgi_answered(snake_app *app) {
+    PyObject *scopes = PyList_New(0);
+    for (asgi_exchange *e = app->active; scopes && e; e = e->next)
+        if (e->scope && is_answered(e) && PyList_Append(scopes, e->scope) < 0)
+            Py_CLEAR(scopes);
+    return scopes;
+}
+
+int asgi_cancel(snake_app *app, bool answered) {
     PyObject *exchanges = PyList_New(0); /* the active ones may change meanwhile */
     if (!exchanges)
         return -1;
     int rc = 0;
     for (asgi_exchange *e = app->active; e && !rc; e = e->next)
-        rc = PyList_Append(exchanges, (PyObject *)e);
+        rc = answered || !is_answered(e) ? PyList_Append(exchanges, (PyObject *)e) : 0;
     for (Py_ssize_t i = 0; i < PyList_Size(exchanges) && !rc; i++) {
         asgi_exchange *e = (asgi_exchange *)Py_NewRef(PyList_GetItem(exchanges, i));
         if (exchange_cancel(e) < 0) /* one that can't be cancelled does not save the others */

@@ -386,7 +386,10 @@ void asgi_end_round(snake_app *app);
 /* The loop has more to do before it ends the round. */
 void asgi_go_on(snake_app *app);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
-int asgi_cancel_all(snake_app *app);
+/* Cancels the requests that still run; those whose response is complete only if answered is set. */
+int asgi_cancel(snake_app *app, bool answered);
+/* The scopes of those whose response is complete, as a list. */
+PyObject *asgi_answered(snake_app *app);
 uint64_t asgi_probe(snake_app *app);
 
 typedef struct asgi_exchange asgi_exchange;

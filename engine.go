@@ -6,11 +6,13 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
@@ -29,18 +31,34 @@ type Engine struct {
 	SpareCore *bool `json:"spare_core,omitempty"`
 
 	held bool
+	ctx  caddy.Context
 }
+
+// gracePeriod is that of the running config's HTTP app, a time.Duration.
+var gracePeriod atomic.Int64
 
 // CaddyModule returns the Caddy module information.
 func (Engine) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "python", New: func() caddy.Module { return new(Engine) }}
 }
 
-// Provision does nothing: handlers that need Python call start.
-func (e *Engine) Provision(caddy.Context) error { return nil }
+// Provision only keeps the context: handlers that need Python call start.
+func (e *Engine) Provision(ctx caddy.Context) error {
+	e.ctx = ctx
+	return nil
+}
 
-// Start implements caddy.App.
-func (*Engine) Start() error { return nil }
+// Start implements caddy.App. All apps have been provisioned by then.
+func (e *Engine) Start() error {
+	app, err := e.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil //nolint:nilerr // no HTTP, no requests
+	}
+	if servers, ok := app.(*caddyhttp.App); ok {
+		gracePeriod.Store(int64(servers.GracePeriod))
+	}
+	return nil
+}
 
 // Stop implements caddy.App.
 func (*Engine) Stop() error { return nil }

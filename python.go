@@ -134,6 +134,7 @@ type command struct {
 	Load  *loadRequest `json:"load,omitempty"`
 	ID    uint32       `json:"id,omitempty"`
 	Drain float64      `json:"drain"` // seconds
+	Tasks float64      `json:"tasks"` // seconds
 }
 
 type loadRequest struct {

@@ -21,6 +21,7 @@ type patience struct {
 	WebSockets time.Duration // open websockets; then they are closed with code 1012
 	Streams    time.Duration // responses that have begun and stand still
 	Requests   time.Duration // everything else
+	Tasks      time.Duration // beyond that: what an ASGI app does after its responses
 }
 
 var errNotLoaded = errors.New("the changed python application could not be loaded; the log has the reason")

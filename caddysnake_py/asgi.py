@@ -18,6 +18,8 @@ from caddysnake_py.lifespan import Lifespan, Mode
 
 _SHUTDOWN_SECONDS = 10.0
 _PAUSE_SECONDS = 0.05
+_POLL_SECONDS = 0.05
+_NAMED = 10  # tasks that one record names
 _STOPPED = (
     "the application has stopped its event loop, which other servers end by: it was started again, "
     "and what runs on it goes on; further stops are not logged"
@@ -143,6 +145,13 @@ class AppThread:
                 loop.close()
 
 
+def _names(scopes: list[dict[str, Any]]) -> str:
+    """Methods and paths; what an app has put there instead is not asked for its name."""
+    pairs = ((scope.get("method"), scope.get("path")) for scope in scopes[:_NAMED])
+    names = [" ".join(str(part) for part in pair if type(part) is str) for pair in pairs]
+    return ", ".join(names) + (f" and {len(scopes) - _NAMED} more" if len(scopes) > _NAMED else "")
+
+
 class ASGIServer:
     """An app on its loop. Its coroutines run on that loop's thread."""
 
@@ -172,18 +181,32 @@ class ASGIServer:
         )
         loops.serve(loop, self._core)
 
-    async def stop(self, drain: float) -> bool:
-        """Waits up to ``drain`` seconds for running requests, cancels the rest, and runs the
-        app's shutdown. False if some requests ignored the cancellation."""
+    async def stop(self, drain: float, tasks: float) -> bool:
+        """Waits up to ``drain`` seconds for running requests, and ``tasks`` seconds more for those
+        that run on after their response, cancels the rest, and runs the app's shutdown. False if
+        some requests ignored the cancellation."""
         idle = await self._wait_idle(drain)
         if not idle:
-            self._core.cancel()
+            self._core.cancel(False)
+            await self._wait_for_tasks(tasks)
+            self._core.cancel(True)
             idle = await self._wait_idle(_SHUTDOWN_SECONDS)
         await self._lifespan.shutdown()
         loops.leave(asyncio.get_running_loop(), self._core)
         if idle:
             self._core.stop()
         return idle
+
+    async def _wait_for_tasks(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        if seconds and (scopes := self._core.answered()):
+            text = f"the end waits for tasks that run after their responses: {_names(scopes)}"
+            logs.emit(logging.INFO, "caddysnake", text)
+        while (scopes := self._core.answered()) and time.monotonic() < end:
+            await asyncio.sleep(_POLL_SECONDS)
+        if scopes:
+            text = f"tasks that ran after their responses are cancelled: {_names(scopes)}"
+            logs.emit(logging.WARNING, "caddysnake", text)
 
     async def _wait_idle(self, seconds: float) -> bool:
         if not self._core.inflight:

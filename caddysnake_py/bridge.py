@@ -89,7 +89,7 @@ class LoadedApp:
 
     core: _caddysnake.App
     interface: interface.Interface
-    stop: Callable[[float], bool]
+    stop: Callable[[float, float], bool]
     view: App
 
 
@@ -121,9 +121,9 @@ def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
         if request.blocked_loop:
             watchdog.watch_loop(core, request.id, threading.get_ident(), request.blocked_loop)
 
-        def stop(drain: float) -> bool:
+        def stop(drain: float, tasks: float) -> bool:
             try:
-                idle = asyncio.run_coroutine_threadsafe(server.stop(drain), loop).result()
+                idle = asyncio.run_coroutine_threadsafe(server.stop(drain, tasks), loop).result()
             finally:  # the app may have cancelled it
                 thread.end()
             return thread.join() and idle
@@ -196,11 +196,12 @@ def load(request: LoadRequest) -> dict[str, Any]:
     return {"handle": loaded.core.handle, "interface": loaded.interface}
 
 
-def unload(app_id: int, drain: float) -> dict[str, Any]:
-    """Drains an app for up to ``drain`` seconds and shuts it down."""
+def unload(app_id: int, drain: float, tasks: float) -> dict[str, Any]:
+    """Drains an app for up to ``drain`` seconds, what an ASGI app does after its responses for
+    ``tasks`` seconds more, and shuts it down."""
     loaded = _apps[app_id]
     _caddysnake.enter(loaded.view)
-    idle = loaded.stop(drain)
+    idle = loaded.stop(drain, tasks)
     exits.run(loaded.view)
     loggers.shut_down(loaded.view)
     streams.close_partial(app_id)
@@ -225,7 +226,7 @@ def _execute(question: dict[str, Any]) -> dict[str, Any]:
         case "load":
             return load(LoadRequest(**question["load"]))
         case "unload":
-            return unload(question["id"], question["drain"])
+            return unload(question["id"], question["drain"], question["tasks"])
         case "leave":
             return leave()
         case other:

@@ -77,7 +77,7 @@ class WSGIServer:
             WSGIServer._pool_started = True
             _start_pool()
 
-    def stop(self, drain: float) -> bool:
+    def stop(self, drain: float, _tasks: float) -> bool:
         """Waits up to ``drain`` seconds for running requests and ends the rest. False if some
         still run, in C or because they caught what was to end them."""
         idle = self._core.wait_idle(drain + watchdog.LEAVE_SECONDS)
