@@ -30,6 +30,8 @@ var (
 	errTooLarge  = errors.New("request body too large")
 	errTimeout   = errors.New("python application did not respond within its request_timeout")
 	errReplaced  = errors.New("python application was replaced or stopped before it responded")
+
+	errOtherLength = errors.New("the request's Content-Length is not the length of its body")
 )
 
 // exchange is one request being answered.
@@ -299,6 +301,10 @@ func (x *exchange) writeHead(packed []byte) {
 	}
 	x.closeIfUnread()
 	x.w.WriteHeader(int(x.slot.c.out_status))
+	if x.r.ProtoMajor == 3 && x.r.Method == http.MethodHead && len(header["Content-Length"]) == 0 {
+		// Else quic-go says that the body which it doesn't send has no bytes.
+		_ = http.NewResponseController(x.w).Flush()
+	}
 }
 
 // closeIfUnread announces the end of an HTTP/1 connection whose request body

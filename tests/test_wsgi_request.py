@@ -12,7 +12,7 @@ from harness.environs import environ, shown
 from harness.http1 import Header, Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP2, WAYS, ask, ask2
+from harness.ways import HTTP1, WAYS, ask, ask2
 
 SECRET = "CADDYSNAKE_TEST_SECRET"
 
@@ -45,13 +45,14 @@ def test_environ_has_every_key_that_pep_3333_demands(server: Server, way: str) -
     found = shown(ask(server, way, "GET", "/path"))
     text = found["environ"]
     tls = way.endswith("TLS")
+    version = "HTTP/1.1" if way in HTTP1 else f"{way.split()[0]}.0"
     assert text["REQUEST_METHOD"] == "GET"
     assert text["SCRIPT_NAME"] == ""
     assert text["PATH_INFO"] == "/path"
     assert text["QUERY_STRING"] == ""
     assert text["SERVER_NAME"] == "127.0.0.1"
     assert text["SERVER_PORT"] == str(server.ports[0 if tls else 1])
-    assert text["SERVER_PROTOCOL"] == ("HTTP/2.0" if way in HTTP2 else "HTTP/1.1")
+    assert text["SERVER_PROTOCOL"] == version
     assert text["HTTP_HOST"] == f"127.0.0.1:{text['SERVER_PORT']}"
     assert text["wsgi.url_scheme"] == ("https" if tls else "http")
     assert found["wsgi.version"] == ["tuple", 1, 0]
