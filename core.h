@@ -26,7 +26,8 @@
     X(links) X(text) X(bytes) X(code) X(reason) X(subprotocol) X(subprotocols) X(extensions) X(tls)   \
     X(asgi)
 #define SNAKE_STRINGS(X)                                                                           \
-    X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
+    X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input")                                        \
+    X(input_terminated, "wsgi.input_terminated") X(start, "http.response.start")                   \
     X(response_body, "http.response.body") X(pathsend, "http.response.pathsend")                   \
     X(response_trailers, "http.response.trailers") X(early_hint, "http.response.early_hint")       \
     X(ws_accept, "websocket.accept") X(ws_send, "websocket.send") X(ws_close, "websocket.close")   \
@@ -158,7 +159,7 @@ struct snake_app {
     int efd;         /* -1 until it is needed */
     bool selects;    /* the loop is ours and sleeps in select() */
     uint32_t armed;  /* [atomic] 1: the loop sleeps and must be told */
-    PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
+    PyObject *state, *create_future, *call_soon, *call_later, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
@@ -307,7 +308,7 @@ int asgi_cancel_all(snake_app *app);
 uint64_t asgi_probe(snake_app *app);
 
 typedef struct asgi_exchange asgi_exchange;
-enum await_kind { AWAIT_DONE, AWAIT_RECEIVE, AWAIT_DRAIN };
+enum await_kind { AWAIT_DONE, AWAIT_ROUND, AWAIT_RECEIVE, AWAIT_DRAIN };
 /* The awaitable behind receive() and send(): either finished already or waiting on a future. */
 typedef struct await_object {
     PyObject_HEAD
@@ -321,6 +322,8 @@ PyObject *await_done(core *st); /* awaiting it gives None at once */
 PyObject *await_on(asgi_exchange *exchange, enum await_kind kind);
 /* Wakes all that wait on the exchange for kind. */
 void await_wake(await_object *first, enum await_kind kind);
+/* Whether any of that kind waits. */
+bool await_waits(await_object *first, enum await_kind kind);
 
 /* ---- errors.c */
 /* Hands the current exception to the bridge's log; never leaves one set. request is the environ or

@@ -86,6 +86,9 @@ func (x *exchange) prepare(forWSGI bool) error {
 	if c.features&C.SNAKE_TLS != 0 {
 		b = appendTLS(b, r)
 	}
+	if hasOtherLength(r) {
+		return caddyhttp.Error(http.StatusBadRequest, errOtherLength)
+	}
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
@@ -98,7 +101,10 @@ func (x *exchange) prepare(forWSGI bool) error {
 		}
 	default:
 		c.body_kind = C.SNAKE_BODY_STREAM
-		x.body = &bodyStream{slot: x.slot, body: r.Body, stop: make(chan struct{})}
+		if r.ContentLength < 0 {
+			c.features |= C.SNAKE_UNSIZED
+		}
+		x.body = &bodyStream{slot: x.slot, body: r.Body, left: r.ContentLength, stop: make(chan struct{})}
 		if r.ProtoMajor == 1 {
 			// Else net/http would read the body away from the app when the head is written.
 			_ = http.NewResponseController(x.w).EnableFullDuplex()

@@ -136,6 +136,13 @@ def test_a_length_of_zero_stays_one(server: Server) -> None:
     assert found["CONTENT_LENGTH"] == "0"
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_an_upload_of_known_length_is_not_said_to_be_terminated(server: Server, way: str) -> None:
+    for size in (4, 100_000 if way in HTTP1 else 60_000):
+        found = shown(ask(server, way, "POST", "/", (), bytes(size)))
+        assert found["flags"]["wsgi.input_terminated"] is None
+
+
 @pytest.mark.conformance("W08")
 @pytest.mark.parametrize("way", WAYS)
 def test_an_upload_of_unknown_length_has_an_end(server: Server, way: str) -> None:

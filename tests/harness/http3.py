@@ -99,9 +99,11 @@ class Connection3:
         self._flush()
 
     def send_data(self, number: int, data: bytes, *, end: bool = False) -> None:
-        """Queues data, which goes as fast as the server opens its window."""
-        self._h3.send_data(number, data, end_stream=end)
-        self._flush()
+        """Queues data, which goes as fast as the server opens its window, unless it has answered
+        already."""
+        if not self.streams[number].is_over:
+            self._h3.send_data(number, data, end_stream=end)
+            self._flush()
 
     def send_all(self, number: int, data: bytes) -> None:
         """Sends data of any size; what the server sends meanwhile is taken in."""
