@@ -54,6 +54,12 @@ static void stop_waiting(await_object *self) {
     Py_CLEAR(self->iterator);
 }
 
+bool await_waits(await_object *first, enum await_kind kind) {
+    while (first && first->kind != kind)
+        first = first->next;
+    return first;
+}
+
 void await_wake(await_object *first, enum await_kind kind) {
     for (await_object *self = first; self; self = self->next) {
         if (self->kind != kind)
@@ -74,11 +80,12 @@ void await_wake(await_object *first, enum await_kind kind) {
 
 /* 1: the send may go on, 0: not yet, -1: exception set */
 static int drained(asgi_exchange *exchange) {
-    if (exchange->client_left) {
-        disconnected_error();
-        return -1;
-    }
-    return !exchange->slot || !exchange->pending_len;
+    if (!exchange->client_left)
+        return !exchange->slot || !exchange->pending_len;
+    if (exchange->listeners_turn || exchange->all_sent)
+        return 1;
+    disconnected_error();
+    return -1;
 }
 
 static PyObject *create_future(snake_app *app) {
@@ -113,9 +120,11 @@ static int start_waiting(await_object *self) {
 
 static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
     await_object *self = (await_object *)object;
-    if (self->kind == AWAIT_DONE) {
-        *result = Py_NewRef(Py_None);
-        return PYGEN_RETURN;
+    if (self->kind == AWAIT_DONE || self->kind == AWAIT_ROUND) {
+        bool done = self->kind == AWAIT_DONE;
+        self->kind = AWAIT_DONE;
+        *result = Py_NewRef(Py_None); /* yielded, it has the Task go on in the loop's next round */
+        return done ? PYGEN_RETURN : PYGEN_NEXT;
     }
     for (;;) {
         if (!self->iterator) {

@@ -66,7 +66,7 @@ static PyObject *exchange_send(PyObject *object, PyObject *message) {
         return PyErr_Occurred() ? NULL
                                 : PyErr_Format(PyExc_ValueError, "an ASGI message needs a 'type'");
     if (self->client_left)
-        return disconnected_error();
+        return self->protocol->send_late(self, type, message);
     if (self->complete)
         return PyErr_Format(PyExc_RuntimeError, "%R was sent after the response was complete",
                             type);
