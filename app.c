@@ -40,6 +40,7 @@ static int app_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->state);
     Py_VISIT(self->create_future);
     Py_VISIT(self->call_soon);
+    Py_VISIT(self->call_later);
     Py_VISIT(self->flush);
     Py_VISIT(self->new_task);
     Py_VISIT(self->new_task_options);
@@ -56,6 +57,7 @@ static int app_clear(PyObject *object) {
     Py_CLEAR(self->state);
     Py_CLEAR(self->create_future);
     Py_CLEAR(self->call_soon);
+    Py_CLEAR(self->call_later);
     Py_CLEAR(self->flush);
     Py_CLEAR(self->new_task);
     Py_CLEAR(self->new_task_options);
@@ -110,9 +112,10 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     static PyMethodDef flush = {"flush", asgi_flush, METH_NOARGS, NULL};
     self->create_future = PyObject_GetAttrString(loop, "create_future");
     self->call_soon = PyObject_GetAttrString(loop, "call_soon");
+    self->call_later = PyObject_GetAttrString(loop, "call_later");
     self->flush = PyCFunction_New(&flush, object);
     self->cache = header_cache_new(self->st);
-    if (!self->create_future || !self->call_soon || !self->flush)
+    if (!self->create_future || !self->call_soon || !self->call_later || !self->flush)
         return NULL;
     if (!self->cache)
         return PyErr_NoMemory();

@@ -141,9 +141,19 @@ func isWithin(dir, path string) bool {
 }
 
 // findModule checks that a module which a request may choose is in the working
-// directory.
+// directory, with all packages that its name leads through: Python would import them
+// before it finds out that the rest is not there.
 func findModule(config appConfig) error {
-	if file := moduleFile(config); file == "" || !isWithin(config.WorkingDir, file) {
+	module, _, _ := strings.Cut(config.Module, ":")
+	path, isNamespace := config.WorkingDir, true
+	for name := range strings.SplitSeq(module, ".") {
+		path, isNamespace = moduleIn(path, name)
+		if path == "" || !isWithin(config.WorkingDir, path) {
+			isNamespace = true
+			break
+		}
+	}
+	if isNamespace { // or nothing at all
 		return fmt.Errorf("%w: there is no module for %s in %s", errNoApp, config.Module, config.WorkingDir)
 	}
 	return nil

@@ -14,6 +14,8 @@ typedef struct asgi_protocol {
     PyObject *(*receive_now)(asgi_exchange *self);
     /* Handles a message of the app; returns what it awaits. */
     PyObject *(*send)(asgi_exchange *self, PyObject *type, PyObject *message);
+    /* The same when the client has left. */
+    PyObject *(*send_late)(asgi_exchange *self, PyObject *type, PyObject *message);
     /* The app has returned, or raised; failed: that was an error. Completes what it left open. */
     void (*end)(asgi_exchange *self, bool returned, bool failed);
     /* A chunk that was asked for is there. */
@@ -45,12 +47,15 @@ struct asgi_exchange {
     bool head_sent, no_body, complete; /* complete: the app has sent its last message */
     bool body_received, too_large;
     bool client_left, client_stopped_sending;
-    bool ended; /* the coroutine */
+    bool listeners_turn; /* to cancel what still sends, since receive() has told that it left */
+    uint32_t late_sends; /* in that time */
+    bool excused;        /* one more piece of a stream is taken in silence */
+    bool ended;          /* the coroutine */
     bool settled, cancelled;
-    bool running;   /* a step of it is under way: the app's code, or the end of it */
-    bool delivered; /* the client left with all of its Content-Length */
+    bool running; /* a step of it is under way: the app's code, or the end of it */
     /* HTTP */
     bool trailers_promised, body_complete;
+    bool all_sent;           /* by the app: what it sends after that can't be cut off any more */
     packed_fields *trailers; /* that follow the body, or NULL */
     /* WebSocket */
     enum websocket_phase phase;

@@ -1,4 +1,4 @@
-/* The HTTP messages of ASGI 2.5 and its extensions path send, early hints and
+/* The HTTP messages of ASGI and its extensions path send, early hints and
  * trailers. */
 #include "asgi.h"
 #include <errno.h>
@@ -104,10 +104,6 @@ PyObject *http_send_body(asgi_exchange *self, PyObject *message) {
     if (!body || PyBytes_AsStringAndSize(body, &data, &len) < 0 || exchange_check_open(self) < 0 ||
         check_body_is_due(self) < 0)
         goto out;
-    if (self->delivered && len) {
-        disconnected_error();
-        goto out;
-    }
     if (self->slot) {
         if (check_length(self, (uint64_t)len, !more) < 0) {
             output_abandon(self, true);
@@ -120,6 +116,7 @@ PyObject *http_send_body(asgi_exchange *self, PyObject *message) {
         if (output_write(self, (span_of_bytes){NULL, 0}, bytes, last) < 0)
             goto out;
     }
+    self->all_sent = !more;
     self->body_complete = !more && self->trailers_promised;
     self->complete = !more && !self->trailers_promised;
     result = output_sent(self);
@@ -303,6 +300,35 @@ static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *mes
     return unexpected_message(type);
 }
 
+enum { SENDS_IN_A_ROUND = 16 };
+
+/* The client has left. Only a stream has to hear of it, at its second piece: of a response that
+ * ends by itself, an exception would be an error in the logs of an app that did nothing wrong. */
+static PyObject *send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
+    int more = 0;
+    if (text_is(type, self->st->s_response_body)) {
+        PyObject *body = NULL;
+        more = message_flag(message, self->st->s_more_body);
+        if (more > 0)
+            more = dict_item(message, self->st->s_body, &body);
+        if (more > 0)
+            more = PyObject_IsTrue(body);
+        Py_XDECREF(body);
+    }
+    if (more < 0)
+        return NULL;
+    /* A cancellation had better hit the generator behind a stream than send(), so few sends wait.
+     */
+    if (self->listeners_turn && ++self->late_sends % SENDS_IN_A_ROUND == 0)
+        return await_on(self, AWAIT_ROUND);
+    if (more && !self->listeners_turn) {
+        if (!self->excused)
+            return disconnected_error();
+        self->excused = false;
+    }
+    return await_done(self->st);
+}
+
 /* ---- receive() */
 
 static PyObject *request_message(asgi_exchange *self, PyObject *body, bool more) {
@@ -384,30 +410,54 @@ static bool is_delivered(asgi_exchange *self) {
            slot_out_free_or_wanted(self->slot);
 }
 
+/* Seconds that an app which waits in receive() has to cancel what still sends. */
+static const double LISTENERS_TURN = 1.0;
+
+static PyObject *end_listeners_turn(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    asgi_exchange *self = (asgi_exchange *)object;
+    self->listeners_turn = false;
+    Py_RETURN_NONE;
+}
+
+/* The client can't be sent to any more (docs/decisions/0053). */
+static void lose_client(asgi_exchange *self) {
+    static PyMethodDef method = {"end_listeners_turn", end_listeners_turn, METH_NOARGS, NULL};
+    self->client_left = self->excused = true;
+    if (await_waits(self, AWAIT_RECEIVE) && self->app->call_later) {
+        PyObject *call = PyCFunction_New(&method, (PyObject *)self);
+        PyObject *timer =
+            call ? PyObject_CallFunction(self->app->call_later, "dO", LISTENERS_TURN, call) : NULL;
+        self->listeners_turn = timer != NULL;
+        if (!timer) /* the loop is closed */
+            PyErr_Clear();
+        Py_XDECREF(timer);
+        Py_XDECREF(call);
+    }
+    await_wake(self, AWAIT_DRAIN);
+}
+
 static void on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
         bool timed_out = slot_gone(self->slot) == SNAKE_TIMED_OUT;
-        self->delivered = is_delivered(self);
-        self->client_left = true;
         self->pending_len = 0;
         slot_release(exchange_detach(self));
         if (timed_out && exchange_cancel(self) < 0)
             report_exception(self->st, self->app->id, "ASGI", NULL, false);
-        await_wake(self, AWAIT_DRAIN);
+        lose_client(self);
     } else {
         self->client_stopped_sending = true;
         /* One that closes its side before the answer may still read it; one that does so in the
          * middle of a stream has left (docs/decisions/0008). */
         if (self->head_sent && !self->complete) {
-            self->delivered = is_delivered(self);
-            self->client_left = true;
-            if (self->delivered && output_end(self) < 0)
+            if (is_delivered(self) && output_end(self) < 0)
                 PyErr_Clear(); /* memory is out */
             output_abandon(self, false);
-            await_wake(self, AWAIT_DRAIN);
+            lose_client(self);
         }
     }
     await_wake(self, AWAIT_RECEIVE);
 }
 
-const asgi_protocol http_protocol = {receive_now, send_message, http_end, on_chunk, on_gone};
+const asgi_protocol http_protocol = {receive_now, send_message, send_late,
+                                     http_end,    on_chunk,     on_gone};

@@ -1,4 +1,4 @@
-/* The WebSocket messages of ASGI 2.5. What travels between Go and here are
+/* The WebSocket messages of ASGI. What travels between Go and here are
  * records: opcode (1 byte), length (4 bytes, little-endian), payload. The record
  * of a close has a code of 2 bytes, little-endian, and the reason. */
 #include "asgi.h"
@@ -354,4 +354,12 @@ static void on_gone(asgi_exchange *self) {
     await_wake(self, AWAIT_RECEIVE);
 }
 
-const asgi_protocol websocket_protocol = {receive_now, send_message, end, on_chunk, on_gone};
+static PyObject *send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
+    (void)self;
+    (void)type;
+    (void)message;
+    return disconnected_error();
+}
+
+const asgi_protocol websocket_protocol = {receive_now, send_message, send_late,
+                                          end,         on_chunk,     on_gone};

@@ -58,6 +58,13 @@ static void stop_waiting(await_object *self) {
     Py_XDECREF(future);
 }
 
+bool await_waits(const asgi_exchange *exchange, enum await_kind kind) {
+    const await_object *waiting = exchange->waiting;
+    while (waiting && waiting->kind != kind)
+        waiting = waiting->next;
+    return waiting;
+}
+
 static void wake(core *st, PyObject *future) {
     PyObject *done = PyObject_CallMethodObjArgs(future, st->s_done, NULL);
     PyObject *set = done && PyObject_IsTrue(done) == 0
@@ -134,11 +141,12 @@ PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args) {
 
 /* 1: the send may go on, 0: not yet, -1: exception set */
 static int drained(asgi_exchange *exchange) {
-    if (exchange->client_left) {
-        disconnected_error();
-        return -1;
-    }
-    return !exchange->slot || !exchange->pending_len;
+    if (!exchange->client_left)
+        return !exchange->slot || !exchange->pending_len;
+    if (exchange->listeners_turn || exchange->all_sent)
+        return 1;
+    disconnected_error();
+    return -1;
 }
 
 static PyObject *create_future(snake_app *app) {
@@ -209,6 +217,12 @@ static PySendResult step(await_object *self, PyObject *arg, PyObject **result) {
 static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
     await_object *self = (await_object *)object;
     *result = NULL;
+    if (self->kind ==
+        AWAIT_ROUND) { /* None, yielded, has the Task go on in the loop's next round */
+        self->kind = AWAIT_DONE;
+        *result = Py_NewRef(Py_None);
+        return PYGEN_NEXT;
+    }
     if (self->kind == AWAIT_DONE) {
         self->kind = AWAIT_ENDED;
         *result = Py_NewRef(Py_None);

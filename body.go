@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"unsafe"
 
@@ -31,6 +32,7 @@ const (
 type bodyStream struct {
 	slot     *slot
 	body     io.Reader
+	left     int64 // of the announced length, if there is one
 	stop     chan struct{}
 	finished atomic.Bool // everything has been read
 	tooLarge atomic.Bool
@@ -43,6 +45,23 @@ type bodyStream struct {
 func isInline(r *http.Request) bool {
 	return r.ContentLength > 0 && r.ContentLength <= maxInline &&
 		r.ProtoMajor == 1 && len(r.Header["Expect"]) == 0
+}
+
+// hasOtherLength tells whether a request of HTTP/2 announces a length that net/http
+// has not gone by: it looks at the first header only, not at all if the request ends
+// with its head, and takes what is no number for 0.
+func hasOtherLength(r *http.Request) bool {
+	if r.ProtoMajor != 2 {
+		return false
+	}
+	values := r.Header["Content-Length"]
+	for _, value := range values {
+		n, err := strconv.ParseUint(value, 10, 63)
+		if err != nil || value != values[0] || n > 0 && r.ContentLength == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // appendInline reads the body behind the head.
@@ -90,12 +109,15 @@ func (b *bodyStream) read() (n int, end C.uint32_t) {
 		return 0, C.SNAKE_LOST
 	}
 	n, err := b.body.Read(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), chunkSize))
+	b.left -= int64(n)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case n < 0 || n > chunkSize: // of a body that another handler has wrapped
 		return 0, C.SNAKE_LOST
 	case err == nil:
 		return n, C.SNAKE_MORE
+	case errors.Is(err, io.EOF) && b.left > 0: // of HTTP/3, where nobody else counts
+		return 0, C.SNAKE_LOST
 	case errors.Is(err, io.EOF):
 		b.finished.Store(true)
 		return n, C.SNAKE_EOF

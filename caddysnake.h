@@ -46,6 +46,7 @@ enum {
     SNAKE_TRAILERS = 2,    /* the client takes trailers */
     SNAKE_TLS = 4,         /* the packed head ends with facts about TLS */
     SNAKE_WEBSOCKET = 8, /* the request asks for a websocket; its subprotocols follow the headers */
+    SNAKE_UNSIZED = 16,  /* the streamed body has no announced length */
 };
 
 /* Where the request body is (snake_slot.body_kind). */

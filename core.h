@@ -27,7 +27,8 @@
     X(links) X(text) X(bytes) X(code) X(reason) X(subprotocol) X(subprotocols) X(extensions) X(tls)   \
     X(asgi) X(__dict__) X(dict)
 #define SNAKE_STRINGS(X)                                                                           \
-    X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input") X(start, "http.response.start")        \
+    X(url_scheme, "wsgi.url_scheme") X(input, "wsgi.input")                                        \
+    X(input_terminated, "wsgi.input_terminated") X(start, "http.response.start")                   \
     X(response_body, "http.response.body") X(pathsend, "http.response.pathsend")                   \
     X(response_trailers, "http.response.trailers") X(early_hint, "http.response.early_hint")       \
     X(ws_accept, "websocket.accept") X(ws_send, "websocket.send") X(ws_close, "websocket.close")   \
@@ -182,7 +183,7 @@ struct snake_app {
     bool selects;         /* the loop is ours and sleeps in select() */
     unsigned long thread; /* the loop's */
     uint32_t armed;       /* [atomic] 1: the loop sleeps and must be told */
-    PyObject *state, *create_future, *call_soon, *flush, *new_task, *new_task_options;
+    PyObject *state, *create_future, *call_soon, *call_later, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
@@ -393,8 +394,9 @@ PyObject *asgi_answered(snake_app *app);
 uint64_t asgi_probe(snake_app *app);
 
 typedef struct asgi_exchange asgi_exchange;
-/* AWAIT_DONE has nothing to wait for; AWAIT_ENDED has been awaited. */
-enum await_kind { AWAIT_DONE, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
+/* AWAIT_DONE has nothing to wait for, AWAIT_ROUND lets the loop go round once; AWAIT_ENDED has been
+ * awaited. */
+enum await_kind { AWAIT_DONE, AWAIT_ROUND, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
 /* The awaitable behind receive() and send(): either finished already or waiting on a future. */
 typedef struct await_object {
     PyObject_HEAD
@@ -409,6 +411,8 @@ PyObject *await_done(core *st); /* awaiting it gives None at once */
 PyObject *await_on(asgi_exchange *exchange, enum await_kind kind);
 /* Wakes all that wait on the exchange for kind. Runs code of the app. */
 void await_wake(asgi_exchange *exchange, enum await_kind kind);
+/* Whether any of that kind waits. */
+bool await_waits(const asgi_exchange *exchange, enum await_kind kind);
 /* What a coroutine raises; each returns NULL. */
 PyObject *coroutine_runs(void);
 PyObject *coroutine_has_ended(void);

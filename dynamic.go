@@ -197,12 +197,23 @@ func (d *dynamicApp) appendKey(key []byte, r *http.Request) ([]byte, error) {
 		if value == "" {
 			return nil, fmt.Errorf("%w: {%s} is empty", errNoApp, name)
 		}
-		if strings.HasPrefix(name, "http.request.host") {
+		if namesHost(name) {
+			if host, _ := splitHostPort(r.Host); strings.Contains("."+host+".", "..") {
+				return nil, fmt.Errorf("%w: the host %q has an empty label", errNoApp, host)
+			}
 			value = strings.ToLower(value)
 		}
 		key = appendValue(key, value)
 	}
 	return key, nil
+}
+
+// namesHost tells whether the value of a placeholder is the host or a part of it.
+// An empty label, such as behind a dot at the end, would shift the others: the host
+// of one app would name another.
+func namesHost(placeholder string) bool {
+	return strings.HasPrefix(placeholder, "http.request.host") ||
+		strings.EqualFold(placeholder, "http.request.header.host")
 }
 
 func appendValue(key []byte, value string) []byte {

@@ -58,7 +58,7 @@ PyObject *unexpected_message(PyObject *type) {
 }
 
 int exchange_check_open(asgi_exchange *self) {
-    if (self->client_left && !self->delivered)
+    if (self->client_left)
         disconnected_error();
     else if (self->complete)
         PyErr_SetString(PyExc_RuntimeError, "a message was sent after the response was complete");
@@ -75,9 +75,11 @@ static PyObject *exchange_send(PyObject *object, PyObject *message) {
     int rc = dict_item(message, self->st->s_type, &type);
     if (!rc)
         PyErr_SetString(PyExc_ValueError, "an ASGI message needs a 'type'");
-    if (rc > 0 && self->complete && !self->client_left)
+    else if (rc > 0 && self->client_left)
+        result = self->protocol->send_late(self, type, message);
+    else if (rc > 0 && self->complete)
         PyErr_Format(PyExc_RuntimeError, "%R was sent after the response was complete", type);
-    else if (rc > 0 && exchange_check_open(self) == 0)
+    else if (rc > 0)
         result = self->protocol->send(self, type, message);
     Py_XDECREF(type);
     return result;

@@ -76,6 +76,31 @@ static bool is_hop_by_hop(text name) {
     }
 }
 
+/* Fields that mean nothing behind the body, or something else to whom puts them among the headers
+ * (RFC 9110 section 6.5.1). Go's HTTP/2 drops the same ones, its HTTP/1 none. */
+static bool may_be_trailer(text name) {
+    static const char *const forbidden[] = {"authorization",
+                                            "cache-control",
+                                            "content-encoding",
+                                            "content-length",
+                                            "content-range",
+                                            "content-type",
+                                            "expect",
+                                            "host",
+                                            "max-forwards",
+                                            "pragma",
+                                            "proxy-authenticate",
+                                            "proxy-authorization",
+                                            "range",
+                                            "realm",
+                                            "trailer",
+                                            "www-authenticate"};
+    for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
+        if (name_is(name, forbidden[i]))
+            return false;
+    return name.n < 3 || strncasecmp(name.p, "if-", 3);
+}
+
 static int parse_length(text value, int64_t *length) {
     int64_t n = 0;
     bool ok = value.n > 0 && value.n < 19;
@@ -96,14 +121,20 @@ static int put(packed_fields *fields, text name, text value) {
     return fields_put(fields, name.p, (size_t)name.n, value.p, (size_t)value.n);
 }
 
-/* Checks one header and packs it, unless it is the server's business. */
+/* Checks one header and packs it, unless it is the server's business. Without a head, it is a
+ * trailer. */
 static int add(packed_fields *fields, response_head *head, text name, text value) {
     if (check_name(name) < 0 || check_value(name, value) < 0)
         return -1;
     if (is_hop_by_hop(name))
         return 0;
     value = trimmed(value);
-    if (name_is(name, "content-length")) {
+    if (!head && !may_be_trailer(name)) {
+        PyErr_Format(PyExc_ValueError, "'%.80s' can't be a trailer (RFC 9110 section 6.5.1)",
+                     name.p);
+        return -1;
+    }
+    if (head && name_is(name, "content-length")) {
         bool again = head->content_length >= 0;
         if (parse_length(value, &head->content_length) < 0)
             return -1;
@@ -328,8 +359,7 @@ int head_from_asgi(core *st, packed_fields *fields, response_head *head, PyObjec
 }
 
 int fields_from_pairs(packed_fields *fields, PyObject *pairs) {
-    response_head ignored = {0, -1};
-    return asgi_headers(fields, &ignored, pairs);
+    return asgi_headers(fields, NULL, pairs);
 }
 
 /* ---- what only ASGI's extensions and websockets have */

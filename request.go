@@ -7,6 +7,7 @@ import "C"
 import (
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,7 +26,10 @@ var knownHeaders = []string{
 	"Priority", "Traceparent", "Expect", "Upgrade",
 }
 
-const hostIndex = 1
+const (
+	hostIndex   = 1
+	lengthIndex = 9
+)
 
 var headerIndex = func() map[string]byte {
 	index := make(map[string]byte, len(knownHeaders))
@@ -48,7 +52,7 @@ func appendString(b []byte, s string) []byte {
 // script name, path (both decoded), raw path, query, HTTP version, scheme,
 // client host and port, server host and port, request URI, user. Headers
 // follow: a byte with the index of a known name, or 0 and the name as a field;
-// then the value as a field.
+// then the value as a field. Host and Content-Length are those that Caddy goes by.
 //
 // For WSGI, headers that occur several times are joined, since an environ has
 // one string for each (RFC 9110 section 5.3, RFC 9113 section 8.2.3).
@@ -88,6 +92,12 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 		b = appendString(b, r.Host)
 		n++
 	}
+	if hasLength(r) {
+		var room [20]byte
+		b = append(b, lengthIndex)
+		b = appendString(b, string(strconv.AppendInt(room[:0], r.ContentLength, 10)))
+		n++
+	}
 	if !forWSGI && len(r.TransferEncoding) > 0 {
 		// net/http keeps it apart. WSGI applications such as Bottle would decode the chunks again.
 		b = appendHeader(b, 0, "Transfer-Encoding")
@@ -96,6 +106,9 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 	}
 	for name, values := range r.Header {
 		index := headerIndex[name]
+		if index == hostIndex || index == lengthIndex || index == 0 && isApart(name) {
+			continue
+		}
 		if forWSGI {
 			// A header like X_Y would become the same variable as X-Y, and
 			// HTTP_PROXY is a setting of HTTP clients (CVE-2016-5385).
@@ -114,6 +127,18 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 		}
 	}
 	return b, n
+}
+
+// hasLength tells whether the length of the body is known and worth a header.
+func hasLength(r *http.Request) bool {
+	return r.ContentLength > 0 || r.ContentLength == 0 && len(r.Header["Content-Length"]) > 0
+}
+
+// isApart tells which names, beside Host and Content-Length, net/http keeps apart
+// from the headers: what is among them as well, by HTTP/2, by HTTP/3 or by another
+// handler, would contradict what the request was routed and framed by.
+func isApart(name string) bool {
+	return name == "Transfer-Encoding" || strings.HasPrefix(name, ":")
 }
 
 func appendHeader(b []byte, index byte, name string) []byte {

@@ -29,6 +29,8 @@ var (
 	errTimeout   = errors.New("python application did not respond within its request_timeout")
 	errMisfit    = errors.New("a piece of the response does not fit into its buffer")
 	errReplaced  = errors.New("python application was replaced or stopped before it responded")
+
+	errOtherLength = errors.New("the request's Content-Length is not the length of its body")
 )
 
 // exchange is one request being answered.
@@ -374,6 +376,10 @@ func (x *exchange) writeHead(packed []byte) bool {
 	}
 	x.closeIfUnread()
 	x.w.WriteHeader(status)
+	if x.r.ProtoMajor == 3 && x.r.Method == http.MethodHead && len(header["Content-Length"]) == 0 {
+		// Else quic-go says that the body which it doesn't send has no bytes.
+		_ = http.NewResponseController(x.w).Flush()
+	}
 	return true
 }
 

@@ -94,6 +94,9 @@ func (x *exchange) prepare(forWSGI bool) error {
 	if len(b) > math.MaxUint32 { // a field may be too long for its length
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errLongHead)
 	}
+	if hasOtherLength(r) {
+		return caddyhttp.Error(http.StatusBadRequest, errOtherLength)
+	}
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
@@ -106,7 +109,10 @@ func (x *exchange) prepare(forWSGI bool) error {
 		}
 	default:
 		c.body_kind = C.SNAKE_BODY_STREAM
-		x.body = &bodyStream{slot: x.slot, body: r.Body, stop: make(chan struct{})}
+		if r.ContentLength < 0 {
+			c.features |= C.SNAKE_UNSIZED
+		}
+		x.body = &bodyStream{slot: x.slot, body: r.Body, left: r.ContentLength, stop: make(chan struct{})}
 		if r.ProtoMajor == 1 {
 			// Else net/http would read the body away from the app when the head is written.
 			_ = http.NewResponseController(x.w).EnableFullDuplex()

@@ -176,7 +176,7 @@ func (w *webSocket) closedByClient(payload []byte) error {
 		return errBadUTF8
 	}
 	w.end(code, reason)
-	_ = w.writeLast(ws.NewCloseFrame(payload[:2]))
+	_ = w.writeLast(ws.NewCloseFrame(payload)) // its code and its reason
 	return errClosed
 }
 

@@ -210,6 +210,10 @@ static int add_stream_input(wsgi_exchange *self) {
     PyObject *input =
         reader ? PyObject_CallFunctionObjArgs(self->st->hooks[HOOK_INPUT], reader, NULL) : NULL;
     int rc = input ? PyDict_SetItem(self->environ, self->st->s_input, input) : -1;
+    /* Of a length that is known, applications can read so much; told that they need not, they call
+     * read() without a size, which PEP 3333 does not have. */
+    if (!rc && self->slot->features & SNAKE_UNSIZED)
+        rc = PyDict_SetItem(self->environ, self->st->s_input_terminated, Py_True);
     Py_XDECREF(input);
     Py_XDECREF(reader);
     return rc;

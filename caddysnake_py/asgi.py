@@ -36,7 +36,7 @@ def extensions_of_http() -> tuple[dict[str, Any], ...]:
 
 
 def websocket_template() -> dict[str, Any]:
-    """Returns what is the same for every websocket of an app (ASGI WebSocket 2.5)."""
+    """Returns what is the same for every websocket of an app (ASGI WebSocket)."""
     return scope_template() | {
         "type": "websocket",
         "scheme": "ws",
@@ -45,11 +45,14 @@ def websocket_template() -> dict[str, Any]:
 
 
 def scope_template() -> dict[str, Any]:
-    """Returns what is the same for every request of an app (ASGI HTTP 2.5); the core adds the
-    rest."""
+    """Returns what is the same for every request of an app (ASGI HTTP); the core adds the rest.
+
+    From 2.4 on, Starlette learns that a client left from ``send()`` alone, which a quiet stream
+    does not call (docs/decisions/0053).
+    """
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "scheme": "http",
         "root_path": "",

@@ -56,7 +56,6 @@ def environ_template(limit: int) -> dict[str, Any]:
         "wsgi.multithread": limit > 1,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        "wsgi.input_terminated": True,
         "wsgi.input": io.BytesIO(),
         "wsgi.file_wrapper": FileWrapper,
     }

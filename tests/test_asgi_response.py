@@ -12,7 +12,7 @@ from harness.caddyfile import asgi
 from harness.http1 import Header, Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, HTTP2, WAYS, ask, ask2, connect1
+from harness.ways import HTTP1, STREAMS, WAYS, ask, ask2, connect1
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_hop_by_hop_headers_of_the_app_do_not_reach_the_client(
     assert "x-secret" not in (response.get("connection") or "")
     assert len(response.all("transfer-encoding")) <= 1
     assert is_whole(response)
-    if way in HTTP2:
+    if way in STREAMS:
         assert response.get("connection") is None
         assert response.get("transfer-encoding") is None
 

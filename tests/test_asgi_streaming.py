@@ -14,7 +14,7 @@ from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import HTTP1, HTTP2, WAYS, ask, connect1, connect2
+from harness.ways import HTTP1, STREAMS, WAYS, ask, connect1, connect_streams
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -46,11 +46,11 @@ def test_each_piece_is_sent_before_the_next(server: Server, board: Board, way: s
 
 
 @pytest.mark.conformance("E24", "E25")
-@pytest.mark.parametrize("way", HTTP2)
+@pytest.mark.parametrize("way", STREAMS)
 def test_each_piece_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str
 ) -> None:
-    with connect2(server, way) as connection:
+    with connect_streams(server, way) as connection:
         stream = connection.start("GET", "/piece_by_piece", [("x-board", str(board.folder))])
         for number in range(len(PIECES)):
             sent = b"".join(PIECES[: number + 1])
@@ -72,9 +72,9 @@ def test_an_empty_piece_sends_the_head(server: Server, board: Board, way: str) -
 
 
 @pytest.mark.conformance("E25")
-@pytest.mark.parametrize("way", HTTP2)
+@pytest.mark.parametrize("way", STREAMS)
 def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board, way: str) -> None:
-    with connect2(server, way) as connection:
+    with connect_streams(server, way) as connection:
         number = connection.start("GET", "/head_first", [("x-board", str(board.folder))])
         found = connection.wait(number, lambda stream: stream.status is not None)
         assert (found.status, found.all("x-early"), found.body) == (200, ["yes"], b"")
@@ -192,10 +192,10 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str)
 
 
 @pytest.mark.conformance("E24")
-@pytest.mark.parametrize("way", HTTP2)
+@pytest.mark.parametrize("way", STREAMS)
 def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) -> None:
     """Nothing is acknowledged while nobody takes frames in."""
-    with connect2(server, way) as connection:
+    with connect_streams(server, way) as connection:
         number = connection.start("GET", "/flood", [("x-board", str(board.folder))])
         assert board.wait_until_still("sent") * 65536 < 4 * MIB
         assert board.lines("over") == []

@@ -30,10 +30,24 @@ def tenants(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     found = Tenants(top / "sites", Board(top / "notes"), request.param)
     found.add("one")
     write(found.root, {"file.py": "", "one/os.txt": "", "one/html/data.txt": ""})
+    found.add("dotted")
+    noted = "from common import note\nnote('imported')\n"
+    module = "from main import app\n"
+    write(
+        found.root / "dotted",
+        {
+            "pack/__init__.py": noted,
+            "pack/mod.py": module,
+            "pack/sub/data.txt": "",
+            "space/mod.py": module,
+            "space/deep/mod.py": module,
+        },
+    )
     outside = Tenants(top / "outside", found.board, request.param)
     outside.add("secret")
     (found.root / "linked").symlink_to(top / "outside" / "secret")
     (found.root / "current").symlink_to("one")
+    (found.root / "dotted" / "linked").symlink_to(top / "outside" / "secret")
     return found
 
 
@@ -47,6 +61,7 @@ def server(serve_module: Serve, tenants: Tenants) -> Server:
         "/whole": tenants.block(target=QUERY, working_dir="one"),
         "/module": tenants.block(target=f"{QUERY}:app", working_dir="one"),
         "/env_file": tenants.block(f'env_file "{tenants.root}/{QUERY}"', working_dir="one"),
+        "/dotted": tenants.block(target=f"{QUERY}:app", working_dir="dotted"),
         "/value": tenants.block(f'env_var VALUE "{QUERY}"', working_dir="one"),
         "": tenants.block(working_dir=SEGMENT),
     }
@@ -169,6 +184,24 @@ def test_hosts_with_too_few_labels(server: Server, tenants: Tenants, authority: 
 
 
 @pytest.mark.conformance("T02")
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "x.one.example.",
+        "x.one.example.:80",
+        "one.example.com.",
+        "one..com",
+        ".one.example",
+        "one.a.b.c.",
+    ],
+)
+def test_hosts_with_empty_labels_name_no_app(
+    server: Server, tenants: Tenants, authority: str
+) -> None:
+    assert refused(server, tenants, authority) == 404
+
+
+@pytest.mark.conformance("T02")
 @pytest.mark.parametrize("label", ["..", "%2e%2e", "../outside/secret", LONG, "os", "", "a\\b"])
 def test_folders_that_an_authority_of_http_2_names(
     server: Server, tenants: Tenants, label: str
@@ -254,6 +287,32 @@ def test_folders_that_a_header_names(
 )
 def test_modules_that_are_not_in_the_folder(server: Server, tenants: Tenants, module: str) -> None:
     assert refused(server, tenants, "any", f"/module?q={module}") == 404
+
+
+@pytest.mark.conformance("T02")
+@pytest.mark.parametrize(
+    "module",
+    [
+        "main.x",
+        "pack.none",
+        "pack.sub.none",
+        "pack.sub",
+        "space.none",
+        "space",
+        "pack.mod.x",
+        "linked.x",
+    ],
+)
+def test_dotted_names_that_lead_nowhere_import_no_parent(
+    server: Server, tenants: Tenants, module: str
+) -> None:
+    assert refused(server, tenants, "any", f"/dotted?q={module}") == 404
+
+
+@pytest.mark.conformance("T02")
+@pytest.mark.parametrize("module", ["pack.mod", "space.mod", "space.deep.mod"])
+def test_dotted_names_that_lead_to_a_module(server: Server, module: str) -> None:
+    assert ask(server, "any", f"/dotted?q={module}").status == 200
 
 
 @pytest.mark.conformance("T02")

@@ -66,6 +66,15 @@ def test_the_app_learns_the_clients_code_and_reason(
 
 
 @pytest.mark.conformance("K09")
+@pytest.mark.parametrize(("code", "reason"), [(4000, "why"), (1000, ""), (1001, "b\u00fcye" * 20)])
+def test_the_client_gets_its_code_and_reason_back(server: Server, code: int, reason: str) -> None:
+    with WebSocket(server, "/echo") as socket:
+        socket.close(code, reason)
+        frame = socket.receive()
+        assert (frame.opcode, frame.code, frame.reason) == (CLOSE, code, reason)
+
+
+@pytest.mark.conformance("K09")
 def test_a_close_without_a_code_is_1005(server: Server, board: Board) -> None:
     with WebSocket(server, "/messages", board.headers) as socket:
         socket.close()

@@ -177,7 +177,7 @@ def test_the_scope_of_a_websocket(server: Server) -> None:
     assert scope.pop("server") == ["127.0.0.1", server.port]
     assert scope == {
         "type": "websocket",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "scheme": "ws",
         "path": "/describes_its_scope",

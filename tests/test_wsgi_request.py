@@ -12,7 +12,7 @@ from harness.environs import environ, shown
 from harness.http1 import Header, Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP2, WAYS, ask, ask2
+from harness.ways import HTTP1, WAYS, ask, ask2
 
 SECRET = "CADDYSNAKE_TEST_SECRET"
 
@@ -45,13 +45,14 @@ def test_environ_has_every_key_that_pep_3333_demands(server: Server, way: str) -
     found = shown(ask(server, way, "GET", "/path"))
     text = found["environ"]
     tls = way.endswith("TLS")
+    version = "HTTP/1.1" if way in HTTP1 else f"{way.split()[0]}.0"
     assert text["REQUEST_METHOD"] == "GET"
     assert text["SCRIPT_NAME"] == ""
     assert text["PATH_INFO"] == "/path"
     assert text["QUERY_STRING"] == ""
     assert text["SERVER_NAME"] == "127.0.0.1"
     assert text["SERVER_PORT"] == str(server.ports[0 if tls else 1])
-    assert text["SERVER_PROTOCOL"] == ("HTTP/2.0" if way in HTTP2 else "HTTP/1.1")
+    assert text["SERVER_PROTOCOL"] == version
     assert text["HTTP_HOST"] == f"127.0.0.1:{text['SERVER_PORT']}"
     assert text["wsgi.url_scheme"] == ("https" if tls else "http")
     assert found["wsgi.version"] == ["tuple", 1, 0]
@@ -133,6 +134,13 @@ def test_a_request_without_a_body_has_no_length_and_no_type(
 def test_a_length_of_zero_stays_one(server: Server) -> None:
     found = environ(ask(server, "HTTP/1.1", "POST", "/", (), b""))
     assert found["CONTENT_LENGTH"] == "0"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_upload_of_known_length_is_not_said_to_be_terminated(server: Server, way: str) -> None:
+    for size in (4, 100_000 if way in HTTP1 else 60_000):
+        found = shown(ask(server, way, "POST", "/", (), bytes(size)))
+        assert found["flags"]["wsgi.input_terminated"] is None
 
 
 @pytest.mark.conformance("W08")

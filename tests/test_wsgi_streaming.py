@@ -9,7 +9,7 @@ from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, HTTP2, WAYS, ask, connect1, connect2
+from harness.ways import HTTP1, STREAMS, WAYS, ask, connect1, connect_streams
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -48,12 +48,12 @@ def test_each_block_is_sent_before_the_next_is_asked_for(
 
 
 @pytest.mark.conformance("S06", "S10")
-@pytest.mark.parametrize("way", HTTP2)
+@pytest.mark.parametrize("way", STREAMS)
 @pytest.mark.parametrize("target", ["/block_by_block", "/write_by_write"])
 def test_each_block_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str, target: str
 ) -> None:
-    with connect2(server, way) as connection:
+    with connect_streams(server, way) as connection:
         stream = connection.start("GET", target, [("x-board", str(board.folder))])
         for number in range(len(BLOCKS)):
             sent = b"".join(BLOCKS[: number + 1])

@@ -55,7 +55,8 @@ def caddyfile(
 
     `options` are lines of the global block, `servers` lines of its `servers` block.
     """
-    server_options = "".join(f"        {line}\n" for line in ["protocols h1 h2 h2c", *servers])
+    protocols = "protocols h1 h2 h2c" if tls is None else "protocols h1 h2 h2c h3"
+    server_options = "".join(f"        {line}\n" for line in [protocols, *servers])
     globals_ = [
         f"admin {HOST}:{admin}",
         "persist_config off",

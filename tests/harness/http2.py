@@ -50,9 +50,12 @@ class Connection2:
         self.streams: dict[int, Stream] = {}
         self._authority = f"{host or HOST}:{port}"
         self._scheme = "https" if tls else "http"
-        # Unchecked, for tests also want to see what a server must not send.
+        # Unchecked, for tests also want to send and to see what they must not.
         config = h2.config.H2Configuration(
-            header_encoding="latin-1", validate_inbound_headers=False
+            header_encoding="latin-1",
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
         )
         self._h2 = h2.connection.H2Connection(config)
         self._h2.initiate_connection()
@@ -95,7 +98,8 @@ class Connection2:
             (":authority", self._authority),
             (":path", path),
         ]
-        self._h2.send_headers(number, [*pseudo, *headers], end_stream=end and body is None)
+        fields = [(name.lower(), value) for name, value in headers]
+        self._h2.send_headers(number, [*pseudo, *fields], end_stream=end and body is None)
         self._flush()
         if body is not None:
             self.send_data(number, body, end=end)

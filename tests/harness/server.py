@@ -16,6 +16,7 @@ from harness.caddyfile import caddyfile, canary_site
 from harness.health import Health, Slack
 from harness.http1 import Header
 from harness.http2 import Connection2
+from harness.http3 import Connection3
 from harness.log import Expectation, Log
 from harness.ports import HOST, Ports, await_reloaded
 from harness.settings import BINARY
@@ -265,6 +266,9 @@ class Server:
 
     def connect2(self, **options: Any) -> Connection2:
         return Connection2(self.port, tls=self.tls, **options)
+
+    def connect3(self, **options: Any) -> Connection3:
+        return Connection3(self.port, **options)
 
     def request(
         self,

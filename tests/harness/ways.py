@@ -1,6 +1,6 @@
 """The same request over each protocol and transport, for what must not depend on them.
 
-A server for them has two sites: the first speaks TLS (`tls=True`), the second does not.
+A server for them has two sites: the first speaks TLS and QUIC (`tls=True`), the second does not.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import Any
 from harness import http1
 from harness.http1 import Header, Response
 from harness.http2 import Connection2
+from harness.http3 import Connection3
 from harness.server import Server
 
 HTTP1 = ["HTTP/1.1", "HTTP/1.1 over TLS"]
 HTTP2 = ["HTTP/2", "HTTP/2 over TLS"]
-WAYS = [*HTTP1, *HTTP2]
+HTTP3 = ["HTTP/3 over TLS"]
+STREAMS = [*HTTP2, *HTTP3]
+WAYS = [*HTTP1, *STREAMS]
 
 
 def is_tls(way: str) -> bool:
@@ -30,7 +33,9 @@ def connect1(server: Server, way: str, **options: Any) -> http1.Connection:
     return http1.Connection(port_of(server, way), tls=is_tls(way), **options)
 
 
-def connect2(server: Server, way: str) -> Connection2:
+def connect_streams(server: Server, way: str) -> Connection2 | Connection3:
+    if way in HTTP3:
+        return Connection3(port_of(server, way))
     return Connection2(port_of(server, way), tls=is_tls(way))
 
 
@@ -42,22 +47,22 @@ def ask(
     headers: Iterable[Header] = (),
     body: bytes | list[bytes] | None = None,
 ) -> Response:
-    """One request on a connection of its own. Over HTTP/2 a list as a body has no length."""
+    """One request on a connection of its own. Over HTTP/2 and 3 a list as a body has no length."""
     if way in HTTP1:
         port = port_of(server, way)
         return http1.request(port, method, target, headers, body, tls=is_tls(way))
-    with connect2(server, way) as connection:
+    with connect_streams(server, way) as connection:
         return ask2(connection, method, target, headers, body)
 
 
 def ask2(
-    connection: Connection2,
+    connection: Connection2 | Connection3,
     method: str,
     target: str,
     headers: Iterable[Header] = (),
     body: bytes | list[bytes] | None = None,
 ) -> Response:
-    """One request on this HTTP/2 connection; what came of it in the terms of HTTP/1."""
+    """One request on this HTTP/2 or 3 connection; what came of it in the terms of HTTP/1."""
     fields = [(name.lower(), value) for name, value in headers]
     if isinstance(body, bytes):
         fields.append(("content-length", str(len(body))))
@@ -70,7 +75,7 @@ def ask2(
         number = connection.start(method, target, fields, body)
     stream = connection.response(number)
     return Response(
-        "HTTP/2",
+        "HTTP/2" if isinstance(connection, Connection2) else "HTTP/3",
         stream.status or 0,
         "",
         stream.headers,

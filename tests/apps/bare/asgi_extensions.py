@@ -101,6 +101,15 @@ async def bad_trailer(scope, receive, send):
 
 
 @case
+async def forbidden_trailer(scope, receive, send):
+    await start(send, trailers=True)
+    await body(send, b"a", more=True)
+    await body(send, b"b")
+    name = scope["query_string"]
+    await send({"type": "http.response.trailers", "headers": [(name, b"1")]})
+
+
+@case
 async def own_date_and_server(scope, receive, send):
     date = b"Mon, 01 Jan 2024 00:00:00 GMT"
     await answer(send, headers=[(b"date", date), (b"server", b"mine")])
