@@ -72,7 +72,8 @@ static bool forget_hooks(core *st) {
     Py_XDECREF(depth);
     PyObject *none = PyObject_CallFunctionObjArgs(st->set_asyncgen_hooks, Py_None, Py_None, NULL);
     Py_XDECREF(none);
-    ok = ok && none && call(st->settrace, Py_None) && call(st->setprofile, Py_None);
+    ok = ok && none && put_back(st->gettrace, st->settrace, NULL) &&
+         put_back(st->getprofile, st->setprofile, NULL);
     thread_settle(st);
     return ok;
 }
