@@ -275,4 +275,4 @@ def test_the_end_of_a_delivered_response_raises_nothing(
         with server.connect2() as connection2:
             number = connection2.start("GET", "/ends_with_an_empty_body", headers)
             connection2.wait(number, lambda stream: len(stream.body) == 5)
-    assert board.wait("sent", 2) == ["nothing raised", "RuntimeError"]
+    assert board.wait("sent") == ["nothing raised"]
