@@ -155,6 +155,21 @@ class _HandlersByName(MutableMapping[str, Any]):
         return len(self._map())
 
 
+_is_enabled_for = logging.Logger.isEnabledFor
+
+
+def is_enabled_for(self: logging.Logger, level: int) -> bool:
+    """``Logger.isEnabledFor``, where most calls end, without a descriptor for each attribute."""
+    view = _caddysnake.current_view()
+    if isinstance(view, App):
+        state = view.loggers.get(id(self))
+        if state is not None and not state["disabled"]:
+            known: bool | None = state["_cache"].get(level)
+            if known is not None:
+                return known
+    return _is_enabled_for(self, level)
+
+
 class _LastResort(logging.Handler):
     """Used by ``logging`` when the app has configured no handler: WARNING and above."""
 
@@ -246,6 +261,7 @@ def install() -> None:
     module.lastResort = last_resort
     settings.own_attribute(logging, "lastResort", lambda: last_resort)
     module.StreamHandler.emit = emit_record
+    module.Logger.isEnabledFor = is_enabled_for
     for name, instead in (
         ("setLoggerClass", _set_logger_class),
         ("getLoggerClass", _logger_class),

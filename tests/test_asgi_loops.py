@@ -40,7 +40,7 @@ def test_deeds_and_requests_at_once(server: Server) -> None:
         client.close()
 
 
-def test_signal_handlers_are_refused_as_on_every_other_thread(serve: Serve) -> None:
+def test_signal_handlers_are_not_set(serve: Serve) -> None:
     server = serve(asgi("loop_life:app", "lifespan off", "loop asyncio"), probe="/")
     assert server.get("/signals").text == "ok"
 

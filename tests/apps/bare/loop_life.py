@@ -100,11 +100,9 @@ async def busy():
 
 
 async def signals():
-    try:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
-    except RuntimeError:
-        return True
-    return False
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    return not loop.remove_signal_handler(signal.SIGUSR1)
 
 
 DEEDS = {deed.__name__: deed for deed in (timers, echo, process, threads, reader, busy, signals)}
