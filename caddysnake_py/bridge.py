@@ -218,6 +218,7 @@ def leave() -> dict[str, Any]:
             exits.run(loaded.view)
     pools.leave()
     atexit._run_exitfuncs()
+    pools.end_trackers()
     return {}
 
 

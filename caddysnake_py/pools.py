@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import _caddysnake
 
 from caddysnake_py import imports
-from caddysnake_py.layers import App
+from caddysnake_py.layers import App, every_layer
 
 _FUTURES = "concurrent.futures.process"
 _MULTIPROCESSING = "multiprocessing.pool"
 
 # How long tasks may go on when the server ends.
 _LEAVE_SECONDS = 2.0
+_TRACKER_SECONDS = 1.0
 
 
 def owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[..., None]:
@@ -87,6 +89,34 @@ def leave() -> None:
     for worker in workers:
         if worker.is_alive():
             worker.terminate()
+
+
+def _trackers() -> Iterator[Any]:
+    """Those of multiprocessing and loky, which remove what workers leave in shared memory."""
+    for modules in (sys.modules, *(layer.modules for layer in every_layer())):
+        for name, module in list(modules.items()):
+            if name.endswith(".resource_tracker"):
+                yield getattr(module, "_resource_tracker", None)
+
+
+def end_trackers() -> None:
+    """Waits for these to end, which they do when nobody is left who could tell them anything."""
+    waiting: set[int] = set()
+    for tracker in _trackers():
+        descriptor, pid = getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
+        if descriptor is not None and pid is not None:
+            tracker._fd = None
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+                waiting.add(pid)
+    deadline = time.monotonic() + _TRACKER_SECONDS
+    while waiting and time.monotonic() < deadline:
+        for pid in list(waiting):
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    continue
+            waiting.discard(pid)
+        time.sleep(0.005)
 
 
 def install() -> None:

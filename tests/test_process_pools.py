@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import http1
+from harness import http1, proc
 from harness.caddyfile import wsgi
 from harness.health import Slack
 from harness.plugin import Serve
@@ -51,7 +51,7 @@ def test_workers_of_replaced_code_end(serve: Serve, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_workers_end_with_the_server(serve: Serve, kind: str) -> None:
     server = serve_pool(serve, kind)
-    last = workers(server)
+    last = workers(server) | set(proc.children(server.pid))
     server.stop()
     assert not any(map(is_there, last))
 
