@@ -1,6 +1,6 @@
 """Makes importlib ask the view: who loads a module, and which lock guards that.
 
-Replaces four functions and a dict by name; they exist in CPython 3.10 to 3.14, and importlib, also
+Replaces five functions and a dict by name; they exist in CPython 3.10 to 3.15, and importlib, also
 where it is written in C, looks them up by name.
 """
 
@@ -25,6 +25,7 @@ _external: Any = sys.modules["_frozen_importlib_external"]
 _load_unlocked: Callable[[ModuleSpec], ModuleType] = bootstrap._load_unlocked
 _exec: Callable[[ModuleSpec, ModuleType], ModuleType] = bootstrap._exec
 _get_module_lock: Callable[[Any], Any] = bootstrap._get_module_lock
+_find_and_load: Callable[..., ModuleType] = bootstrap._find_and_load
 _get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
 
 
@@ -64,6 +65,18 @@ def get_module_lock(name: str) -> Any:
     """
     owner = _caddysnake.owner(name)
     return _get_module_lock(name if owner is None else (id(owner), name))
+
+
+def find_and_load(name: str, import_: Callable[..., Any], **kwargs: Any) -> ModuleType:
+    """Waits for a module that another view is still loading.
+
+    Whoever begins to import it before it is visible waits for its own view's lock, under which the
+    module may then be there. Since 3.15 importlib takes it as it is.
+    """
+    module = _find_and_load(name, import_, **kwargs)
+    if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        bootstrap._lock_unlock_module(name)
+    return module
 
 
 class _Reloading(dict[Any, ModuleType]):
@@ -126,10 +139,12 @@ def get_code(loader: Any, fullname: str) -> CodeType:
 
 def install() -> None:
     """From now on importlib asks the view."""
-    for replacement in (load_unlocked, exec_again, get_module_lock, get_code, _drop_stale_bytecode):
+    for replacement in (load_unlocked, exec_again, get_module_lock, find_and_load, get_code):
         as_importlib(replacement)
+    as_importlib(_drop_stale_bytecode)
     importlib._RELOADING = _Reloading()  # type: ignore[attr-defined]
     bootstrap._load_unlocked = load_unlocked
     bootstrap._exec = exec_again
     bootstrap._get_module_lock = get_module_lock
+    bootstrap._find_and_load = find_and_load
     _external.SourceLoader.get_code = get_code
