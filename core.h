@@ -138,6 +138,9 @@ PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 /* Adds the type SysModule. -1 with an exception. */
 int sys_add_type(PyObject *module);
 
+/* ---- lazy.c */
+PyObject *lazy_importer(PyObject *module, PyObject *args);
+
 /* ---- heap.c */
 PyObject *heap_collect(PyObject *module, PyObject *list);
 

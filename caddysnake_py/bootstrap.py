@@ -45,7 +45,13 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
 
 
 sys.meta_path.insert(0, EmbeddedSources(globals()["SOURCES"]))
+# The server's own imports are not lazy, even if those of applications are (3.15).
+mode: str = sys.get_lazy_imports() if hasattr(sys, "get_lazy_imports") else "normal"
+if mode != "normal":
+    sys.set_lazy_imports("normal")  # type: ignore[attr-defined]
 
 from caddysnake_py import bridge  # noqa: E402  (only importable from here on)
 
 bridge.start()
+if mode != "normal":
+    sys.set_lazy_imports(mode)  # type: ignore[attr-defined]

@@ -27,6 +27,7 @@ from caddysnake_py import (
     imports,
     installations,
     interface,
+    lazyimports,
     loader,
     logs,
     loops,
@@ -242,6 +243,7 @@ def start() -> None:
     typehints.install()
     sysmodule.install()
     imports.install()
+    lazyimports.install()
     pools.install()
     _caddysnake.adopt_modules()
     release.start()

@@ -98,6 +98,8 @@ class Layer(View):
         private: top-level names of packages that each app imports for itself.
         installed: the distributions in ``site_dirs``.
         apps: those on this layer.
+        lazy_modules: ``sys.lazy_modules`` of its modules.
+        lazy_children: see `lazyimports.py`.
     """
 
     def __new__(cls, site_dirs: Sequence[str], outer: Layer | None, prefix: str) -> Layer:
@@ -113,6 +115,8 @@ class Layer(View):
         self.installed = packages.Installed(site_dirs)
         self.private: set[str] = set()
         self.apps: weakref.WeakSet[App] = weakref.WeakSet()
+        self.lazy_modules: set[str] = set()
+        self.lazy_children: dict[str, dict[str, bool]] = {}
         if outer is not None:
             self.meta_path += [*outer.meta_path[len(Base.meta_path) :], _LateFinders(outer)]
         _layers.append(self)
@@ -141,11 +145,41 @@ class Layer(View):
         for layer in self.chain():
             self.private |= layer.installed.private_packages(packages.PRIVATE)
 
+    def refuse_private(self, name: str) -> None:
+        """Raises PrivateNeeded for a module that each app has for itself."""
+        if top(name) in self.private:
+            _needed.error = PrivateNeeded(name, _importing_packages())
+            raise _needed.error
+
+    def import_later(self, holder: str, name: str, load: Callable[[], ModuleType]) -> ModuleType:
+        """Imports what a shared module has named in a lazy import. By now it is in use, and can't
+        become private to the app that happens to use it.
+
+        Raises:
+            ImportError: it needs a private package.
+        """
+        before, _needed.error = _needed.error, None
+        try:
+            module = load()
+        except PrivateNeeded as error:
+            _needed.error = error
+        needed, _needed.error = _needed.error, before
+        if needed is None:
+            return module
+        if _importing_packages():
+            _needed.error = needed
+            raise needed
+        self.make_private(needed.packages | {top(name), top(holder)}, str(needed))
+        raise ImportError(
+            f"{holder} is shared by applications, but its lazy import of {name} needs "
+            f"{needed.name}, which each has for itself: write isolate {top(holder)}, or load the "
+            f"application again",
+            name=name,
+        )
+
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this layer, or has the one behind it load what it owns."""
-        if top(spec.name) in self.private:
-            _needed.error = PrivateNeeded(spec.name, _importing_packages())
-            raise _needed.error
+        self.refuse_private(spec.name)
         owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
         if owner is self:
             self.loading.add(spec.name)
@@ -186,6 +220,8 @@ class Layer(View):
 
 
 as_importlib(Layer.load)
+as_importlib(Layer.import_later)
+as_importlib(Layer.refuse_private)
 
 
 class _AppFinder:
@@ -216,6 +252,8 @@ class App(View):
         at_exit: what it has registered with ``atexit``.
         loop: its event loop, if it has one.
         application: what the server calls. It need not be in a module.
+        lazy_modules: its ``sys.lazy_modules``.
+        lazy_children: see `lazyimports.py`.
     """
 
     def __new__(
@@ -244,6 +282,8 @@ class App(View):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.application: object = None
         self.at_exit: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        self.lazy_modules: set[str] = set()
+        self.lazy_children: dict[str, dict[str, bool]] = {}
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]

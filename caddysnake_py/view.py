@@ -36,11 +36,13 @@ class PrivateNeeded(BaseException):
     Not an ``Exception``: it must pass through the package's ``except ImportError``.
 
     Attributes:
+        name: the module that is needed.
         packages: top-level names of all whose import depends on it.
     """
 
     def __init__(self, name: str, packages: frozenset[str]) -> None:
         super().__init__(f"{', '.join(sorted(packages))} imports {name}")
+        self.name = name
         self.packages = packages
 
 
@@ -94,7 +96,7 @@ def _source(spec: ModuleSpec) -> object:
     return list(spec.submodule_search_locations or ()) if spec.origin is None else spec.origin
 
 
-def _source_found_by(view: View | None, name: str) -> object:
+def source_found_by(view: View | None, name: str) -> object:
     """What ``view`` would make a module of that name of; None if it finds none."""
     with use(view):
         try:
@@ -127,7 +129,7 @@ def owner_of(view: View, spec: ModuleSpec) -> View | None:
         return _caddysnake.owner(parent)
     source = _source(spec)
     for outer in _outer(view):
-        if _source_found_by(outer, spec.name) == source:
+        if source_found_by(outer, spec.name) == source:
             return outer
     return view
 

@@ -1,7 +1,23 @@
 """Makes the harness a plugin of this suite; everything it offers lives in `harness/`."""
 
+from __future__ import annotations
+
+import sys
+
 import pytest
 
 pytest.register_assert_rewrite("harness")
 
 pytest_plugins = ["harness.plugin"]
+
+# What only newer Pythons can run, and why; said at the end of each run that leaves it out.
+SINCE = {"test_lazy_imports.py": ((3, 15), "lazy imports (PEP 810)")}
+
+LEFT_OUT = {file: why for file, (since, why) in SINCE.items() if sys.version_info < since}
+collect_ignore = list(LEFT_OUT)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    version = "{}.{}".format(*sys.version_info)
+    for file, why in LEFT_OUT.items():
+        terminalreporter.write_line(f"{file} is left out: Python {version} has no {why}")
