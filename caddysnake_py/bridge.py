@@ -7,7 +7,6 @@ that a slow import delays nobody else.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import dataclasses
 import json
 import logging
@@ -21,6 +20,7 @@ import _caddysnake
 from caddysnake_py import (
     body,
     copies,
+    cpython,
     environment,
     exits,
     files,
@@ -185,7 +185,8 @@ def leave() -> dict[str, Any]:
         with use(loaded.view):
             exits.run(loaded.view)
     pools.leave()
-    atexit._run_exitfuncs()
+    if cpython.EXIT not in cpython.absent:
+        cpython.run_exit_functions()
     return {}
 
 
@@ -230,21 +231,33 @@ def _serve() -> None:
             command.reply(json.dumps({"error": f"no thread for this: {error}"}).encode())
 
 
+def _warn(problem: str | None) -> None:
+    if problem is not None:
+        logs.emit(logging.WARNING, "caddysnake", problem)
+
+
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
     _caddysnake.set_hooks(logs.app_exception, body.open_body, wsgi.start_worker, files.plain_file)
     logs.install()
+    _warn(cpython.check())
     threads.install()
     installations.set_up()
     variables.install()
-    subprocesses.install()
     exits.install()
     typehints.install()
     sysmodule.install()
     imports.install()
-    lazyimports.install()
-    pools.install()
+    optional: dict[str, Callable[[], None]] = {
+        cpython.PROGRAMS: subprocesses.install,
+        cpython.LAZY: lazyimports.install,
+        cpython.POOLS: pools.install,
+    }
+    for name, install in optional.items():
+        if name not in cpython.absent:
+            install()
     _caddysnake.adopt_modules()
+    _warn(cpython.check(cpython.BEHAVIOUR))
     release.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

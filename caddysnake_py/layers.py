@@ -14,7 +14,7 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
 
-from caddysnake_py import extensions, logs, packages
+from caddysnake_py import cpython, extensions, logs, packages
 from caddysnake_py.copies import share_names
 from caddysnake_py.view import (
     Base,
@@ -22,7 +22,6 @@ from caddysnake_py.view import (
     PrivateNeeded,
     View,
     as_importlib,
-    bootstrap,
     import_from,
     importable_names,
     owner_of,
@@ -360,9 +359,9 @@ class App(View):
         # The packages that need it, and this one at least, are not for sharing.
         self.layer.make_private(needed.packages | {top(name)}, str(needed))
         parent = name.rpartition(".")[0]
-        path = bootstrap._gcd_import(parent).__path__ if parent else None
+        path = cpython.gcd_import(parent).__path__ if parent else None
         found = self.modules.get(name)  # its package may have imported it
-        return load(bootstrap._find_spec(name, path)) if found is None else found
+        return load(cpython.find_spec(name, path)) if found is None else found
 
 
 as_importlib(App.load)

@@ -25,7 +25,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs
+from caddysnake_py import cpython, logs
 from caddysnake_py.belongings import namespace_of
 from caddysnake_py.layers import App, Layer, every_layer
 from caddysnake_py.view import View, as_importlib, source_found_by, use
@@ -114,7 +114,7 @@ class LazyImports:
     """
 
     def __init__(self, original: Callable[..., Any], pending: dict[str, Any]) -> None:
-        self._set_attributes = sys.modules["_imp"]._set_lazy_attributes
+        self._set_attributes = cpython.set_lazy_attributes
         names: set[str] = sys.lazy_modules  # type: ignore[attr-defined]
         self.statement = _caddysnake.lazy_importer(
             original, pending, names, _before, self.take_over
@@ -218,11 +218,7 @@ def _all_views() -> Iterator[View | None]:
 
 
 def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:
-    """CPython's notes, which it shows nobody.
-
-    Raises:
-        LookupError: it keeps none, or in another form.
-    """
+    """CPython's notes, which it shows nobody."""
     package, child = "caddysnake_probe", "child"
     scope = {"__builtins__": {"__lazy_import__": original}, "__name__": __name__}
     exec(f"lazy import {package}.{child}", scope)
@@ -230,7 +226,12 @@ def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:
         if type(item) is dict and type(item.get(package)) is dict and child in item[package]:
             del item[package]
             return item
-    raise LookupError("the pending submodules of lazy imports")
+    text = (
+        "Python {}.{}.{} keeps what is imported lazily in another form than expected: a submodule "
+        "of one application may be found in a package of the same name of another"
+    )
+    logs.emit(logging.WARNING, "caddysnake", text.format(*sys.version_info))
+    return {}
 
 
 def _of_the_server(name: str) -> Callable[..., Any]:
@@ -254,15 +255,15 @@ for _function in (_attribute, _import_for):
 
 def install() -> None:
     """From now on lazy imports are those of the view with the statement."""
-    original = getattr(builtins, "__lazy_import__", None)
+    original = cpython.lazy_import
     if original is None:
         return
     pending = _find_pending(original)
     before = dict(pending)
     pending.clear()
     lazy = LazyImports(original, pending)
-    builtins.__lazy_import__ = lazy.statement  # type: ignore[attr-defined]
-    sys.modules["_imp"]._set_lazy_attributes = lazy.set_attributes  # type: ignore[attr-defined]
+    cpython.replace_lazy_import(lazy.statement)
+    cpython.replace_set_lazy_attributes(lazy.set_attributes)
     sys.set_lazy_imports = _of_the_server("set_lazy_imports")  # type: ignore[attr-defined]
     sys.set_lazy_imports_filter = _of_the_server("set_lazy_imports_filter")  # type: ignore[attr-defined]
     lazy.take_over(before, set())

@@ -12,12 +12,7 @@ from typing import Any
 
 import _caddysnake
 
-_NAMES = (
-    "start_new_thread",
-    "_start_new_thread",
-    "start_joinable_thread",
-    "_start_joinable_thread",
-)
+from caddysnake_py import cpython
 
 
 def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,7 +106,7 @@ def install() -> None:
     """Wraps every function with which Python starts a thread; aliases get the same wrapper."""
     wrapped: dict[object, Callable[..., Any]] = {}
     for module in (_thread, threading):
-        for name in _NAMES:
+        for name in cpython.THREAD_STARTERS:
             start = getattr(module, name, None)
             if start is not None:
                 setattr(module, name, wrapped.setdefault(start, _inheriting(start)))

@@ -23,11 +23,10 @@ from typing import Any
 
 import _caddysnake
 
+from caddysnake_py import cpython
+
 View = _caddysnake.View
 Load = Callable[[ModuleSpec], ModuleType]
-
-# importlib's own functions, for which there are no types.
-bootstrap: Any = sys.modules["_frozen_importlib"]
 
 
 class PrivateNeeded(BaseException):
@@ -52,8 +51,7 @@ _SUFFIXES = frozenset(all_suffixes())
 def as_importlib(function: Callable[..., Any]) -> None:
     """Makes a function a part of importlib for those who shorten tracebacks: Python leaves the
     frames of its import system out, and ours are among them."""
-    filename = bootstrap._gcd_import.__code__.co_filename
-    function.__code__ = function.__code__.replace(co_filename=filename)
+    function.__code__ = function.__code__.replace(co_filename=cpython.importlib_file)
 
 
 @contextmanager
@@ -163,7 +161,7 @@ def importable_names(directory: str) -> set[str]:
 def import_from(owner: View | None, view: View, name: str) -> ModuleType:
     """Imports a module of ``owner`` for ``view``."""
     with use(owner):
-        module: ModuleType = bootstrap._gcd_import(name)
+        module: ModuleType = cpython.gcd_import(name)
     if view.claims and top(name) in view.claims:
         view.modules[name] = module  # it would not be found there otherwise
     return module

@@ -14,7 +14,12 @@ pytest_plugins = ["harness.plugin"]
 SINCE = {"test_lazy_imports.py": ((3, 15), "lazy imports (PEP 810)")}
 
 LEFT_OUT = {file: why for file, (since, why) in SINCE.items() if sys.version_info < since}
-collect_ignore = list(LEFT_OUT)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if item.path.name in LEFT_OUT]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item.path.name not in LEFT_OUT]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

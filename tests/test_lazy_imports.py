@@ -1,6 +1,6 @@
 """Lazy imports (PEP 810): whoever uses a name first, it is what its module would have imported.
 
-Not collected before CPython 3.15, which has no such statement.
+Deselected before CPython 3.15, which has no such statement.
 """
 
 from __future__ import annotations
