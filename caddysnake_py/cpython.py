@@ -68,6 +68,15 @@ THREAD_STARTERS = (
     "start_joinable_thread",  # since 3.13
     "_start_joinable_thread",
 )
+
+
+def runs_in_interpreters(executor: object) -> bool:
+    """Whether a ``ThreadPoolExecutor`` is one of those whose threads have interpreters of their own
+    (since 3.14). These have no views, and take only what can be pickled."""
+    modules = (each.__module__ for each in type(executor).__mro__)
+    return "concurrent.futures.interpreter" in modules
+
+
 # Where _posixsubprocess.fork_exec() has the environment among its arguments.
 FORK_EXEC_ENV = 5
 # What asyncio's loops call to be woken, and for what they need for it.

@@ -58,7 +58,8 @@ def _with_initializer(init: Callable[..., None]) -> Callable[..., None]:
         **kwargs: Any,
     ) -> None:
         view = _caddysnake.current_view()
-        if view is not None and callable(initializer):
+        elsewhere = cpython.runs_in_interpreters(executor)
+        if view is not None and callable(initializer) and not elsewhere:
             initializer = functools.partial(_run_for, view, initializer)
         init(executor, max_workers, thread_name_prefix, initializer, *args, **kwargs)
 
@@ -80,7 +81,7 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
         executor: Any, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         view = _caddysnake.current_view()
-        if view is None:
+        if view is None or cpython.runs_in_interpreters(executor):
             return submit(executor, function, *args, **kwargs)
         # A thread that this starts is nobody's: it would keep the view as long as it waits for
         # work, and with that an executor among the app's modules, whose end it waits for.

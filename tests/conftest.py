@@ -11,7 +11,10 @@ pytest.register_assert_rewrite("harness")
 pytest_plugins = ["harness.plugin"]
 
 # What only newer Pythons can run, and why; said at the end of each run that leaves it out.
-SINCE = {"test_lazy_imports.py": ((3, 15), "lazy imports (PEP 810)")}
+SINCE = {
+    "test_interpreters.py": ((3, 14), "concurrent.interpreters"),
+    "test_lazy_imports.py": ((3, 15), "lazy imports (PEP 810)"),
+}
 
 LEFT_OUT = {file: why for file, (since, why) in SINCE.items() if sys.version_info < since}
 
