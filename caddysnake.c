@@ -94,6 +94,8 @@ static PyMethodDef module_methods[] = {
      "collect(objects) -> int: empties the list, and frees what was reachable from there alone."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
      "adopt_modules(): from now on sys.modules is what the current view sees."},
+    {"lazy_importer", lazy_importer, METH_VARARGS,
+     "lazy_importer(original, pending, names, before, after): a __lazy_import__ for builtins."},
     {NULL, NULL, 0, NULL},
 };
 

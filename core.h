@@ -156,6 +156,9 @@ PyObject *locals_forget(PyObject *module, PyObject *app);
 /* ---- threadstate.c */
 PyObject *thread_touched(PyObject *module, PyObject *spoiled);
 
+/* ---- lazy.c */
+PyObject *lazy_importer(PyObject *module, PyObject *args);
+
 /* ---- heap.c */
 PyObject *heap_collect(PyObject *module, PyObject *list);
 

@@ -94,6 +94,7 @@ class Belongings:
         self._shared: list[Any] = [sys.modules, *(layer.modules for layer in view.layer.chain())]
         self._marks: weakref.WeakSet[Mark] = weakref.WeakSet()
         self._anchors: list[weakref.ref[Any]] = []
+        self._view = weakref.ref(view)
         self._roots: list[Any] = [view.application, view.loop]
         self.remnants: list[Remnant] = []
         if view.loop is not None:
@@ -143,7 +144,8 @@ class Belongings:
             return namespace_of(item).get(_MARK) not in self._marks
         if issubclass(kind, type):
             return self._is_shared(item)
-        return issubclass(kind, View)
+        # Its own is kept by what it has left to import lazily.
+        return issubclass(kind, View) and item is not self._view()
 
     def _is_shared(self, cls: type) -> bool:
         module = _content_of(cls).get("__module__")

@@ -46,8 +46,14 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
 
 finder = EmbeddedSources(globals()["SOURCES"])
 sys.meta_path.insert(0, finder)
+# The server's own imports are not lazy, even if those of applications are (3.15).
+mode: str = sys.get_lazy_imports() if hasattr(sys, "get_lazy_imports") else "normal"
+if mode != "normal":
+    sys.set_lazy_imports("normal")  # type: ignore[attr-defined]
 
 from caddysnake_py import bridge  # noqa: E402  (only importable from here on)
 
 sys.meta_path.remove(finder)  # and only up to here
 bridge.start()
+if mode != "normal":
+    sys.set_lazy_imports(mode)  # type: ignore[attr-defined]

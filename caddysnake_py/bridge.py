@@ -7,7 +7,6 @@ that a slow import delays nobody else.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import dataclasses
 import json
 import logging
@@ -24,6 +23,7 @@ from caddysnake_py import (
     body,
     callbacks,
     copies,
+    cpython,
     defaults,
     environment,
     exits,
@@ -34,6 +34,7 @@ from caddysnake_py import (
     installations,
     interface,
     leftovers,
+    lazyimports,
     loader,
     loggers,
     logs,
@@ -217,7 +218,8 @@ def leave() -> dict[str, Any]:
         with use(loaded.view):
             exits.run(loaded.view)
     pools.leave()
-    atexit._run_exitfuncs()
+    if cpython.EXIT not in cpython.absent:
+        cpython.run_exit_functions()
     pools.end_trackers()
     return {}
 
@@ -281,6 +283,11 @@ def _hide() -> None:
             _hidden.append(sys.modules.pop(name))
 
 
+def _warn(problem: str | None) -> None:
+    if problem is not None:
+        logs.emit(logging.WARNING, "caddysnake", problem)
+
+
 def start() -> None:
     """Sets the interpreter up and starts answering. Returns at once."""
     process.set_up()
@@ -294,12 +301,12 @@ def start() -> None:
         callbacks.find_owner,
     )
     streams.install()
+    _warn(cpython.check())
     threads.install()
     threadstate.install()
     tracing.install()
     installations.set_up()
     variables.install()
-    subprocesses.install()
     exits.install()
     typehints.install()
     sysmodule.install()
@@ -309,10 +316,18 @@ def start() -> None:
     defaults.install()
     guards.install()
     zones.install()
-    pools.install()
+    optional: dict[str, Callable[[], None]] = {
+        cpython.PROGRAMS: subprocesses.install,
+        cpython.LAZY: lazyimports.install,
+        cpython.POOLS: pools.install,
+    }
+    for name, install in optional.items():
+        if name not in cpython.absent:
+            install()
     loky_pools.install()
     tempdirs.install()
     _caddysnake.adopt_modules()
+    _warn(cpython.check(cpython.BEHAVIOUR))
     imports.watch_patches()
     _hide()
     release.start()

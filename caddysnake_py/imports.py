@@ -1,7 +1,6 @@
 """Makes importlib ask the view: who loads a module, and which lock guards that.
 
-Replaces four functions and a dict by name; they exist in CPython 3.10 to 3.14, and importlib, also
-where it is written in C, looks them up by name.
+Replaces functions of importlib's by name: see `cpython.py`.
 """
 
 from __future__ import annotations
@@ -18,17 +17,9 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import patches
+from caddysnake_py import cpython, patches
 from caddysnake_py.layers import App, Layer
-from caddysnake_py.view import as_importlib, bootstrap, top, use
-
-_external: Any = sys.modules["_frozen_importlib_external"]
-
-_load_unlocked: Callable[[ModuleSpec], ModuleType] = bootstrap._load_unlocked
-_exec: Callable[[ModuleSpec, ModuleType], ModuleType] = bootstrap._exec
-_get_module_lock: Callable[[Any], Any] = bootstrap._get_module_lock
-_get_code: Callable[[Any, str], CodeType] = _external.SourceLoader.get_code
-
+from caddysnake_py.view import as_importlib, top, use
 
 _hooks: dict[str, list[Callable[[ModuleType], None]]] = {}
 _package_hooks: dict[str, Callable[[ModuleType], None]] = {}
@@ -51,9 +42,9 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
     """Loads a module for the view that owns it."""
     current = _caddysnake.current_view()
     if isinstance(current, (App, Layer)):
-        module = current.load(spec, _load_unlocked)
+        module = current.load(spec, cpython.load_unlocked)
     else:
-        module = _load_unlocked(spec)
+        module = cpython.load_unlocked(spec)
     if spec.name in _hooks and _caddysnake.owner(spec.name) is None:
         for hook in _hooks.pop(spec.name):
             hook(module)
@@ -67,7 +58,8 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
 def exec_again(spec: ModuleSpec, module: ModuleType) -> ModuleType:
     """``importlib.reload``: a module stays with its owner, though an app may ask for it."""
     with use(_caddysnake.owner(spec.name)):
-        return _exec(spec, module)
+        again: ModuleType = cpython.exec_again(spec, module)
+        return again
 
 
 def get_module_lock(name: str) -> Any:
@@ -76,7 +68,19 @@ def get_module_lock(name: str) -> Any:
     One that a layer is still initializing has the layer's lock, for whoever waits for it.
     """
     owner = _caddysnake.owner(name)
-    return _get_module_lock(name if owner is None else (id(owner), name))
+    return cpython.get_module_lock(name if owner is None else (id(owner), name))
+
+
+def find_and_load(name: str, import_: Callable[..., Any], **kwargs: Any) -> ModuleType:
+    """Waits for a module that another view is still loading.
+
+    Whoever begins to import it before it is visible waits for its own view's lock, under which the
+    module may then be there. Since 3.15 importlib takes it as it is.
+    """
+    module: ModuleType = cpython.find_and_load(name, import_, **kwargs)
+    if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        cpython.lock_unlock_module(name)
+    return module
 
 
 class _Reloading(dict[Any, ModuleType]):
@@ -117,22 +121,27 @@ def _drop_stale_bytecode(path: str) -> None:
         pass  # there is none, or it can't be removed nor written
 
 
+def _original_code(loader: Any, fullname: str) -> CodeType:
+    code: CodeType = cpython.get_code(loader, fullname)
+    return code
+
+
 def get_code(loader: Any, fullname: str) -> CodeType:
     """Code of installed private packages is loaded once for all apps: code objects never change."""
     current = _caddysnake.current_view()
     if not isinstance(current, App):
-        return _get_code(loader, fullname)
+        return _original_code(loader, fullname)
     path = loader.get_filename(fullname)
     if current.is_below(path):
         _drop_stale_bytecode(path)
-        return _get_code(loader, fullname)
+        return _original_code(loader, fullname)
     if top(fullname) not in current.private:
-        return _get_code(loader, fullname)
+        return _original_code(loader, fullname)
     status = os.stat(path)
     known = _codes.get(path)
     if known is not None and known[:2] == (status.st_mtime_ns, status.st_size):
         return known[2]
-    code = _get_code(loader, fullname)
+    code = _original_code(loader, fullname)
     _codes[path] = (status.st_mtime_ns, status.st_size, code)
     return code
 
@@ -147,10 +156,14 @@ def watch_patches() -> None:
 
 def install() -> None:
     """From now on importlib asks the view."""
-    for replacement in (load_unlocked, exec_again, get_module_lock, get_code, _drop_stale_bytecode):
+    for replacement in (load_unlocked, exec_again, get_module_lock, find_and_load, get_code):
         as_importlib(replacement)
-    importlib._RELOADING = _Reloading()  # type: ignore[attr-defined]
-    bootstrap._load_unlocked = load_unlocked
-    bootstrap._exec = exec_again
-    bootstrap._get_module_lock = get_module_lock
-    _external.SourceLoader.get_code = get_code
+    as_importlib(_drop_stale_bytecode)
+    cpython.replace_reloading(_Reloading())
+    cpython.replace_importlib(
+        load_unlocked=load_unlocked,
+        exec=exec_again,
+        get_module_lock=get_module_lock,
+        find_and_load=find_and_load,
+    )
+    cpython.replace_get_code(get_code)

@@ -14,7 +14,7 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
 
-from caddysnake_py import extensions, logs, main_module, packages
+from caddysnake_py import cpython, extensions, logs, main_module, packages
 from caddysnake_py.copies import share_names
 from caddysnake_py.view import (
     Base,
@@ -22,7 +22,6 @@ from caddysnake_py.view import (
     PrivateNeeded,
     View,
     as_importlib,
-    bootstrap,
     import_from,
     importable_names,
     owner_of,
@@ -100,6 +99,8 @@ class Layer(View):
         registries: those of them that are loaded for the layer as well, if need be.
         installed: the distributions in ``site_dirs``.
         apps: those on this layer.
+        lazy_modules: ``sys.lazy_modules`` of its modules.
+        lazy_children: see `lazyimports.py`.
     """
 
     def __new__(cls, site_dirs: Sequence[str], outer: Layer | None, prefix: str) -> Layer:
@@ -117,6 +118,8 @@ class Layer(View):
         self.private: set[str] = set()
         self.registries: set[str] = set()
         self.apps: weakref.WeakSet[App] = weakref.WeakSet()
+        self.lazy_modules: set[str] = set()
+        self.lazy_children: dict[str, dict[str, bool]] = {}
         if outer is not None:
             self.meta_path += [*outer.meta_path[len(Base.meta_path) :], _LateFinders(outer)]
         _layers.append(self)
@@ -158,10 +161,35 @@ class Layer(View):
         self.registries -= configured
         self.private |= configured | self.registries
 
+    def import_later(self, holder: str, name: str, load: Callable[[], ModuleType]) -> ModuleType:
+        """Imports what a shared module has named in a lazy import. By now it is in use, and can't
+        become private to the app that happens to use it.
+
+        Raises:
+            ImportError: it needs a private package.
+        """
+        before, _needed.error = _needed.error, None
+        try:
+            module = load()
+        except PrivateNeeded as error:
+            _needed.error = error
+        needed, _needed.error = _needed.error, before
+        if needed is None:
+            return module
+        if _importing_packages():
+            _needed.error = needed
+            raise needed
+        self.make_private(needed.packages | {top(name), top(holder)}, str(needed))
+        raise ImportError(
+            f"{holder} is shared by applications, but its lazy import of {name} needs "
+            f"{needed.name}, which each has for itself: write isolate {top(holder)}, or load the "
+            f"application again",
+            name=name,
+        )
+
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
         """Loads a module for this layer, or has the one behind it load what it owns."""
-        if top(spec.name) in self.private:
-            self._check_private(spec.name)
+        self.refuse_private(spec.name)
         owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
         if owner is self:
             self.loading.add(spec.name)
@@ -174,14 +202,16 @@ class Layer(View):
                 self.loading.discard(spec.name)
         return import_from(owner, self, spec.name)
 
-    def _check_private(self, name: str) -> None:
-        """Has a module of a private package loaded for those who can't be private themselves, which
+    def refuse_private(self, name: str) -> None:
+        """Refuses a module that each app has for itself. Those of a private package are loaded for those who can't be private themselves, which
         is no good with packages that have one configuration.
 
         Raises:
             PrivateNeeded: those who import it can be private.
             ModuleNotFoundError: they can't. To packages that merely try, it is not installed.
         """
+        if top(name) not in self.private:
+            return
         importing = _importing_packages()
         stuck = [each for each, file in importing.items() if self.has_extensions(each, file)]
         if not stuck:
@@ -228,6 +258,8 @@ class Layer(View):
 
 
 as_importlib(Layer.load)
+as_importlib(Layer.import_later)
+as_importlib(Layer.refuse_private)
 
 
 class _AppFinder:
@@ -264,6 +296,8 @@ class App(View):
         application: what the server calls. It need not be in a module.
         tempdir: where its temporary files go, if its environment says that.
         threads: those that it has started and that run, and the names of their functions.
+        lazy_modules: its ``sys.lazy_modules``.
+        lazy_children: see `lazyimports.py`.
     """
 
     def __new__(
@@ -298,6 +332,8 @@ class App(View):
         self.streams: dict[str, Any] = {}
         self.loggers: dict[int, dict[str, Any]] = {}
         self.tracing: dict[str, Any] = {}
+        self.lazy_modules: set[str] = set()
+        self.lazy_children: dict[str, dict[str, bool]] = {}
         self.private = layer.private | self._isolated(isolate)
         self.path = [*directories, *layer.path]
         self.meta_path: list[Any] = [*layer.meta_path, _LateFinders(layer)]
@@ -375,9 +411,9 @@ class App(View):
         # The packages that need it, and this one at least, are not for sharing.
         self.layer.make_private(needed.packages | {top(name)}, str(needed))
         parent = name.rpartition(".")[0]
-        path = bootstrap._gcd_import(parent).__path__ if parent else None
+        path = cpython.gcd_import(parent).__path__ if parent else None
         found = self.modules.get(name)  # its package may have imported it
-        return load(bootstrap._find_spec(name, path)) if found is None else found
+        return load(cpython.find_spec(name, path)) if found is None else found
 
 
 as_importlib(App.load)

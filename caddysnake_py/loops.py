@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import _caddysnake
 
-from caddysnake_py import guards, logs, subprocesses
+from caddysnake_py import cpython, guards, logs, subprocesses
 from caddysnake_py.loader import LoadError
 
 LoopKind = Literal["auto", "asyncio", "uvloop"]
@@ -92,7 +92,7 @@ class _Lasting:
 
 class EventLoop(_Lasting, asyncio.SelectorEventLoop):
     """asyncio's loop for one app, which other threads wake through the app, not through a pair of
-    sockets."""
+    sockets. Replaces the methods of `cpython.LOOP_METHODS`."""
 
     def __init__(self, core: _caddysnake.App) -> None:
         self._core = core
@@ -139,7 +139,7 @@ def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop
         except ImportError as error:
             if kind == "uvloop":
                 raise LoadError(f"loop uvloop: {error}; install it into the app's venv") from None
-    return EventLoop(core)
+    return asyncio.SelectorEventLoop() if cpython.LOOPS in cpython.absent else EventLoop(core)
 
 
 def allow_close(loop: asyncio.AbstractEventLoop) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import imports
+from caddysnake_py import cpython, imports
 from caddysnake_py.layers import App, every_layer
 
 _FUTURES = "concurrent.futures.process"
@@ -75,10 +75,9 @@ def _own_pools(module: ModuleType) -> None:
 def leave() -> None:
     """Ends the workers of all executors that are left, as Python does at its end."""
     futures: Any = sys.modules.get(_FUTURES)
-    if futures is None:
+    if futures is None or cpython.POOLS in cpython.absent:
         return
-    futures._global_shutdown = True
-    running = [(m, wakeup) for m, wakeup in futures._threads_wakeups.items() if m.is_alive()]
+    running = cpython.end_process_pools(futures)
     workers = [worker for manager, _ in running for worker in list(manager.processes.values())]
     for _, wakeup in running:
         with contextlib.suppress(OSError):  # it has just ended

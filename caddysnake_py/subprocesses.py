@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import _posixsubprocess
 import asyncio
 import functools
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
@@ -15,18 +13,19 @@ from typing import Any, NoReturn
 
 import _caddysnake
 
+from caddysnake_py import cpython
 from caddysnake_py.layers import App
 from caddysnake_py.variables import for_apps
 
 
 def _fork_exec(fork_exec: Callable[..., int]) -> Callable[..., int]:
-    """Under ``subprocess``, ``asyncio`` and ``multiprocessing``: the sixth argument is the
-    environment, None for that of the process."""
+    """An environment of None is that of the process."""
+    env = cpython.FORK_EXEC_ENV
 
     def fork_exec_in_app(*args: Any) -> int:
-        if args[5] is None and isinstance(_caddysnake.current_view(), App):
+        if args[env] is None and isinstance(_caddysnake.current_view(), App):
             pairs = [b"%b=%b" % pair for pair in os.environb.items()]
-            args = (*args[:5], pairs, *args[6:])
+            args = (*args[:env], pairs, *args[env + 1 :])
         return fork_exec(*args)
 
     return fork_exec_in_app
@@ -96,7 +95,4 @@ def install() -> None:
     for_apps("execv", _execv)
     for name in ("posix_spawn", "posix_spawnp"):
         for_apps(name, functools.partial(_spawn, getattr(os, name)))
-    replacement = _fork_exec(_posixsubprocess.fork_exec)
-    _posixsubprocess.fork_exec = replacement
-    if sys.version_info >= (3, 11):
-        subprocess._fork_exec = replacement  # type: ignore[attr-defined]
+    cpython.replace_fork_exec(_fork_exec)

@@ -9,6 +9,7 @@ from typing import Any
 import _caddysnake
 
 _PER_VIEW = ("path", "meta_path", "prefix", "exec_prefix", "executable", "argv")
+_SINCE_3_15 = ("lazy_modules",)
 
 
 class _Meta(type):
@@ -44,5 +45,7 @@ def _per_view(name: str) -> property:
 
 def install() -> None:
     """Replaces the class of ``sys``; the object stays the one that everybody has."""
-    namespace: dict[str, Any] = {name: _per_view(name) for name in _PER_VIEW}
+    namespace: dict[str, Any] = {
+        name: _per_view(name) for name in (*_PER_VIEW, *_SINCE_3_15) if name in sys.__dict__
+    }
     sys.__class__ = _Meta("module", (_caddysnake.SysModule,), namespace)  # type: ignore[assignment]

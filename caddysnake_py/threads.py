@@ -12,15 +12,8 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import tracing
+from caddysnake_py import cpython, tracing
 from caddysnake_py.layers import App
-
-_NAMES = (
-    "start_new_thread",
-    "_start_new_thread",
-    "start_joinable_thread",
-    "_start_joinable_thread",
-)
 
 
 def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +65,8 @@ def _with_initializer(init: Callable[..., None]) -> Callable[..., None]:
         **kwargs: Any,
     ) -> None:
         view = _caddysnake.current_view()
-        if view is not None and callable(initializer):
+        elsewhere = cpython.runs_in_interpreters(executor)
+        if view is not None and callable(initializer) and not elsewhere:
             initializer = functools.partial(_run_for, view, initializer)
         init(executor, max_workers, thread_name_prefix, initializer, *args, **kwargs)
 
@@ -94,7 +88,7 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
         executor: Any, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         view = _caddysnake.current_view()
-        if view is None:
+        if view is None or cpython.runs_in_interpreters(executor):
             return submit(executor, function, *args, **kwargs)
         # A thread that this starts is nobody's: it would keep the view as long as it waits for
         # work, and with that an executor among the app's modules, whose end it waits for.
@@ -127,7 +121,7 @@ def install() -> None:
     """Wraps every function with which Python starts a thread; aliases get the same wrapper."""
     wrapped: dict[object, Callable[..., Any]] = {}
     for module in (_thread, threading):
-        for name in _NAMES:
+        for name in cpython.THREAD_STARTERS:
             start = getattr(module, name, None)
             if start is not None:
                 setattr(module, name, wrapped.setdefault(start, _inheriting(start)))

@@ -7,17 +7,17 @@ found to be: the class of the application that came first.
 from __future__ import annotations
 
 import copy
-import sys
 import typing
 from typing import Any
+
+from caddysnake_py import cpython
 
 
 def install() -> None:
     """From now on what one evaluation has found is not for the next."""
-    if sys.version_info >= (3, 14):  # it keeps nothing
+    evaluate = cpython.evaluate_reference
+    if evaluate is None:  # it keeps nothing, since 3.14
         return
-    reference: Any = typing.ForwardRef
-    evaluate = reference._evaluate
 
     def evaluate_anew(self: Any, *args: Any, **kwargs: Any) -> Any:
         # On a copy: another thread may evaluate the same one.
@@ -25,4 +25,4 @@ def install() -> None:
         fresh.__forward_evaluated__ = False
         return evaluate(fresh, *args, **kwargs)
 
-    reference._evaluate = evaluate_anew
+    typing.ForwardRef._evaluate = evaluate_anew  # type: ignore[method-assign]

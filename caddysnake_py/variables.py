@@ -12,6 +12,7 @@ from typing import Any
 
 import _caddysnake
 
+from caddysnake_py import cpython
 from caddysnake_py.layers import App
 
 
@@ -101,6 +102,6 @@ def _unsetenv(name: str | bytes) -> None:
 def install() -> None:
     """From now on each app has an environment of its own."""
     # The classes stay: they look up `putenv` in `os`, and their data in `_data`.
-    os.environ._data = os.environb._data = _Variables(os.environ._data)  # type: ignore[attr-defined]
+    cpython.replace_environment(_Variables(cpython.environment_data))
     for_apps("putenv", _putenv)
     for_apps("unsetenv", _unsetenv)

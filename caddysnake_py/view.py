@@ -23,11 +23,10 @@ from typing import Any
 
 import _caddysnake
 
+from caddysnake_py import cpython
+
 View = _caddysnake.View
 Load = Callable[[ModuleSpec], ModuleType]
-
-# importlib's own functions, for which there are no types.
-bootstrap: Any = sys.modules["_frozen_importlib"]
 
 
 class PrivateNeeded(BaseException):
@@ -36,11 +35,13 @@ class PrivateNeeded(BaseException):
     Not an ``Exception``: it must pass through the package's ``except ImportError``.
 
     Attributes:
+        name: the module that is needed.
         packages: top-level names of all whose import depends on it.
     """
 
     def __init__(self, name: str, packages: frozenset[str]) -> None:
         super().__init__(f"{', '.join(sorted(packages))} imports {name}")
+        self.name = name
         self.packages = packages
 
 
@@ -50,8 +51,7 @@ _SUFFIXES = frozenset(all_suffixes())
 def as_importlib(function: Callable[..., Any]) -> None:
     """Makes a function a part of importlib for those who shorten tracebacks: Python leaves the
     frames of its import system out, and ours are among them."""
-    filename = bootstrap._gcd_import.__code__.co_filename
-    function.__code__ = function.__code__.replace(co_filename=filename)
+    function.__code__ = function.__code__.replace(co_filename=cpython.importlib_file)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _source(spec: ModuleSpec) -> object:
     return list(spec.submodule_search_locations or ()) if spec.origin is None else spec.origin
 
 
-def _source_found_by(view: View | None, name: str) -> object:
+def source_found_by(view: View | None, name: str) -> object:
     """What ``view`` would make a module of that name of; None if it finds none."""
     with use(view):
         try:
@@ -129,7 +129,7 @@ def owner_of(view: View, spec: ModuleSpec) -> View | None:
         return _caddysnake.owner(parent)
     source = _source(spec)
     for outer in _outer(view):
-        if _source_found_by(outer, spec.name) == source:
+        if source_found_by(outer, spec.name) == source:
             return outer
     return view
 
@@ -163,7 +163,7 @@ def importable_names(directory: str) -> set[str]:
 def import_from(owner: View | None, view: View, name: str) -> ModuleType:
     """Imports a module of ``owner`` for ``view``."""
     with use(owner):
-        module: ModuleType = bootstrap._gcd_import(name)
+        module: ModuleType = cpython.gcd_import(name)
     if view.claims and top(name) in view.claims:
         view.modules[name] = module  # it would not be found there otherwise
     return module

@@ -1,0 +1,74 @@
+/* Lazy imports of CPython 3.15 (PEP 810): what `lazy import` calls.
+ *
+ * The statement calls builtins.__lazy_import__. The placeholder that it gets keeps the builtins of
+ * the statement, and asks their __import__ on whichever thread the name is used first. The function
+ * here stands in for the original and passes other builtins to it, which lazyimports.py makes. It
+ * is in C because the original asks which Python code calls it, and accepts the body of a module
+ * only. */
+#include "core.h"
+
+/* What the function knows; all from lazy_importer(). */
+enum { ORIGINAL, PENDING, NAMES, BEFORE, AFTER, KNOWN };
+
+/* Empties a dict or a set and returns what was in it. New reference. */
+static PyObject *take(PyObject *container) {
+    if (!PyDict_Check(container)) {
+        PyObject *taken = PySet_New(container);
+        if (taken && PySet_Clear(container) < 0)
+            Py_CLEAR(taken);
+        return taken;
+    }
+    PyObject *taken = PyDict_Copy(container);
+    if (taken)
+        PyDict_Clear(container);
+    return taken;
+}
+
+/* __lazy_import__(name, globals=None, locals=None, fromlist=(), level=0) */
+static PyObject *lazy_import(PyObject *known, PyObject *args, PyObject *kwargs) {
+    static char *keywords[] = {"name", "globals", "locals", "fromlist", "level", NULL};
+    PyObject *name, *globals = Py_None, *locals, *fromlist = Py_None;
+    int level = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|OOOi:__lazy_import__", keywords, &name,
+                                     &globals, &locals, &fromlist, &level))
+        return NULL;
+    if (globals == Py_None)
+        globals = PyEval_GetGlobals(); /* borrowed */
+    if (!globals) {
+        PyErr_SetString(PyExc_TypeError, "__lazy_import__() needs globals");
+        return NULL;
+    }
+    PyObject *pending = NULL, *names = NULL, *done = NULL, *lazy = NULL;
+    PyObject *scope =
+        PyObject_CallFunction(PyTuple_GetItem(known, BEFORE), "OOi", name, globals, level);
+    if (scope)
+        lazy = PyObject_CallFunction(PyTuple_GetItem(known, ORIGINAL), "OOOOi", name, scope, scope,
+                                     fromlist, level);
+    /* At once: what the original has noted down about this statement is there for all to see. */
+    if (lazy && (pending = take(PyTuple_GetItem(known, PENDING))) &&
+        (names = take(PyTuple_GetItem(known, NAMES))))
+        done = PyObject_CallFunctionObjArgs(PyTuple_GetItem(known, AFTER), pending, names, NULL);
+    if (!done)
+        Py_CLEAR(lazy);
+    Py_XDECREF(done);
+    Py_XDECREF(names);
+    Py_XDECREF(pending);
+    Py_XDECREF(scope);
+    return lazy;
+}
+
+static PyMethodDef lazy_def = {"__lazy_import__", (PyCFunction)(void (*)(void))lazy_import,
+                               METH_VARARGS | METH_KEYWORDS, "See builtins.__lazy_import__."};
+
+PyObject *lazy_importer(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *known[KNOWN];
+    if (!PyArg_ParseTuple(args, "OO!O!OO:lazy_importer", &known[ORIGINAL], &PyDict_Type,
+                          &known[PENDING], &PySet_Type, &known[NAMES], &known[BEFORE],
+                          &known[AFTER]))
+        return NULL;
+    PyObject *self = PyTuple_GetSlice(args, 0, KNOWN);
+    PyObject *function = self ? PyCFunction_NewEx(&lazy_def, self, NULL) : NULL;
+    Py_XDECREF(self);
+    return function;
+}
