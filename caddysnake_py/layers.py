@@ -203,8 +203,10 @@ class Layer(View):
         return import_from(owner, self, spec.name)
 
     def refuse_private(self, name: str) -> None:
-        """Refuses a module that each app has for itself. Those of a private package are loaded for those who can't be private themselves, which
-        is no good with packages that have one configuration.
+        """Refuses a module of a private package to shared packages.
+
+        Those that can't be private share a copy of a registry. They get none of a package that
+        has one configuration.
 
         Raises:
             PrivateNeeded: those who import it can be private.
