@@ -180,11 +180,15 @@ format: $(venvs)/tools/ready | $(toolchain) ## rewrite Go, C and Python sources 
 clean: ## remove everything that make has built or installed here
 	rm -rf bin build dist .tools .mypy_cache .pytest_cache .ruff_cache
 
-# A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists.
+# A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists, and a
+# copy of that list. A list that is newer, as after a checkout, but the same needs nothing.
 $(venvs)/%/ready: %/requirements.txt
-	$(python) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+	@cmp -s $< $@ || { \
+	    echo 'Installing $< into $(@D)'; \
+	    $(python) -m venv --clear $(@D) && \
+	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
+	}
+	@cp $< $@
 
 # The Autobahn test suite has a Python of its own, whatever $(PYTHON) is.
 .tools/autobahn/ready: tests/autobahn/install tests/autobahn/requirements.txt
