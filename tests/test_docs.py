@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.page import README, packages_for, packages_in
+from harness.pythons import MINORS
 from harness.settings import BINARY, REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -154,3 +156,31 @@ def test_make_has_the_targets_that_are_named() -> None:
     named = {target for _, target in commands}
     assert "run" in named
     assert {name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == set()
+
+
+def test_every_page_names_the_same_packages_for_make() -> None:
+    packages = packages_for("What is needed")
+    assert packages_in(README) == ["git", *packages]
+    assert f"`apt-get install {' '.join(packages)}`" in (REPOSITORY / "CONTRIBUTING.md").read_text()
+
+
+def test_versions_of_python_are_those_that_are_tested() -> None:
+    """`make` builds for them, `.ci/run` tests with each of them, and pip is told of them."""
+    first, last = MINORS[0], MINORS[-1]
+    assert [f"3.{number}" for number in range(int(first[2:]), int(last[2:]) + 1)] == MINORS
+    # Decisions are of their time.
+    current = [page for page in PAGES if page.parent.name != "decisions"]
+    others = ["CONTRIBUTING.md", "Makefile", "tests/requirements.txt"]
+    texts = {page: page.read_text() for page in [*current, *map(REPOSITORY.joinpath, others)]}
+    named = {page: re.findall(r"\b3\.\d+ to 3\.\d+\b", text) for page, text in texts.items()}
+    assert {span for spans in named.values() for span in spans} == {f"{first} to {last}"}
+    for name in ("README.md", "docs/installation.md", *others):
+        assert named[REPOSITORY / name], name
+    loose = re.compile(r"CPython 3\.\d+ (?:and|or) newer")
+    assert [page for page, text in texts.items() if loose.search(text)] == []
+
+
+def test_pip_is_told_which_versions_of_python_are_tested() -> None:
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    assert re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project) == MINORS
+    assert re.findall(r'^requires-python = ">=(.+)"$', project, re.MULTILINE) == MINORS[:1]

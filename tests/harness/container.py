@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
-        self._process.kill()  # The rest goes with it.
+        # The rest goes with the first process, which `unshare --kill-child` loses sight of if it
+        # changes its user.
+        if self.is_running:
+            with suppress(ProcessLookupError):
+                os.kill(self._first, signal.SIGKILL)
         self._process.wait()
 
     @property

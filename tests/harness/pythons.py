@@ -1,13 +1,25 @@
-"""The CPythons of this machine that a wheel should run on."""
+"""The CPythons that caddysnake is tested with, and those of them that this machine has."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
-MINORS = ("3.10", "3.11", "3.12", "3.13")
+from harness.settings import REPOSITORY
+
 DEBIANS = Path("/usr/bin/python3")
+
+
+def _minors() -> list[str]:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    (minors,) = re.findall(r"^MINORS +:= (.+)$", makefile, re.MULTILINE)
+    return minors.split()
+
+
+# Those that caddysnake is tested with.
+MINORS = _minors()
 
 
 def _works(python: str) -> bool:

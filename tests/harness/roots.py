@@ -1,4 +1,4 @@
-"""Debian roots made by debootstrap: each stands in for a clean machine, or for a container.
+"""Debian roots that debootstrap makes: each stands in for a clean machine, or for a container.
 
 A root shares nothing with this machine but the kernel, the network, the hosts file and the clock.
 What a command in it needs mounted is mounted for that command alone, in a mount namespace that ends
@@ -8,6 +8,7 @@ with its last process, so there is nothing to unmount afterwards. Takes root's r
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import platform
 import re
@@ -15,21 +16,25 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harness.settings import REPOSITORY
 
-RELEASE = "bookworm"
-# Roots to copy, one per set of packages. `make clean` removes them.
-CACHE = REPOSITORY / ".tools" / "roots"
+# Debian 13, and 12 for what must work on an older one.
+RELEASE, OLDER = "trixie", "bookworm"
+# Roots to copy, one per release and set of packages. `make clean` removes those in .tools.
+CACHE = Path(os.environ.get("CADDYSNAKE_ROOTS", REPOSITORY / ".tools" / "roots"))
 
 HOME = "/root"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # Where files of this machine are in a root, for those commands that may have them.
 OURS = "/run/machine"
+APT_FETCHING = re.compile(r"^Acquire::(?:https?|Check-\S+|Retries)\b.*;$", re.MULTILINE)
 FETCHING = re.compile(r"(?i)\w+_proxy|no_proxy|PIP_\w+|GO(PROXY|NOPROXY|PRIVATE|SUMDB|NOSUMDB)")
 
 
@@ -39,9 +44,9 @@ class Root:
     Without packages it is what debootstrap calls minbase: Debian's essential packages and apt.
     """
 
-    def __init__(self, path: Path, *packages: str) -> None:
-        """Makes the root as the new directory `path`."""
-        _copy(_cached(packages), path)
+    def __init__(self, path: Path, *packages: str, release: str = RELEASE) -> None:
+        """Makes the root as the new directory `path`. `release` is Debian's code name of it."""
+        _copy(_cached(release, packages), path)
         self.path = path
 
     def __enter__(self) -> Root:
@@ -148,6 +153,14 @@ class Root:
 MakeRoot = Callable[..., Root]
 
 
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A new folder for a root, beside the cached ones, which is removed at the end."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="new-", dir=CACHE) as folder:
+        yield Path(folder)
+
+
 def go_caches() -> dict[str, Path]:
     """What Go has fetched and compiled in any root, for `shared`."""
     folders = {
@@ -176,23 +189,24 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(Path("/etc", name), target / "etc" / name)
 
 
-def _cached(packages: tuple[str, ...]) -> Path:
-    cached = CACHE / "_".join([RELEASE, *sorted(packages)])
+def _cached(release: str, packages: tuple[str, ...]) -> Path:
+    cached = CACHE / "_".join([release, *sorted(packages)])
     if cached.exists():
         return cached
     CACHE.mkdir(parents=True, exist_ok=True)
     unfinished = cached.with_name(f"{cached.name}.{os.getpid()}")
     try:
         if packages:
-            root = Root(unfinished)
+            root = Root(unfinished, release=release)
             apt = ["apt-get", "--quiet", "--yes", "--no-install-recommends"]
+            apt += ["--option", "Dpkg::Options::=--force-unsafe-io"]  # which survives no power cut
             root.run("apt-get", "--quiet", "update", fetching=True)
             root.run(
                 *apt, "install", *packages, env={"DEBIAN_FRONTEND": "noninteractive"}, fetching=True
             )
             root.run("sh", "-c", "apt-get clean; rm -r /var/lib/apt/lists/*")
         else:
-            debootstrap = ["debootstrap", "--variant=minbase", RELEASE, str(unfinished), _mirror()]
+            debootstrap = ["debootstrap", "--variant=minbase", release, str(unfinished), _mirror()]
             done = subprocess.run(debootstrap, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout
         unfinished.rename(cached)
@@ -214,6 +228,16 @@ def _mirror() -> str:
     raise LookupError(f"apt has no source for {release['VERSION_CODENAME']} main")
 
 
+@functools.cache
+def _apt_settings() -> Path:
+    """A file with what apt is told here about fetching: proxies, mirrors that stand still."""
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True)
+    file = CACHE / "apt.conf"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in APT_FETCHING.findall(dump.stdout)))
+    return file
+
+
 def _settings(with_certificates: bool) -> dict[str, str]:
     """Variables that tell package clients what they are told here, in files or in variables."""
     found = {name: value for name, value in os.environ.items() if FETCHING.fullmatch(name)}
@@ -223,6 +247,7 @@ def _settings(with_certificates: bool) -> dict[str, str]:
         key, _, value = line.partition("=")
         name = key.rpartition(".")[2].upper().replace("-", "_")
         found.setdefault(f"PIP_{name}", " ".join(ast.literal_eval(value).split()))
+    found["APT_CONFIG"] = str(_apt_settings())
     if with_certificates and Path(CERTIFICATES).exists():
         found["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", CERTIFICATES)
     return found

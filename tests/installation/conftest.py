@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.roots import MakeRoot, Root, obstacle
+from harness.roots import RELEASE, MakeRoot, Root, new_folder, obstacle
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +25,16 @@ def sdist() -> Path:
 
 
 @pytest.fixture(scope="module")
-def make_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeRoot]:
+def make_root() -> Iterator[MakeRoot]:
     """Makes roots that live as long as the module's tests: `make_root("python3", ...)`."""
     missing = obstacle()
     if missing:
         pytest.fail(missing, pytrace=False)
     with ExitStack() as stack:
 
-        def make(*packages: str) -> Root:
-            directory = tmp_path_factory.mktemp("debian")
-            return stack.enter_context(Root(directory / "root", *packages))
+        def make(*packages: str, release: str = RELEASE) -> Root:
+            folder = stack.enter_context(new_folder())
+            return stack.enter_context(Root(folder / release, *packages, release=release))
 
         yield make
 

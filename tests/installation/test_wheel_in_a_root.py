@@ -1,4 +1,4 @@
-"""The wheel on a machine with Python and pip, and without anything that builds."""
+"""The wheel on an older Debian with Python and pip, and without anything that builds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from harness.plugin import Serve
 from harness.python_server import PythonServer
-from harness.roots import HOME, MakeRoot, Root
+from harness.roots import HOME, OLDER, MakeRoot, Root
 from harness.sites import FLASK, Site, install, reload_to_each, serve_each
 from harness.source import ASGI, Source, await_version
 
@@ -20,7 +20,7 @@ CADDYSNAKE = "/opt/venv/bin/caddysnake"
 
 @pytest.fixture(scope="module")
 def root(make_root: MakeRoot, wheel: Path) -> Root:
-    root = make_root("python3", "python3-venv")
+    root = make_root("python3", "python3-venv", release=OLDER)
     root.run("python3", "-m", "venv", "/opt/venv")
     file = root.add(wheel, f"{HOME}/{wheel.name}")
     root.run(PYTHON, "-m", "pip", "install", "--no-index", file)

@@ -1,0 +1,74 @@
+"""What `.ci/run` does: with commands that only write down how they were called."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.python_roots import RELEASES, main
+from harness.pythons import MINORS
+from harness.settings import REPOSITORY
+
+# Makes a root, as make does in CI, and fails if it is asked for a goal that is named like $FAILING.
+COMMAND = """#!/bin/sh
+echo "$(basename "$0") $*" >>"$CALLS"
+mkdir -p "$CADDYSNAKE_ROOTS/sid/usr"
+test "$1" != "$FAILING"
+"""
+
+
+class Run:
+    """One run of the script, to its end."""
+
+    def __init__(self, directory: Path, failing: str = "nothing") -> None:
+        folder = directory / "bin"
+        folder.mkdir()
+        for name in ("make", "apt-get"):
+            (folder / name).write_text(COMMAND)
+            (folder / name).chmod(0o755)
+        calls, temporary = directory / "calls", directory / "tmp"
+        temporary.mkdir()
+        path = f"{folder}:{os.environ['PATH']}"
+        env = {"PATH": path, "CALLS": str(calls), "FAILING": failing, "TMPDIR": str(temporary)}
+        done = subprocess.run(
+            [REPOSITORY / ".ci" / "run"], env=env, capture_output=True, text=True, timeout=60
+        )
+        self.code, self.output = done.returncode, done.stdout
+        self.calls = calls.read_text().splitlines()
+        self.left_behind = list(temporary.iterdir())
+
+
+def test_ci_leaves_nothing_out(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.code == 0
+    smoke = [f"make smoke-{minor} MISSING=root" for minor in MINORS]
+    assert [call for call in run.calls if "smoke" in call] == smoke
+    assert "make test AUTOBAHN=required" in run.calls
+    assert "make test-installation MISSING=root" in run.calls
+
+
+def test_ci_says_how_long_each_step_took(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    durations = run.output.splitlines()[-len(run.calls) - 1 :]
+    assert [line.partition(" s  ")[2] for line in durations] == [*run.calls, "in all"]
+
+
+@pytest.mark.parametrize("failing", ["", "smoke-3.14"])
+def test_ci_removes_its_roots(tmp_path: Path, failing: str) -> None:
+    assert Run(tmp_path, failing).left_behind == []
+
+
+def test_ci_ends_with_the_first_failure(tmp_path: Path) -> None:
+    run = Run(tmp_path, "smoke-3.13")
+    assert run.code != 0
+    assert run.calls[-1] == "make smoke-3.13 MISSING=root"
+    assert "make smoke-3.13 MISSING=root: failed with code 1" in run.output
+
+
+def test_a_python_that_no_debian_has_is_an_error() -> None:
+    assert RELEASES.keys() <= set(MINORS)
+    for minor in set(MINORS) - RELEASES.keys():
+        assert f"pyenv install {minor}" in str(main(minor, "true"))
