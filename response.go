@@ -175,9 +175,6 @@ func (x *exchange) write() (done bool, err error) {
 		}
 		return true, nil
 	}
-	if flags&C.SNAKE_OUT_HEAD != 0 && (c.out_status < 200 || c.out_status > 999) {
-		return true, x.fail() // net/http would panic, or wait for another
-	}
 	if flags&C.SNAKE_OUT_HEAD != 0 {
 		if !x.writeHead(piece.head) {
 			return true, x.misfit(flags)

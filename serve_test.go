@@ -42,23 +42,3 @@ func TestAPanicGivesTheSlotBack(t *testing.T) {
 		t.Errorf("%d of %d slots are free", free, len(slots.all))
 	}
 }
-
-func set[T ~uint32](field *T, value uint32) { *field = T(value) }
-
-// TestAStatusThatIsNoneIsAFailure has the core name statuses that net/http
-// panics at, or takes for the first of several.
-func TestAStatusThatIsNoneIsAFailure(t *testing.T) {
-	for _, status := range []uint32{0, 1, 99, 100, 101, 103, 199, 1000, 1 << 31} {
-		s, err := slots.get(nil, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := exchange{w: httptest.NewRecorder(), r: httptest.NewRequest(http.MethodGet, "/", nil), slot: s, pushed: true}
-		s.c.out_flags = 1 // SNAKE_OUT_HEAD; a test cannot name C's constants
-		set(&s.c.out_status, status)
-		done, err := x.write()
-		if !done || !errors.Is(err, errAppFailed) || !x.over {
-			t.Errorf("status %d: done %t, over %t, error %v", status, done, x.over, err)
-		}
-	}
-}

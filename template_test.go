@@ -93,9 +93,9 @@ func TestAModuleThatARequestChoosesIsInTheWorkingDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, file := range []string{"package/__init__.py", "namespace/module.py", "html/data.txt"} {
+	for _, file := range []string{"package/__init__.py", "package/module.py", "namespace/module.py", "html/data.txt"} {
 		path := filepath.Join(dir, file)
-		if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -108,6 +108,7 @@ func TestAModuleThatARequestChoosesIsInTheWorkingDirectory(t *testing.T) {
 	}
 	for name, want := range map[string]error{
 		"shop": nil, "package.module": nil, "native": nil, "namespace.module": nil,
+		"package.other": errNoApp, "package.module.deeper": errNoApp, "namespace.other": errNoApp, "missing.module": errNoApp,
 		"namespace": errNoApp, "html": errNoApp, "html.parser": errNoApp,
 		"os": errNoApp, "plain": errNoApp, "sho": errNoApp, "shop:os": errNoApp, "../shop": errNoApp,
 		"sh\x00op": errBadValue,

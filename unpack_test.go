@@ -74,7 +74,7 @@ func TestARecordWhoseSourceDoesNotFitIsAllMessage(t *testing.T) {
 }
 
 // set gives a field of C's types a value.
-func set[T ~uint32 | ~uint64](field *T, n int) { *field = T(n) }
+func set[T ~uint32 | ~uint64, N int | uint32](field *T, n N) { *field = T(n) }
 
 func exchangeWithPiece(t *testing.T, out []byte, flags int) (*exchange, *httptest.ResponseRecorder) {
 	t.Helper()
