@@ -1,7 +1,6 @@
 package caddysnake
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
