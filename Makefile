@@ -144,19 +144,22 @@ fuzz_flags   := -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-l
 fuzz_core    := $(filter-out adopt.c sanitizer.c,$(wildcard *.c)) tests/fuzz/fuzz.c
 fuzz_targets := head records fields
 
+fuzz_go      := $(shell sed -n 's/^func Fuzz\([A-Za-z]*\).*/\1/p' *_test.go)
+
 .PHONY: fuzz
-fuzz: $(fuzz_targets:%=fuzz-%) fuzz-go ## run every fuzz target for FUZZ_SECONDS=60, the core's under AddressSanitizer
+fuzz: $(fuzz_targets:%=fuzz-%) $(fuzz_go:%=fuzz-go-%) ## run every fuzz target for FUZZ_SECONDS=60, the core's under AddressSanitizer
 
 # What `go test -fuzz` does, but for the packages that read: it would instrument all of Caddy, for minutes.
-.PHONY: fuzz-go
-fuzz-go: | $(toolchain)
+.PHONY: $(fuzz_build)/go
+$(fuzz_build)/go: | $(toolchain)
 	@mkdir -p $(fuzz_build)
 	$(GO) test -c -gcflags='github.com/caddysnake/caddysnake=-I=$(python_id) -d=libfuzzer' \
-	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $(fuzz_build)/go .
-	for target in $$($(fuzz_build)/go -test.list='^Fuzz'); do \
-	    $(fuzz_build)/go -test.run='^$$' -test.fuzz="^$$target$$" -test.fuzztime=$(FUZZ_SECONDS)s -test.parallel=1 \
-	        -test.fuzzcachedir=$(fuzz_build)/corpus/go || exit 1; \
-	done
+	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $@ .
+
+.PHONY: $(fuzz_go:%=fuzz-go-%)
+$(fuzz_go:%=fuzz-go-%): fuzz-go-%: $(fuzz_build)/go
+	$< -test.run='^$$' -test.fuzz='^Fuzz$*$$' -test.fuzztime=$(FUZZ_SECONDS)s -test.parallel=1 \
+	    -test.fuzzcachedir=$(fuzz_build)/corpus/go
 
 # The corpus grows over runs. A finding is a file crash-*, which the target's only argument replays.
 .PHONY: $(fuzz_targets:%=fuzz-%)
