@@ -340,7 +340,9 @@ func (x *exchange) endUnanswered() error {
 	}
 	x.finish()
 	if broken { // it may still listen
-		x.w.Header().Set("Connection", "close")
+		if x.r.ProtoMajor == 1 { // HTTP/2 would end other streams, too
+			x.w.Header().Set("Connection", "close")
+		}
 		return caddyhttp.Error(http.StatusBadRequest, errBroken)
 	}
 	panic(http.ErrAbortHandler)

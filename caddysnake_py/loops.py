@@ -128,7 +128,7 @@ def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop
             import uvloop  # type: ignore[import-not-found,unused-ignore]
 
             class Loop(_Lasting, uvloop.Loop):  # type: ignore[misc,unused-ignore]
-                pass
+                __module__ = uvloop.Loop.__module__  # by which libraries tell it
 
             loop: asyncio.AbstractEventLoop = Loop()
             subprocesses.set_up_uvloop(loop)

@@ -185,7 +185,7 @@ def test_what_a_late_thread_says_is_logged_for_its_app(server: Server, board: Bo
 def test_signal_handlers_are_not_set_and_the_log_says_so(serve: Serve) -> None:
     server = serve(wsgi("wsgi_threads:app"))
     assert server.get("/takes_signals").text == "true", "the handler is the one from before"
-    (record,) = wait_for(lambda: server.log.find(r"signal\.signal\(Terminated"), "the warning")
+    (record,) = wait_for(lambda: server.log.find(r"signal\.signal\(SIGTERM"), "the warning")
     assert record.level == "warn"
     assert "does nothing" in record.message
     assert "in takes_signals" in record.message, "it shows who did it"
