@@ -174,7 +174,7 @@ static int module_exec(PyObject *module) {
         !(st->await_type = add_type(module, &await_spec)) ||
         !(st->view_type = add_type(module, &view_spec)) ||
         !(st->local_type = add_type(module, &local_spec)) || locals_install(st) < 0 ||
-        sys_add_type(module) < 0)
+        property_module_add_type(module) < 0)
         return -1;
     if (PyModule_AddIntConstant(module, "TURN", LOOP_TURN) < 0 ||
         PyModule_AddIntConstant(module, "FILES", LOOP_FILES) < 0)

@@ -144,9 +144,9 @@ PyObject *view_module_current(PyObject *module, PyObject *ignored);
 PyObject *view_module_owner(PyObject *module, PyObject *name);
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 
-/* ---- sys.c */
-/* Adds the type SysModule. -1 with an exception. */
-int sys_add_type(PyObject *module);
+/* ---- property_module.c */
+/* Adds the type PropertyModule. -1 with an exception. */
+int property_module_add_type(PyObject *module);
 
 /* ---- local.c: threading.local */
 extern PyType_Spec local_spec;

@@ -35,7 +35,7 @@ def own_attribute(module: ModuleType, name: str, default: Callable[[], Any]) -> 
         default: makes what an app finds that has not set the attribute.
     """
     if type(module) is ModuleType:
-        module.__class__ = type("module", (ModuleType,), {})
+        module.__class__ = type("module", (_caddysnake.PropertyModule,), {})
     of_process = module.__dict__
     key = f"{module.__name__}.{name}"
 

@@ -48,4 +48,4 @@ def install() -> None:
     namespace: dict[str, Any] = {
         name: _per_view(name) for name in (*_PER_VIEW, *_SINCE_3_15) if name in sys.__dict__
     }
-    sys.__class__ = _Meta("module", (_caddysnake.SysModule,), namespace)  # type: ignore[assignment]
+    sys.__class__ = _Meta("module", (_caddysnake.PropertyModule,), namespace)  # type: ignore[assignment]

@@ -39,6 +39,37 @@ def said(server: Server, pattern: str, app: str) -> None:
     wait_for(found, f"a record like {pattern!r} of {app}")
 
 
+# What every one of these is read from
+
+OWN = {
+    "threading.excepthook": "lambda args: None",
+    "warnings.showwarning": "lambda *args: None",
+    "logging.lastResort": "None",
+    "sys.excepthook": "lambda *args: None",
+    "sys.stdout": "__import__('io').StringIO()",
+}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("attribute", OWN)
+def test_an_attribute_is_each_applications_own_however_often_a_line_has_run(  # type: ignore[no-untyped-def]
+    pair, attribute: str
+) -> None:
+    """CPython makes a line that runs often faster, past what the class of a module says."""
+    module = attribute.partition(".")[0]
+    server = pair(
+        f"import {module}\n"
+        f"{attribute} = value = {OWN[attribute]}\n"
+        f"def look(path): return all([{attribute} is value for _ in range(1000)])",
+        f"import {module}\n"
+        f"before = {attribute}\n"
+        f"def look(path): return all([{attribute} is before for _ in range(1000)])",
+    )
+    for _ in range(3):
+        assert ask(server, 0) == "True"
+        assert ask(server, 1) == "True"
+
+
 # Standard streams
 
 STREAMS = {
