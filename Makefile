@@ -158,8 +158,7 @@ $(fuzz_build)/go: | $(toolchain)
 
 .PHONY: $(fuzz_go:%=fuzz-go-%)
 $(fuzz_go:%=fuzz-go-%): fuzz-go-%: $(fuzz_build)/go
-	$< -test.run='^$$' -test.fuzz='^Fuzz$*$$' -test.fuzztime=$(FUZZ_SECONDS)s -test.parallel=1 \
-	    -test.fuzzcachedir=$(fuzz_build)/corpus/go
+	tests/fuzz/run-go $< Fuzz$* $(FUZZ_SECONDS) $(fuzz_build)/corpus/go
 
 # The corpus grows over runs. A finding is a file crash-*, which the target's only argument replays.
 .PHONY: $(fuzz_targets:%=fuzz-%)

@@ -13,7 +13,8 @@ static const char sources[] =
     "class Loop:\n"
     "    def create_future(self): raise RuntimeError\n"
     "    def call_soon(self, *args, **options): pass\n"
-    "_caddysnake.set_hooks(lambda *args: False, None, None, None)\n"
+    "    call_later = call_soon\n"
+    "_caddysnake.set_hooks(*[lambda *args: False] * 7)\n"
     "app = _caddysnake.fuzzed = _caddysnake.App(View(1, None))\n"
     "scope = {'asgi': {}, 'extensions': {'a': {}}}\n"
     "app.serve_asgi(print, scope, scope, ({'a': {}},) * 4, {}, Loop(), print, {})\n";

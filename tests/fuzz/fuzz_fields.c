@@ -53,20 +53,25 @@ static PyObject *message_of(PyObject *status, PyObject *headers) {
     return message;
 }
 
-/* What was packed consists of as many headers as were counted. */
-static void check_packed(const snake_slot *slot, int rc) {
-    if (rc < 0 || slot->out_len > slot->out_cap) {
-        fuzz_check(rc < 0 ? NULL : Py_NewRef(Py_None));
-        return;
-    }
-    cursor c = {slot->out, slot->out + slot->out_len, false};
-    for (uint32_t i = 0; i < slot->out_header_count; i++) {
+static void check_count(const unsigned char *packed, size_t len, uint32_t count) {
+    cursor c = {packed, packed + len, false};
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t name = cursor_uint32(&c), value = cursor_uint32(&c);
         cursor_take(&c, name);
         cursor_take(&c, value);
     }
     if (c.broken || cursor_left(&c) || PyErr_Occurred())
-        fuzz_fail("the packed head is not what was counted");
+        fuzz_fail("the packed fields are not what was counted");
+}
+
+/* What was packed consists of as many fields as were counted, in the slot, too. */
+static void check_packed(snake_slot *slot, packed_fields *fields, int rc) {
+    if (rc >= 0)
+        check_count(fields->data, fields->len, fields->count);
+    if (rc >= 0 && (rc = head_to_slot(fields, slot, 200)) == 0)
+        check_count(slot->out, slot->out_len, slot->out_header_count);
+    fuzz_check(rc < 0 ? NULL : Py_NewRef(Py_None));
+    fields_free(fields);
 }
 
 static void check_hint(snake_hint *hint) {
@@ -82,6 +87,12 @@ static void check_hint(snake_hint *hint) {
     snake_hints_free(hint);
 }
 
+static int accept(snake_slot *slot, packed_fields *fields, PyObject *message, PyObject *chosen) {
+    PyObject *subprotocol = chosen == Py_None ? NULL : chosen;
+    int rc = head_from_accept(fuzz_state, fields, message, subprotocol);
+    return rc < 0 ? rc : fields_check_subprotocols(fields, slot);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const unsigned char head[13 * 4 + 4 + 9] = {[52] = 9, [56] = 'a', 'b', ',', 'c',
                                                        'h',      'a',        't', ',', 'x'};
@@ -89,20 +100,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_fill(&slot->in, &slot->in_cap, &slot->in_len, head, sizeof head);
     cursor c = {data, data + size, false};
     response_head parsed;
+    packed_fields fields;
+    fields_init(&fields);
     unsigned target = cursor_byte(&c) % 5;
     PyObject *one = build(&c, 0), *two = build(&c, 0);
     PyObject *message = one && two ? message_of(one, two) : NULL;
     if (!message)
         PyErr_Clear(); /* such as a memoryview of nothing */
     else if (target == 0)
-        check_packed(slot, head_from_wsgi(slot, &parsed, one, two));
+        check_packed(slot, &fields, head_from_wsgi(&fields, &parsed, one, two));
     else if (target == 1)
-        check_packed(slot, head_from_asgi(fuzz_state, slot, &parsed, message));
+        check_packed(slot, &fields, head_from_asgi(fuzz_state, &fields, &parsed, message));
     else if (target == 2)
-        check_packed(slot,
-                     head_from_accept(fuzz_state, slot, message, one == Py_None ? NULL : one));
+        check_packed(slot, &fields, accept(slot, &fields, message, one));
     else if (target == 3)
-        check_packed(slot, fields_from_pairs(slot, two));
+        check_packed(slot, &fields, fields_from_pairs(&fields, two));
     else
         check_hint(hint_from_links(two));
     Py_XDECREF(message);
