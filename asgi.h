@@ -78,10 +78,14 @@ void exchange_activate(asgi_exchange *self);
 void exchange_fail_start(asgi_exchange *self);
 /* Cancels its task, once: what an app does because of that is not for another one to disturb. */
 int exchange_cancel(asgi_exchange *self);
-/* Gives the slot back, since nobody is there for the response; the app may run on. */
-void exchange_abandon(asgi_exchange *self);
 /* Lets go of it once nothing of it is left to do. */
 void exchange_settle(asgi_exchange *self);
+
+/* ---- abandoned.c: an exchange that has lost its client */
+/* Gives the slot back, since nobody is there for the response; the app may run on. */
+void exchange_abandon(asgi_exchange *self);
+/* The app has ended. */
+void exchange_end_abandoned(asgi_exchange *self);
 
 /* ---- output.c: pieces of the response on their way to Go */
 snake_slot *exchange_detach(asgi_exchange *self);
