@@ -52,7 +52,9 @@ struct asgi_exchange {
     bool excused;        /* one more piece of a stream is taken in silence */
     bool ended;          /* the coroutine */
     bool settled, cancelled;
-    bool running; /* a step of it is under way: the app's code, or the end of it */
+    bool running;               /* a step of it is under way: the app's code, or the end of it */
+    snake_abandoned *abandoned; /* where it is counted since its client has left, or NULL */
+    PyObject *overdue;          /* the timer that looks whether there are too many such */
     /* HTTP */
     bool trailers_promised, body_complete;
     bool all_sent;           /* by the app: what it sends after that can't be cut off any more */
@@ -78,6 +80,12 @@ void exchange_fail_start(asgi_exchange *self);
 int exchange_cancel(asgi_exchange *self);
 /* Lets go of it once nothing of it is left to do. */
 void exchange_settle(asgi_exchange *self);
+
+/* ---- abandoned.c: an exchange that has lost its client */
+/* Gives the slot back, since nobody is there for the response; the app may run on. */
+void exchange_abandon(asgi_exchange *self);
+/* The app has ended. */
+void exchange_end_abandoned(asgi_exchange *self);
 
 /* ---- output.c: pieces of the response on their way to Go */
 snake_slot *exchange_detach(asgi_exchange *self);

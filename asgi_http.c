@@ -441,7 +441,7 @@ static void on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
         bool timed_out = slot_gone(self->slot) == SNAKE_TIMED_OUT;
         self->pending_len = 0;
-        slot_release(exchange_detach(self));
+        exchange_abandon(self);
         if (timed_out && exchange_cancel(self) < 0)
             report_exception(self->st, self->app->id, "ASGI", NULL, false);
         lose_client(self);

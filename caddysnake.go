@@ -221,6 +221,9 @@ func (h *Handler) Cleanup() (err error) {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if abandoned.isFull(r) {
+		return refuse(w, errAbandoned)
+	}
 	if h.dynamic != nil {
 		return h.dynamic.serve(w, r)
 	}

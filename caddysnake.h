@@ -75,6 +75,14 @@ typedef struct snake_hint {
     char data[];
 } snake_hint;
 
+/* Counts the exchanges of a connection that run although their client has left. */
+typedef struct snake_abandoned {
+    uint32_t running; /* [atomic] at 0, it belongs to Go alone */
+} snake_abandoned;
+
+/* With so many of them a connection begins no more: as many as it may have streams. */
+enum { SNAKE_MAX_ABANDONED = 250 };
+
 typedef struct snake_slot {
     /* Links. C owns both; Go's ring reader reads done_next once before it tells anyone. */
     struct snake_slot *done_next;
@@ -122,6 +130,9 @@ typedef struct snake_slot {
     int64_t file_offset;
     int64_t file_len;
     snake_hint *hints; /* [atomic] newest first; Go takes them with SNAKE_GO_HINT */
+    /* Where the exchange is counted, or NULL. Go sets it before snake_gone; C takes it if the app
+     * runs on without the slot, else Go ends it with the slot. */
+    snake_abandoned *abandoned;
 } snake_slot;
 
 /* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
@@ -175,6 +186,13 @@ void snake_ack(snake_slot *slot);
 void snake_body_ready(snake_slot *slot);
 /* The client is no longer there (SNAKE_GONE …): completes whatever the app waits for. */
 void snake_gone(snake_slot *slot, uint32_t why);
+/* At 0; NULL when memory is out. */
+snake_abandoned *snake_abandoned_new(void);
+void snake_abandoned_free(snake_abandoned *counter);
+void snake_abandoned_begin(snake_abandoned *counter);
+/* The counter may be freed from here on. */
+void snake_abandoned_end(snake_abandoned *counter);
+extern uint32_t snake_abandoned_total; /* [atomic] of all counters */
 void snake_log_free(snake_log *record);
 void snake_hints_free(snake_hint *newest);
 

@@ -295,7 +295,7 @@ func refuse(w http.ResponseWriter, err error) error {
 		return caddyhttp.Error(http.StatusBadRequest, err)
 	case errors.Is(err, errNoApp):
 		return caddyhttp.Error(http.StatusNotFound, err)
-	case errors.Is(err, errAllBusy), errors.Is(err, errAppStopped):
+	case errors.Is(err, errAllBusy), errors.Is(err, errAppStopped), errors.Is(err, errAbandoned):
 		w.Header().Set("Retry-After", "1")
 	}
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)

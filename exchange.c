@@ -146,6 +146,7 @@ static int end_coroutine(asgi_exchange *self) {
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->scope);
     Py_CLEAR(self->task);
+    exchange_end_abandoned(self);
     exchange_settle(self);
     if (cancelled)
         PyErr_Restore(type, value, traceback);
@@ -324,6 +325,7 @@ static int exchange_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->send);
     Py_VISIT(self->coroutine);
     Py_VISIT(self->task);
+    Py_VISIT(self->overdue);
     return 0;
 }
 
@@ -334,6 +336,7 @@ static int exchange_clear(PyObject *object) {
     Py_CLEAR(self->send);
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->task);
+    Py_CLEAR(self->overdue);
     Py_CLEAR(self->peer_reason);
     return 0;
 }
@@ -343,6 +346,8 @@ static void exchange_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     exchange_clear(object);
+    if (self->abandoned)
+        snake_abandoned_end(self->abandoned);
     Py_XDECREF((PyObject *)self->app);
     http_free_trailers(self);
     free(self->pending);

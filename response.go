@@ -122,6 +122,7 @@ func (x *exchange) standsStill() bool {
 // leave ends the exchange before the app has.
 func (x *exchange) leave(why C.uint32_t) {
 	x.stop()
+	x.slot.c.abandoned = abandoned.count(x.r)
 	x.slot.abandon(why)
 }
 

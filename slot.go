@@ -148,6 +148,10 @@ func (s *slot) release() {
 	if s.ws.Load() != nil {
 		s.ws.Store(nil)
 	}
+	if s.c.abandoned != nil { // the app has ended, too
+		endAbandoned(s.c.abandoned)
+		s.c.abandoned = nil
+	}
 	gen := s.gen
 	slots.mu.Lock()
 	s.gen = nil

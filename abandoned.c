@@ -1,0 +1,86 @@
+/* Requests that run although their client has left: how many of a connection, and the end of those
+ * that run for long while there are too many (docs/decisions/0054). */
+#include "asgi.h"
+#include <stdlib.h>
+
+/* ---- counters (any thread, no GIL) */
+
+uint32_t snake_abandoned_total;
+
+snake_abandoned *snake_abandoned_new(void) { return calloc(1, sizeof(snake_abandoned)); }
+
+void snake_abandoned_free(snake_abandoned *counter) { free(counter); }
+
+void snake_abandoned_begin(snake_abandoned *counter) {
+    __atomic_fetch_add(&counter->running, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&snake_abandoned_total, 1, __ATOMIC_RELAXED);
+}
+
+void snake_abandoned_end(snake_abandoned *counter) {
+    __atomic_fetch_sub(&snake_abandoned_total, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&counter->running, 1, __ATOMIC_RELEASE);
+}
+
+/* ---- an ASGI exchange without its client */
+
+/* Seconds that an exchange whose client has left may go on, once there are too many such. */
+static const double ABANDONED_FOR = 30.0;
+
+static PyObject *on_overdue(PyObject *object, PyObject *ignored);
+
+static void start_overdue(asgi_exchange *self) {
+    static PyMethodDef method = {"on_overdue", on_overdue, METH_NOARGS, NULL};
+    PyObject *timer = NULL;
+    if (self->app->call_later) {
+        PyObject *call_later = Py_NewRef(self->app->call_later);
+        PyObject *call = PyCFunction_New(&method, (PyObject *)self);
+        timer = call ? PyObject_CallFunction(call_later, "dO", ABANDONED_FOR, call) : NULL;
+        Py_DECREF(call_later);
+        Py_XDECREF(call);
+        if (!timer) /* the loop is closed */
+            PyErr_Clear();
+    }
+    PyObject *last = self->overdue;
+    self->overdue = timer;
+    Py_XDECREF(last);
+}
+
+/* The timer: cancels an exchange of a connection that may begin no more requests. */
+static PyObject *on_overdue(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    asgi_exchange *self = (asgi_exchange *)object;
+    if (!self->abandoned)
+        Py_RETURN_NONE;
+    if (__atomic_load_n(&self->abandoned->running, __ATOMIC_RELAXED) < SNAKE_MAX_ABANDONED)
+        start_overdue(self);
+    else if (exchange_cancel(self) < 0)
+        report_exception(self->st, self->app->id, "cancelling a request", NULL, false);
+    Py_RETURN_NONE;
+}
+
+void exchange_abandon(asgi_exchange *self) {
+    snake_slot *slot = exchange_detach(self);
+    /* After all of a response, what runs is a background task: no client's. */
+    if (slot->abandoned && !self->ended && !self->complete) {
+        self->abandoned = slot->abandoned;
+        slot->abandoned = NULL;
+    }
+    slot_release(slot);
+    if (self->abandoned)
+        start_overdue(self);
+}
+
+void exchange_end_abandoned(asgi_exchange *self) {
+    if (self->abandoned)
+        snake_abandoned_end(self->abandoned);
+    self->abandoned = NULL;
+    PyObject *timer = self->overdue;
+    self->overdue = NULL;
+    if (!timer)
+        return;
+    PyObject *rc = PyObject_CallMethodObjArgs(timer, self->st->s_cancel, NULL);
+    if (!rc) /* it still ends, in its time */
+        PyErr_Clear();
+    Py_XDECREF(rc);
+    Py_DECREF(timer);
+}
