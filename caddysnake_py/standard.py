@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import site
+import sys
 from importlib.machinery import PathFinder
 from types import FunctionType, ModuleType
 
@@ -33,7 +34,8 @@ def _own_site(prefix: str, sees_host: bool) -> ModuleType:
             own.__doc__ = value.__doc__
             value = own
         vars(module)[name] = value
-    vars(module)["PREFIXES"] = [prefix, *(site.PREFIXES if sees_host else ())]
+    own_prefixes = [prefix] if sys.version_info < (3, 14) else [prefix, prefix]
+    vars(module)["PREFIXES"] = [*own_prefixes, *(site.PREFIXES if sees_host else ())]
     vars(module)["ENABLE_USER_SITE"] = sees_host
     return module
 
