@@ -96,6 +96,8 @@ static PyMethodDef module_methods[] = {
      "adopt_modules(): from now on sys.modules is what the current view sees."},
     {"lazy_importer", lazy_importer, METH_VARARGS,
      "lazy_importer(original, pending, names, before, after): a __lazy_import__ for builtins."},
+    {"open_guard", open_guard, METH_VARARGS,
+     "open_guard(original, of_descriptor): an open() that has files of descriptors made by that."},
     {NULL, NULL, 0, NULL},
 };
 

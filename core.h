@@ -159,6 +159,9 @@ PyObject *thread_touched(PyObject *module, PyObject *spoiled);
 /* ---- lazy.c */
 PyObject *lazy_importer(PyObject *module, PyObject *args);
 
+/* ---- open.c */
+PyObject *open_guard(PyObject *module, PyObject *args);
+
 /* ---- heap.c */
 PyObject *heap_collect(PyObject *module, PyObject *list);
 

@@ -7,8 +7,8 @@ import contextlib
 import logging
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable
+from time import monotonic, sleep
 from typing import Any
 
 import _caddysnake
@@ -115,7 +115,7 @@ class AppThread:
                 loop.run_forever()
             except BaseException as error:  # SystemExit in a task of the app, for one
                 logs.app_exception(self._app_id, error, "a task of the ASGI application", None)
-                time.sleep(_PAUSE_SECONDS)  # it may raise each time
+                sleep(_PAUSE_SECONDS)  # it may raise each time
                 continue
             # By the app. All that it runs is as it was, and goes on (docs/decisions/0036).
             if not self._ending and not stopped_before:
@@ -201,11 +201,11 @@ class ASGIServer:
         return idle
 
     async def _wait_for_tasks(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
+        end = monotonic() + seconds
         if seconds and (scopes := self._core.answered()):
             text = f"the end waits for tasks that run after their responses: {_names(scopes)}"
             logs.emit(logging.INFO, "caddysnake", text)
-        while (scopes := self._core.answered()) and time.monotonic() < end:
+        while (scopes := self._core.answered()) and monotonic() < end:
             await asyncio.sleep(_POLL_SECONDS)
         if scopes:
             text = f"tasks that ran after their responses are cancelled: {_names(scopes)}"

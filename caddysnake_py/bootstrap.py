@@ -5,6 +5,7 @@ The C core executes this file with ``SOURCES`` (module name -> source text) as a
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
@@ -12,6 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 
 PACKAGE = "caddysnake_py"
+_builtins = dict(vars(builtins))
 
 
 class EmbeddedSources(MetaPathFinder, InspectLoader):
@@ -38,6 +40,11 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
 
     def is_package(self, fullname: str) -> bool:
         return fullname == PACKAGE
+
+    def exec_module(self, module: ModuleType) -> None:
+        """The package keeps the builtins of now, whatever applications make of Python's."""
+        vars(module)["__builtins__"] = _builtins
+        super().exec_module(module)
 
     @staticmethod
     def _filename(fullname: str) -> str:

@@ -329,6 +329,7 @@ def start() -> None:
     _caddysnake.adopt_modules()
     _warn(cpython.check(cpython.BEHAVIOUR))
     imports.watch_patches()
+    sysmodule.watch()
     _hide()
     release.start()
     watchdog.start()

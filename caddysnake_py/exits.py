@@ -80,19 +80,22 @@ def unregister(function: Callable[..., Any], /) -> None:
     _unregister(function)
 
 
-def _end_schedulers(app: App) -> None:
-    """Ends the schedulers whose threads the app has started. Jobs would run on its old code; under
-    a server in a process of its own they end with that."""
+def _end_jobs(app: App) -> None:
+    """Ends the schedulers and timers whose threads the app has started. Jobs would run on its old
+    code; under a server in a process of its own they end with that."""
     for thread in threading.enumerate():
+        if thread.ident not in app.threads:
+            continue
         scheduler = getattr(getattr(thread, "_target", None), "__self__", None)
-        is_one = type(scheduler).__module__.startswith("apscheduler.schedulers.")
-        if is_one and thread.ident in app.threads:
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+        elif type(scheduler).__module__.startswith("apscheduler.schedulers."):
             scheduler.shutdown(wait=False)  # type: ignore[union-attr]
 
 
 def run(app: App) -> None:
     """Runs what an app has registered, the last first, as the thread of that app."""
-    app.at_exit.insert(0, (_end_schedulers, (app,), {}))
+    app.at_exit.insert(0, (_end_jobs, (app,), {}))
     while app.at_exit:
         function, args, kwargs = app.at_exit.pop()
         try:

@@ -3,10 +3,12 @@ of the interpreter. In a forked child it can."""
 
 from __future__ import annotations
 
+import builtins
 import errno
 import faulthandler
 import functools
 import gc
+import io
 import logging
 import os
 import signal
@@ -146,6 +148,28 @@ def _dup2(dup2: Callable[..., int], fd: int, fd2: int, inheritable: bool = True)
     return dup2(fd, fd2, inheritable)
 
 
+def _open_descriptor(
+    open_: Callable[..., Any],
+    file: int,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,
+) -> Any:
+    """``open`` of a descriptor. One of the server's is duplicated: the file closes its own."""
+    in_app = _caddysnake.current_view() is not None and os.getpid() == _server
+    fd = os.dup(file) if in_app and closefd and _is_servers(int(file)) else file
+    try:
+        return open_(fd, mode, buffering, encoding, errors, newline, closefd, opener)
+    except BaseException:
+        if fd != file:
+            os.close(fd)
+        raise
+
+
 # The interpreter
 
 
@@ -194,6 +218,9 @@ def install() -> None:
     _guard(os, "closerange", _close_range)
     _guard(os, "dup2", _dup2)
     _guard(os, "eventfd", _eventfd)
+    io.open = builtins.open = _caddysnake.open_guard(
+        io.open, functools.partial(_open_descriptor, io.open)
+    )
     _guard(sys, "setswitchinterval", functools.partial(_ignore, "sys.setswitchinterval"))
     _guard(sys, "setrecursionlimit", _recursion_limit)
     _guard(threading, "stack_size", _stack_size)

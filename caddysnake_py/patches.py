@@ -11,12 +11,11 @@ replacement that has kept the old dispatcher as its original does not call itsel
 from __future__ import annotations
 
 import dataclasses
-import functools
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic, sleep
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import _caddysnake
 
@@ -28,6 +27,7 @@ MODULES = (
     "asyncio",
     "builtins",
     "http.client",
+    "importlib",
     "json",
     "logging",
     "os",
@@ -37,6 +37,7 @@ MODULES = (
     "socket",
     "ssl",
     "subprocess",
+    "sys",
     "tempfile",
     "threading",
     "time",
@@ -85,6 +86,16 @@ def _chosen(original: Any, replacements: Iterable[_Replacement]) -> Any:
     return original
 
 
+def _describe(dispatcher: Any, original: Any) -> None:
+    """Gives a dispatcher the names of its original. Without ``functools``, which calls builtins
+    that an app may have replaced."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        value = getattr(original, name, _MISSING)
+        if value is not _MISSING:
+            setattr(dispatcher, name, value)
+    dispatcher.__wrapped__ = original
+
+
 class _Method:
     """Stands for a method of a class."""
 
@@ -93,7 +104,7 @@ class _Method:
         self._original = original
         self._replacements = replacements
         if original is not _MISSING:
-            functools.update_wrapper(self, original, updated=())
+            _describe(self, original)
 
     def _find(self) -> Any:
         found = _chosen(self._original, self._replacements)
@@ -113,11 +124,22 @@ class _Method:
 def _function(name: str, original: Any, replacements: tuple[_Replacement, ...]) -> Any:
     """Stands for a function of a module."""
 
-    @functools.wraps(original)
     def function(*args: Any, **kwargs: Any) -> Any:
         return _chosen(original, replacements)(*args, **kwargs)
 
+    _describe(function, original)
+    vars(function).update(getattr(original, "__dict__", {}))
     return function
+
+
+class Place(Protocol):
+    """Something that apps may change, and that is to be as it was for all others."""
+
+    def check(self, author: Callable[[Any], App | None]) -> None:
+        """Finds what has been changed. ``author`` tells by whom; None: nobody knows."""
+
+    def forget(self, app: App) -> None:
+        """Drops what an app has put there."""
 
 
 class _Place:
@@ -143,10 +165,12 @@ class _Place:
                 continue
             if expected is _MISSING and not (self._takes_new and type(value) in self._kinds):
                 self._others.add(name)  # of a module, or no function
-            elif callable(value) or type(value) in self._kinds:
+            elif callable(value) or hasattr(type(value), "__get__"):
                 app = author(value)
                 if app is not None:
                     self._take(name, value, app)
+            else:
+                setattr(self._owner, name, expected)  # nothing that anyone could call
         for name in self._expected.keys() - names.keys():
             setattr(self._owner, name, self._expected[name])  # deleted
 
@@ -183,7 +207,7 @@ class _Watch:
     """All places, and when they were compared."""
 
     def __init__(self) -> None:
-        self.places: list[_Place] = []
+        self.places: list[Place] = []
         self.checked = 0.0
         self.checker: list[object] = []  # at most one
 
@@ -217,7 +241,7 @@ def _author(value: Any) -> App | None:
     if not isinstance(name, str):
         return None
     for layer in every_layer():
-        for app in tuple(layer.apps):
+        for app in [each for each in layer.apps]:  # noqa: C416 (list() calls len, of builtins)
             module = app.modules.get(name)
             if issubclass(type(module), ModuleType) and namespace_of(module) is namespace:
                 return app
@@ -237,7 +261,7 @@ def check(app: App | None) -> bool:
             return False
         for place in _watch.places:
             place.check(lambda value: _author(value) or app)
-        _watch.checked = time.monotonic()
+        _watch.checked = monotonic()
         return True
     finally:
         _watch.checker.remove(me)
@@ -245,14 +269,14 @@ def check(app: App | None) -> bool:
 
 def check_now(app: App) -> None:
     """The same once more for an app that has been loaded."""
-    deadline = time.monotonic() + _PATIENCE
-    while not check(app) and time.monotonic() < deadline:
-        time.sleep(_INTERVAL)
+    deadline = monotonic() + _PATIENCE
+    while not check(app) and monotonic() < deadline:
+        sleep(_INTERVAL)
 
 
 def check_soon(app: App) -> None:
     """The same, unless it was done a moment ago."""
-    if time.monotonic() >= _watch.checked + _INTERVAL:
+    if monotonic() >= _watch.checked + _INTERVAL:
         check(app)
 
 
@@ -262,12 +286,17 @@ def forget(app: App) -> None:
         place.forget(app)
 
 
+def watch(place: Place) -> None:
+    """Compares a place from now on."""
+    _watch.places.append(place)
+
+
 def watch_module(module: Any) -> None:
     """Compares the functions of a module from now on."""
-    _watch.places.append(_Place(module, _FUNCTIONS, _function))
+    watch(_Place(module, _FUNCTIONS, _function))
 
 
 def watch_classes(module: Any, names: Iterable[str]) -> None:
     """Compares the methods of classes of a module from now on."""
     for name in names:
-        _watch.places.append(_Place(getattr(module, name), _METHODS, _Method))
+        watch(_Place(getattr(module, name), _METHODS, _Method))

@@ -10,9 +10,9 @@ import contextlib
 import functools
 import os
 import sys
-import time
 import weakref
 from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
@@ -82,9 +82,9 @@ def leave() -> None:
     for _, wakeup in running:
         with contextlib.suppress(OSError):  # it has just ended
             wakeup.wakeup()
-    deadline = time.monotonic() + _LEAVE_SECONDS
+    deadline = monotonic() + _LEAVE_SECONDS
     for manager, _ in running:
-        manager.join(max(0.0, deadline - time.monotonic()))
+        manager.join(max(0.0, deadline - monotonic()))
     for worker in workers:
         if worker.is_alive():
             worker.terminate()
@@ -108,14 +108,14 @@ def end_trackers() -> None:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
                 waiting.add(pid)
-    deadline = time.monotonic() + _TRACKER_SECONDS
-    while waiting and time.monotonic() < deadline:
+    deadline = monotonic() + _TRACKER_SECONDS
+    while waiting and monotonic() < deadline:
         for pid in list(waiting):
             with contextlib.suppress(ChildProcessError):
                 if os.waitpid(pid, os.WNOHANG) == (0, 0):
                     continue
             waiting.discard(pid)
-        time.sleep(0.005)
+        sleep(0.005)
 
 
 def install() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from types import ModuleType
 from typing import Any
 
 import _caddysnake
@@ -99,9 +100,28 @@ def _unsetenv(name: str | bytes) -> None:
     """Nothing, likewise."""
 
 
+class _Os(ModuleType):
+    """The class of ``os``. Who replaces ``environ`` replaces what the current app has in there:
+    the object stays the one that everybody has."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in ("environ", "environb") or _own() is None:
+            super().__setattr__(name, value)
+        elif value is not getattr(self, name):
+            content = dict(value)
+            environ = getattr(self, name)
+            environ.clear()
+            environ.update(content)
+
+    def __delattr__(self, name: str) -> None:
+        if name not in ("environ", "environb") or _own() is None:
+            super().__delattr__(name)
+
+
 def install() -> None:
     """From now on each app has an environment of its own."""
     # The classes stay: they look up `putenv` in `os`, and their data in `_data`.
     cpython.replace_environment(_Variables(cpython.environment_data))
+    os.__class__ = _Os
     for_apps("putenv", _putenv)
     for_apps("unsetenv", _unsetenv)

@@ -3,6 +3,7 @@ requests that timed out."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -124,14 +125,23 @@ def _check_loops() -> None:
             logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
+def _look() -> None:
+    patches.check(None)  # first: what follows calls functions that an app may have replaced
+    running = _caddysnake.wsgi_running()
+    _reported.intersection_update({entry[2] for entry in running})
+    _check(running)
+    _check_loops()
+
+
 def _watch() -> None:
+    sleep = time.sleep
     while True:
-        time.sleep(_INTERVAL)
-        running = _caddysnake.wsgi_running()
-        _reported.intersection_update({entry[2] for entry in running})
-        _check(running)
-        _check_loops()
-        patches.check(None)
+        sleep(_INTERVAL)
+        try:
+            _look()
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                logs.emit(logging.ERROR, "caddysnake", logs.format_exception(error))
 
 
 def start() -> None:

@@ -6,8 +6,8 @@ import io
 import itertools
 import logging
 import sys
-import time
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import Any
 
 import _caddysnake
@@ -32,7 +32,7 @@ def _start_workers() -> None:
             threads.start_outside(_caddysnake.wsgi_worker, f"wsgi-{next(_numbers)}")
         except (RuntimeError, MemoryError) as error:
             logs.emit(logging.ERROR, "caddysnake", f"no thread for WSGI requests: {error}")
-            time.sleep(_RETRY_SECONDS)
+            sleep(_RETRY_SECONDS)
             _caddysnake.wsgi_worker_failed()
 
 
@@ -80,8 +80,8 @@ class WSGIServer:
         """Waits up to ``drain`` seconds for running requests and ends the rest. False if some
         still run, in C or because they caught what was to end them."""
         idle = self._core.wait_idle(drain + watchdog.LEAVE_SECONDS)
-        deadline = time.monotonic() + _END_SECONDS
-        while not idle and time.monotonic() < deadline:
+        deadline = monotonic() + _END_SECONDS
+        while not idle and monotonic() < deadline:
             watchdog.end_requests(self._app_id)
             idle = self._core.wait_idle(_ROUND_SECONDS)  # some may have waited for a thread
         if idle:

@@ -95,3 +95,13 @@ def test_schedulers_end_with_their_application(serve: Serve, tmp_path: Path) -> 
     server.expect_log("^scheduler ended", level="info")
     edited.write("2")
     await_version(server, "2")
+
+
+def test_timers_are_cancelled_with_their_application(serve: Serve, tmp_path: Path) -> None:
+    code = "import threading\nthreading.Timer(600, print).start()\n"
+    edited = source(tmp_path, code)
+    server = serve(edited.block())
+    for version in ("2", "3", "4"):
+        edited.write(version)
+        await_version(server, version)
+    server.check()  # there are as many threads as before
