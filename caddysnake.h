@@ -194,6 +194,8 @@ void snake_abandoned_begin(snake_abandoned *counter);
 void snake_abandoned_end(snake_abandoned *counter);
 extern uint32_t snake_abandoned_total; /* [atomic] of all counters */
 void snake_log_free(snake_log *record);
+/* Whether there are records that have not been freed. */
+int snake_logs_pending(void);
 void snake_hints_free(snake_hint *newest);
 
 #endif

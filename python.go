@@ -100,6 +100,10 @@ func leavePython(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	_, _ = ask(ctx, command{Op: "leave"})
+	// What Python said last is written by another goroutine.
+	for C.snake_logs_pending() != 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // bridgeSources packs the bridge package: name NUL source NUL …

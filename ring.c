@@ -132,6 +132,8 @@ int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len
     return 0;
 }
 
+int snake_logs_pending(void) { return __atomic_load_n(&ring.logs_bytes, __ATOMIC_ACQUIRE) != 0; }
+
 void snake_log_free(snake_log *record) {
     uint32_t size = (uint32_t)(sizeof *record + record->len);
     uint32_t before = __atomic_fetch_sub(&ring.logs_bytes, size, __ATOMIC_RELAXED);
