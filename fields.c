@@ -221,14 +221,16 @@ static int wsgi_status(PyObject *status, uint32_t *code) {
     return 0;
 }
 
-static int wsgi_header(packed_fields *fields, response_head *head, PyObject *pair) {
+/* Packs one header; convert makes bytes of its two texts. */
+static int pack_pair(packed_fields *fields, response_head *head, PyObject *pair,
+                     int (*convert)(PyObject *, const char *, text *)) {
     PyObject *name_object = NULL, *value_object = NULL;
     text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
     int rc = pair_items(pair, &name_object, &value_object);
     if (!rc)
-        rc = latin1_text(name_object, "a header name", &name);
+        rc = convert(name_object, "a header name", &name);
     if (!rc)
-        rc = latin1_text(value_object, "a header value", &value);
+        rc = convert(value_object, "a header value", &value);
     if (!rc)
         rc = add(fields, head, name, value);
     Py_XDECREF(name.owner);
@@ -253,7 +255,7 @@ int head_from_wsgi(packed_fields *fields, response_head *head, PyObject *status,
     for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(headers) : PyTuple_Size(headers)); i++) {
         PyObject *pair = is_list ? PyList_GetItem(headers, i) : PyTuple_GetItem(headers, i);
         Py_INCREF(pair);
-        int rc = wsgi_header(fields, head, pair);
+        int rc = pack_pair(fields, head, pair, latin1_text);
         Py_DECREF(pair);
         if (rc < 0)
             return -1;
@@ -300,21 +302,10 @@ static int asgi_status(PyObject *status, uint32_t *code) {
 }
 
 static int asgi_header(packed_fields *fields, response_head *head, PyObject *pair) {
-    PyObject *converted = NULL, *name_object = NULL, *value_object = NULL;
-    text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
+    PyObject *converted = NULL;
     if (!PyTuple_Check(pair) && !PyList_Check(pair))
         pair = converted = PySequence_Tuple(pair);
-    int rc = pair ? pair_items(pair, &name_object, &value_object) : -1;
-    if (!rc)
-        rc = bytes_text(name_object, "a header name", &name);
-    if (!rc)
-        rc = bytes_text(value_object, "a header value", &value);
-    if (!rc)
-        rc = add(fields, head, name, value);
-    Py_XDECREF(name.owner);
-    Py_XDECREF(value.owner);
-    Py_XDECREF(name_object);
-    Py_XDECREF(value_object);
+    int rc = pair ? pack_pair(fields, head, pair, bytes_text) : -1;
     Py_XDECREF(converted);
     return rc;
 }
