@@ -18,10 +18,12 @@ async def by_wait_for(receive):
 
 
 async def by_wait_for_a_task(receive):
+    task = asyncio.create_task(receive())
     try:
-        return await asyncio.wait_for(asyncio.create_task(receive()), 0.002)
+        return await asyncio.wait_for(task, 0.002)
     except asyncio.TimeoutError:
-        return None
+        # From Python 3.12 on, wait_for() also ends with this if the task has just ended.
+        return None if task.cancelled() else task.result()
 
 
 async def by_asyncio_timeout(receive):
