@@ -141,7 +141,7 @@ test-asan: $(venvs)/tests/ready | $(toolchain) ## test what reads others' bytes 
 fuzz_build   := build/fuzz/$(python_id)
 fuzz_flags   := -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
     -fno-sanitize-recover=undefined
-fuzz_core    := $(filter-out adopt.c sanitizer.c,$(wildcard *.c)) tests/fuzz/fuzz.c
+fuzz_core    := caddysnake.c embed.c tests/fuzz/fuzz.c
 fuzz_targets := head records fields
 
 fuzz_go      := $(shell sed -n 's/^func Fuzz\([A-Za-z]*\).*/\1/p' *_test.go)
@@ -172,7 +172,7 @@ $(fuzz_targets:%=$(fuzz_build)/%): $(fuzz_build)/%: tests/fuzz/fuzz_%.c $(fuzz_c
 	$(CLANG) $(fuzz_flags) -fsanitize=fuzzer $$($(PKG_CONFIG) --cflags python3-embed) -o $@ $^ \
 	    $$($(PKG_CONFIG) --libs python3-embed) -lpthread -ldl
 
-$(fuzz_build)/%.o: %.c $(wildcard *.h tests/fuzz/*.h)
+$(fuzz_build)/%.o: %.c $(wildcard *.h core/* tests/fuzz/*.h)
 	@mkdir -p $(@D)
 	$(CLANG) $(fuzz_flags) $$($(PKG_CONFIG) --cflags python3-embed) -c -o $@ $<
 

@@ -1,7 +1,7 @@
 //go:build pyext
 
 /* The extension module lives in somebody's interpreter and adopts it. */
-#include "core.h"
+#include "core/core.h"
 
 int snake_own_interpreter(char *err, size_t err_cap) {
     if (!Py_IsInitialized()) {

@@ -66,7 +66,7 @@ enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
 typedef struct snake_app snake_app; /* one loaded generation of an app; opaque to Go */
 
 /* Lengths of buffers are size_t, those packed into buffers are u32. Who reads either compares it
- * with the buffer first, whoever wrote it: cursor.h in C, cursor.go in Go. */
+ * with the buffer first, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
 
 /* Links for a 103 response: each a u32 length and its bytes. Made by C, freed by Go. */
 typedef struct snake_hint {
@@ -95,7 +95,7 @@ typedef struct snake_slot {
     uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */
     uint32_t to_py;     /* [atomic] events for the app's queue; C only */
     uint32_t gone;      /* [atomic] 0 or SNAKE_GONE … */
-    uint32_t out_state; /* [atomic] C only: who owns out, see slot.c */
+    uint32_t out_state; /* [atomic] C only: who owns out, see core/slot.c */
 
     /* Request: written by Go before snake_push, read by C until the slot is released. */
     unsigned char *in; /* packed head (see request.go), then the inline body */

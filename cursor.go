@@ -46,7 +46,7 @@ func (c *cursor[T]) header() (name, value T) {
 	return c.take(nameLen), c.take(valueLen)
 }
 
-// record reads a message of a websocket (asgi_websocket.c).
+// record reads a message of a websocket (core/asgi_websocket.c).
 func (c *cursor[T]) record() (opcode byte, payload T) {
 	return c.byte(), c.field()
 }

@@ -162,7 +162,7 @@ func FuzzWebSocketRecords(f *testing.F) {
 	})
 }
 
-// unpackRequest reads what pack has made, as head.c does.
+// unpackRequest reads what pack has made, as core/head.c does.
 func unpackRequest(t *testing.T, packed []byte, n uint32, webSocket, encrypted bool) {
 	c := cursor[string]{left: string(packed)}
 	for range 13 {

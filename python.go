@@ -34,6 +34,12 @@ import (
 //go:embed caddysnake_py/*.py
 var bridgeFiles embed.FS
 
+// Go's build cache sees a change in core/, and `go mod vendor` copies it, only because it is embedded. The
+// linker drops it.
+//
+//go:embed core
+var _ embed.FS
+
 // leaveTimeout limits each of the things that remain to be done when the process ends.
 const leaveTimeout = 5 * time.Second
 

@@ -1,6 +1,6 @@
 package caddysnake
 
-// From an http.Request to the packed head that head.c reads.
+// From an http.Request to the packed head that core/head.c reads.
 
 import "C"
 

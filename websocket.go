@@ -2,7 +2,7 @@ package caddysnake
 
 // A websocket between its client and the app. Framing is gobwas/ws's
 // (docs/decisions/0010); messages travel to and from Python as the records of
-// asgi_websocket.c.
+// core/asgi_websocket.c.
 
 /*
 #include "caddysnake.h"

@@ -1,5 +1,5 @@
 """An app's event loop does all that a loop does while it waits for requests in a way of its own
-(loop.c, loops.py)."""
+(core/asgi_loop.c, loops.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many ASGI apps at once, whose loops are woken in turn (gate.c)."""
+"""Many ASGI apps at once, whose loops are woken in turn (core/asgi_gate.c)."""
 
 from __future__ import annotations
 

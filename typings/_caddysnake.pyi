@@ -1,4 +1,4 @@
-"""The C core, as the bridge package sees it (caddysnake.c, app.c, command.c)."""
+"""The C core, as the bridge package sees it (core/module.c, core/app.c, core/command.c)."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 #ifndef SNAKE_FUZZ_H
 #define SNAKE_FUZZ_H
 
-#include "../../asgi.h"
+#include "../../core/asgi.h"
 
 /* Of the one app that there is; its environ and scopes are empty but for what scope_new needs. */
 extern core *fuzz_state;

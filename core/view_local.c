@@ -16,8 +16,8 @@ typedef struct app_local {
     struct app_local *previous, *next; /* among all; with the GIL */
 } app_local;
 
-static app_local *all;
-static core *st; /* a subclass can't be asked for it */
+static app_local *all_locals;
+static core *local_core; /* a subclass can't be asked for it */
 
 /* The _thread._local of the current app. New reference. */
 static PyObject *of_app(app_local *self) {
@@ -28,7 +28,7 @@ static PyObject *of_app(app_local *self) {
     if (found) {
         Py_INCREF(found);
     } else if (!PyErr_Occurred()) {
-        found = PyObject_CallNoArgs(st->thread_local);
+        found = PyObject_CallNoArgs(local_core->thread_local);
         if (found && (!self->by_app || PyDict_SetItem(self->by_app, key, found) < 0))
             Py_CLEAR(found);
     }
@@ -46,17 +46,18 @@ static int call_init(app_local *self) {
 /* The attributes for the current app and thread. New reference. */
 static PyObject *attributes(app_local *self, bool is_new) {
     PyObject *own = of_app(self);
-    PyObject *dict = own ? PyObject_GetAttr(own, st->s_dict) : NULL;
+    PyObject *dict = own ? PyObject_GetAttr(own, local_core->s_dict) : NULL;
     if (own && !dict && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear();
         dict = PyDict_New();
-        if (dict && PyObject_SetAttr(own, st->s_dict, dict) < 0)
+        if (dict && PyObject_SetAttr(own, local_core->s_dict, dict) < 0)
             Py_CLEAR(dict);
         if (dict && !is_new && call_init(self) < 0) {
             PyObject *type, *value, *traceback;
             PyErr_Fetch(&type, &value, &traceback);
             Py_CLEAR(dict);
-            if (PyObject_SetAttr(own, st->s_dict, NULL) < 0) /* the next access tries again */
+            if (PyObject_SetAttr(own, local_core->s_dict, NULL) <
+                0) /* the next access tries again */
                 PyErr_Clear();
             PyErr_Restore(type, value, traceback);
         }
@@ -78,10 +79,10 @@ static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     self->args = Py_NewRef(args);
     self->kwargs = Py_XNewRef(kwargs);
-    self->next = all;
-    if (all)
-        all->previous = self;
-    all = self;
+    self->next = all_locals;
+    if (all_locals)
+        all_locals->previous = self;
+    all_locals = self;
     self->by_app = PyDict_New();
     PyObject *dict = self->by_app ? attributes(self, true) : NULL;
     if (!dict)
@@ -96,7 +97,7 @@ static PyObject *exact_name(PyObject *name) {
 }
 
 static bool is_dict_name(PyObject *name) {
-    return name == st->s___dict__ || !PyUnicode_CompareWithASCIIString(name, "__dict__");
+    return name == local_core->s___dict__ || !PyUnicode_CompareWithASCIIString(name, "__dict__");
 }
 
 static PyObject *local_getattr(PyObject *object, PyObject *name) {
@@ -136,14 +137,14 @@ static int local_setattr(PyObject *object, PyObject *name, PyObject *value) {
 /* ---- its place in Python, and the end of an app */
 
 int locals_install(core *state) {
-    st = state;
+    local_core = state;
     PyObject *low = PyImport_ImportModule("_thread"), *high = NULL;
     int rc = -1;
-    st->thread_local = low ? PyObject_GetAttrString(low, "_local") : NULL;
-    if (st->thread_local &&
-        PyObject_SetAttrString(low, "_local", (PyObject *)st->local_type) == 0 &&
+    local_core->thread_local = low ? PyObject_GetAttrString(low, "_local") : NULL;
+    if (local_core->thread_local &&
+        PyObject_SetAttrString(low, "_local", (PyObject *)local_core->local_type) == 0 &&
         (high = PyImport_ImportModule("threading")))
-        rc = PyObject_SetAttrString(high, "local", (PyObject *)st->local_type);
+        rc = PyObject_SetAttrString(high, "local", (PyObject *)local_core->local_type);
     Py_XDECREF(low);
     Py_XDECREF(high);
     return rc;
@@ -155,14 +156,14 @@ PyObject *locals_forget(PyObject *module, PyObject *app) {
     if (!PyLong_Check(app))
         return PyErr_Format(PyExc_TypeError, "an app's id is needed, not %R", app);
     Py_ssize_t count = 0;
-    for (app_local *each = all; each; each = each->next)
+    for (app_local *each = all_locals; each; each = each->next)
         count++;
     PyObject *list = PyList_New(count);
     if (!list)
         return NULL;
     /* Nothing is allocated, hence nothing collected, in here. One that ends has no reference. */
     Py_ssize_t filled = 0;
-    for (app_local *each = all; each && filled < count; each = each->next)
+    for (app_local *each = all_locals; each && filled < count; each = each->next)
         if (Py_REFCNT((PyObject *)each) > 0)
             PyList_SetItem(list, filled++, Py_NewRef((PyObject *)each));
     for (Py_ssize_t i = 0; i < filled; i++) {
@@ -206,7 +207,7 @@ static void local_dealloc(PyObject *object) {
     if (self->previous)
         self->previous->next = self->next;
     else
-        all = self->next;
+        all_locals = self->next;
     if (self->next)
         self->next->previous = self->previous;
     if (self->weak_references)

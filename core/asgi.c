@@ -1,7 +1,7 @@
 /* The loop's side of an ASGI app: its queue, and what becomes of the events on it. */
 #include "asgi.h"
 
-enum { ROUND = 256, BATCH = 16 };
+enum { ROUND = 256, ASGI_BATCH = 16 };
 
 /* ---- waking the loop (any thread, no GIL) */
 
@@ -28,7 +28,7 @@ void asgi_post(snake_slot *slot, uint32_t event) {
 /* With others at the gate, they have Go woken once for all. */
 static void ring_bell(void) {
     static uint32_t rounds; /* [atomic] that Go has not been told about */
-    if (gate_is_crowded() && __atomic_add_fetch(&rounds, 1, __ATOMIC_RELAXED) < BATCH) {
+    if (gate_is_crowded() && __atomic_add_fetch(&rounds, 1, __ATOMIC_RELAXED) < ASGI_BATCH) {
         ring_later();
     } else {
         __atomic_store_n(&rounds, 0, __ATOMIC_RELAXED);

@@ -31,14 +31,14 @@ typedef struct worker {
     thread_state state;
 } worker;
 
-/* ---- workers.c: all workers, with the GIL */
+/* ---- wsgi_threads.c: all workers, with the GIL */
 worker *worker_new(core *st);
 void worker_free(core *st, worker *w);
 /* What is between the two is the request that the watchdog sees. */
 void worker_begin(worker *w, snake_slot *slot);
 void worker_end(core *st, worker *w);
 
-/* ---- threadstate.c: on the worker's thread, with the GIL. False: an exception is set, or the
+/* ---- wsgi_threadstate.c: on the worker's thread, with the GIL. False: an exception is set, or the
  * thread can't be put in order. */
 bool thread_state_take(core *st, thread_state *state);
 void thread_state_drop(thread_state *state);

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "caddysnake.h"
+#include "../caddysnake.h"
 #include "cursor.h"
 
 /* Interned names. The first list spells the string like the member. */
@@ -77,7 +77,7 @@ typedef struct core {
     PyObject *set_asyncgen_hooks, *set_origin_depth;
     PyObject *get_running_loop, *set_running_loop; /* of asyncio */
     PyObject *hooks[HOOK_COUNT];                   /* see HOOK_* */
-    PyObject *planted;                             /* set of names, see names.c */
+    PyObject *planted;                             /* set of names, see view_names.c */
     PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
         *name_type, *local_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
@@ -118,7 +118,7 @@ uint64_t now_us(void);
 bool futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us);
 void futex_wake(uint32_t *word, int count);
 
-/* ---- view.c, modules.c, names.c: what a thread sees when it imports */
+/* ---- view.c, view_modules.c, view_names.c: what a thread sees when it imports */
 typedef struct snake_view snake_view;
 extern PyType_Spec view_spec;
 /* Whose code the current thread runs: the app's id, 0 for none, and its view, a strong reference or
@@ -148,15 +148,15 @@ PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 /* Adds the type PropertyModule. -1 with an exception. */
 int property_module_add_type(PyObject *module);
 
-/* ---- local.c: threading.local */
+/* ---- view_local.c: threading.local */
 extern PyType_Spec local_spec;
 int locals_install(core *st);
 PyObject *locals_forget(PyObject *module, PyObject *app);
 
-/* ---- threadstate.c */
+/* ---- wsgi_threadstate.c */
 PyObject *thread_touched(PyObject *module, PyObject *spoiled);
 
-/* ---- lazy.c */
+/* ---- view_lazy.c */
 PyObject *lazy_importer(PyObject *module, PyObject *args);
 
 /* ---- open.c */
@@ -177,14 +177,14 @@ struct snake_app {
     uint32_t watched;  /* [atomic] threads that wait for inflight to fall to 0 */
     PyObject *callable;
     PyObject *template; /* environ or scope that every request copies */
-    /* WSGI, guarded by the pool's mutex: see places.c */
+    /* WSGI, guarded by the pool's mutex: see wsgi_places.c */
     uint32_t threads, running;   /* places, and how many are taken */
     uint32_t aside, aside_limit; /* threads that have begun and are without a place */
     snake_slot *deferred_first, *deferred_last;              /* requests that wait for a place, … */
     struct place_returner *returners_first, *returners_last; /* … and threads that do */
     /* ASGI: touched only on the loop's thread, except signal, efd and armed */
     queue queue;
-    uint32_t signal;      /* [atomic] futex; see loop.c */
+    uint32_t signal;      /* [atomic] futex; see asgi_loop.c */
     int efd;              /* -1 until it is needed */
     bool selects;         /* the loop is ours and sleeps in select() */
     unsigned long thread; /* the loop's */
@@ -315,7 +315,7 @@ PyObject *body_inline(const snake_slot *slot);
 /* Takes the chunk that is ready. *end is SNAKE_MORE …, and SNAKE_LOST with an exception. */
 PyObject *body_take(snake_slot *slot, uint32_t *end);
 
-/* ---- wsgi.c, pool.c */
+/* ---- wsgi.c, wsgi_pool.c */
 extern PyType_Spec wsgi_spec;
 void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
 void pool_push(snake_slot *slot);
@@ -336,7 +336,7 @@ PyObject *pool_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
 bool pool_watch(uint64_t now);
 
-/* ---- places.c: which requests of an app may run. All with the pool's mutex. */
+/* ---- wsgi_places.c: which requests of an app may run. All with the pool's mutex. */
 /* A thread that is done with waiting for its client and waits for a place. */
 typedef struct place_returner {
     struct place_returner *next;
@@ -354,7 +354,7 @@ bool place_leave(snake_app *app, queue *queue);
 /* Such a thread goes on. False: returner is listed, and its signal tells when. */
 bool place_ask(snake_app *app, place_returner *returner);
 
-/* ---- loop.c: what an app's event loop sleeps on */
+/* ---- asgi_loop.c: what an app's event loop sleeps on */
 /* Start what is queued; look at what was scheduled; files may have events. */
 enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
 /* Wakes the loop. Any thread. */
@@ -366,7 +366,7 @@ PyObject *loop_select(snake_app *app, PyObject *timeout, int files);
 int loop_watch(snake_app *app);
 void loop_wakes(snake_app *app);
 
-/* ---- gate.c: whose loop is woken for requests */
+/* ---- asgi_gate.c: whose loop is woken for requests */
 /* Wakes the loop as soon as that is useful. Any thread, for an app whose armed it has cleared. */
 void gate_enter(snake_app *app);
 /* The loop's round is over; the next app's turn. */
@@ -381,7 +381,7 @@ bool gate_watch(uint64_t now);
 int monitor_start(void);
 void monitor_wake(void); /* cheap when it is awake */
 
-/* ---- asgi.c, exchange.c, await.c */
+/* ---- asgi.c, asgi_exchange.c, asgi_await.c */
 extern PyType_Spec asgi_spec, await_spec;
 void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);

@@ -12,7 +12,7 @@
 #include "core.h"
 #include <pthread.h>
 
-enum { STUCK_US = 1000 };
+enum { GATE_STUCK_US = 1000 };
 
 /* Owned by the mutex; first is also peeped at without it. */
 static struct {
@@ -22,8 +22,8 @@ static struct {
     snake_app *first, *last; /* those that wait */
 } gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static void lock(void) { pthread_mutex_lock(&gate.mutex); }
-static void unlock(void) { pthread_mutex_unlock(&gate.mutex); }
+static void gate_lock(void) { pthread_mutex_lock(&gate.mutex); }
+static void gate_unlock(void) { pthread_mutex_unlock(&gate.mutex); }
 
 static void append(snake_app *app) {
     app->gate_next = NULL;
@@ -34,7 +34,7 @@ static void append(snake_app *app) {
     gate.last = app;
 }
 
-/* Makes the next app the holder. Its loop is woken with the lock, so that it is not freed
+/* Makes the next app the holder. Its loop is woken with the gate_lock, so that it is not freed
  * meanwhile. */
 static void pass_on(uint64_t now) {
     snake_app *app = gate.first;
@@ -52,7 +52,7 @@ bool gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_RELAXE
 
 void gate_enter(snake_app *app) {
     bool at_once = true;
-    lock();
+    gate_lock();
     if (!app->gate_stuck) {
         if (gate.holder) {
             append(app);
@@ -62,7 +62,7 @@ void gate_enter(snake_app *app) {
             gate.since = now_us();
         }
     }
-    unlock();
+    gate_unlock();
     if (at_once)
         loop_signal(app, LOOP_TURN);
     else
@@ -71,16 +71,16 @@ void gate_enter(snake_app *app) {
 
 void gate_leave(snake_app *app, uint64_t round_began) {
     uint64_t now = now_us();
-    lock();
-    if (now < round_began + STUCK_US)
+    gate_lock();
+    if (now < round_began + GATE_STUCK_US)
         app->gate_stuck = false;
     if (gate.holder == app)
         pass_on(now);
-    unlock();
+    gate_unlock();
 }
 
 void gate_forget(snake_app *app) {
-    lock();
+    gate_lock();
     for (snake_app **link = &gate.first, *before = NULL; *link;
          before = *link, link = &before->gate_next) {
         if (*link != app)
@@ -92,17 +92,17 @@ void gate_forget(snake_app *app) {
     }
     if (gate.holder == app)
         pass_on(now_us());
-    unlock();
+    gate_unlock();
 }
 
 bool gate_watch(uint64_t now) {
     if (!gate_is_crowded())
         return false;
-    lock();
-    if (gate.first && now > gate.since + STUCK_US) {
+    gate_lock();
+    if (gate.first && now > gate.since + GATE_STUCK_US) {
         gate.holder->gate_stuck = true;
         pass_on(now);
     }
-    unlock();
+    gate_unlock();
     return true;
 }

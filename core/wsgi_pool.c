@@ -1,7 +1,7 @@
 /* The WSGI threads: one pool for all apps.
  *
  * Exactly one thread at a time has the hot role and takes requests. When its
- * request is older than STUCK_US and others wait, the monitor passes the role
+ * request is older than POOL_STUCK_US and others wait, the monitor passes the role
  * to an idle thread; a thread that comes back takes it again only when the
  * holder is stuck. CPU-bound apps therefore run on one thread without fighting
  * for the GIL, sleeping ones on many (docs/decisions/0003).
@@ -10,12 +10,12 @@
  * GIL: whoever becomes hot and leaves no idle thread has the next spare started,
  * unless one is on its way. A thread of the bridge starts them all, so that none
  * inherits what an app has done to a thread of the pool. */
-#include "pool.h"
+#include "wsgi_pool.h"
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { STUCK_US = 1000, BACK_US = 200, BATCH = 16 };
+enum { POOL_STUCK_US = 1000, BACK_US = 200, POOL_BATCH = 16 };
 /* How long a thread waits for its client before it leaves its place, and until it tries again. */
 enum { PATIENCE_US = 2000, RETRY_US = 100000 };
 /* How many idle threads are kept, for how long, and how long others are. */
@@ -24,7 +24,7 @@ static const uint64_t IDLE_US = 30 * 1000000, SURPLUS_US = 1000000;
 
 static __thread worker *current_worker;
 
-/* Owned by the mutex, except hot and hot_since, which the lock-free fast paths read. */
+/* Owned by the mutex, except hot and hot_since, which the pool_lock-free fast paths read. */
 static struct {
     pthread_mutex_t mutex;
     queue queue;
@@ -38,8 +38,8 @@ static struct {
     uint32_t wanted;       /* [atomic] futex: 1 until somebody has begun to start it */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static void lock(void) { pthread_mutex_lock(&pool.mutex); }
-static void unlock(void) { pthread_mutex_unlock(&pool.mutex); }
+static void pool_lock(void) { pthread_mutex_lock(&pool.mutex); }
+static void pool_unlock(void) { pthread_mutex_unlock(&pool.mutex); }
 
 static void set_hot(worker *w) {
     __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
@@ -48,14 +48,14 @@ static void set_hot(worker *w) {
 
 /* Gives the role to an idle thread if from still holds it. False if that can't be done. */
 static bool pass_role(worker *from) {
-    lock();
+    pool_lock();
     worker *w = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from ? pool.idle : NULL;
     if (w) {
         pool.idle = w->next;
         pool.idle_count--;
         set_hot(w);
     }
-    unlock();
+    pool_unlock();
     if (w) {
         __atomic_store_n(&w->signal, 1, __ATOMIC_RELEASE);
         futex_wake(&w->signal, 1);
@@ -93,10 +93,10 @@ bool pool_watch(uint64_t now) {
         return false;
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (!hot) { /* no thread was idle, and the start of the next may have failed */
-        lock();
+        pool_lock();
         want_spare();
-        unlock();
-    } else if (now > __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED) + STUCK_US) {
+        pool_unlock();
+    } else if (now > __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED) + POOL_STUCK_US) {
         pass_role(hot);
     }
     return true;
@@ -112,28 +112,28 @@ static snake_slot *take_request(void) {
 }
 
 void pool_add_app(snake_app *app, uint32_t threads) {
-    lock();
+    pool_lock();
     pool.thread_limit += places_open(app, threads);
     want_spare();
-    unlock();
+    pool_unlock();
 }
 
 void pool_remove_app(snake_app *app) {
-    lock();
+    pool_lock();
     pool.thread_limit -= (uint64_t)app->threads + app->aside_limit;
-    unlock();
+    pool_unlock();
 }
 
 /* Leaves the place of the worker's app, and the hot role, to others. False if it must keep them. */
 static bool step_aside(worker *w) {
-    lock();
+    pool_lock();
     w->aside = place_leave(w->app, &pool.queue);
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (w->aside && hot == w) {
         hot = NULL; /* whoever pushes after this sees it */
         __atomic_store_n(&pool.hot, hot, __ATOMIC_SEQ_CST);
     }
-    unlock();
+    pool_unlock();
     if (!w->aside || !has_work())
         return w->aside;
     if (hot || !pass_role(NULL))
@@ -154,9 +154,9 @@ void pool_come_back(void) {
     worker *w = current_worker;
     if (!w || !w->aside)
         return;
-    lock();
+    pool_lock();
     bool has_place = place_ask(w->app, &w->back);
-    unlock();
+    pool_unlock();
     while (!has_place && !__atomic_load_n(&w->back.signal, __ATOMIC_ACQUIRE))
         futex_wait(&w->back.signal, 0, 0);
     w->aside = false;
@@ -168,7 +168,7 @@ void pool_come_back(void) {
  * idle list and must wait for its signal. */
 static snake_slot *next_request(worker *w, snake_app *finished) {
     snake_slot *slot = NULL;
-    lock();
+    pool_lock();
     if (finished)
         place_give(finished, &pool.queue);
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
@@ -200,7 +200,7 @@ static snake_slot *next_request(worker *w, snake_app *finished) {
     bool left = !slot && has_work(); /* for the holder of the role, which may be stuck */
     if (slot)
         want_spare();
-    unlock();
+    pool_unlock();
     if (left)
         monitor_wake();
     if (finished)
@@ -211,7 +211,7 @@ static snake_slot *next_request(worker *w, snake_app *finished) {
 /* Takes an idle worker that is not needed off the list. idle_us: how long it has been idle. */
 static bool retire(worker *w, uint64_t idle_us) {
     bool retires = false;
-    lock();
+    pool_lock();
     uint32_t keep = idle_us < IDLE_US ? KEPT_IDLE : 2;
     if (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE) && pool.idle_count > keep) {
         worker **link = &pool.idle;
@@ -224,7 +224,7 @@ static bool retire(worker *w, uint64_t idle_us) {
             retires = true;
         }
     }
-    unlock();
+    pool_unlock();
     return retires;
 }
 
@@ -242,11 +242,11 @@ static bool wait_for_role(worker *w) {
 
 /* The thread that want_spare counted is there, or won't come. */
 static void end_start(bool came) {
-    lock();
+    pool_lock();
     if (pool.starting && !came)
         pool.thread_count--;
     pool.starting = false;
-    unlock();
+    pool_unlock();
 }
 
 /* wsgi_next_worker(): returns when another WSGI thread must be started. */
@@ -270,14 +270,14 @@ PyObject *pool_worker_failed(PyObject *module, PyObject *ignored) {
 
 /* The worker ends although others may need it: another takes its part. */
 static void leave_pool(worker *w, snake_app *finished) {
-    lock();
+    pool_lock();
     if (finished)
         place_give(finished, &pool.queue);
     pool.thread_count--;
     if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == w)
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
     want_spare();
-    unlock();
+    pool_unlock();
     if (has_work() && !pass_role(NULL))
         monitor_wake();
     if (finished)
@@ -317,7 +317,7 @@ PyObject *pool_worker(PyObject *module, PyObject *ignored) {
         if (slot) {
             finished = slot->app;
             bool stay = run_request(st, w, finished, slot);
-            if (!stay || ++listed >= BATCH || !has_work()) {
+            if (!stay || ++listed >= POOL_BATCH || !has_work()) {
                 ring_now();
                 listed = 0;
             } else {

@@ -285,7 +285,7 @@ out:
     return result;
 }
 
-static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
+static PyObject *http_send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
     core *st = self->st;
     if (text_is(type, st->s_start))
         return http_send_start(self, message);
@@ -304,7 +304,7 @@ enum { SENDS_IN_A_ROUND = 16 };
 
 /* The client has left. Only a stream has to hear of it, at its second piece: of a response that
  * ends by itself, an exception would be an error in the logs of an app that did nothing wrong. */
-static PyObject *send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
+static PyObject *http_send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
     int more = 0;
     if (text_is(type, self->st->s_response_body)) {
         PyObject *body = NULL;
@@ -369,7 +369,7 @@ static PyObject *receive_body(asgi_exchange *self) {
     return request_message(self, chunk, how != SNAKE_EOF);
 }
 
-static PyObject *receive_now(asgi_exchange *self) {
+static PyObject *http_receive_now(asgi_exchange *self) {
     if (!self->slot || self->client_left)
         return PyDict_Copy(self->st->disconnect_message);
     if (!self->body_received)
@@ -401,7 +401,7 @@ void http_end(asgi_exchange *self, bool returned, bool failed) {
         output_abandon(self, failed || self->too_large);
 }
 
-static void on_chunk(asgi_exchange *self) { await_wake(self, AWAIT_RECEIVE); }
+static void http_on_chunk(asgi_exchange *self) { await_wake(self, AWAIT_RECEIVE); }
 
 /* All bytes of the Content-Length are with the client's connection: to leave then is no mistake. */
 static bool is_delivered(asgi_exchange *self) {
@@ -437,7 +437,7 @@ static void lose_client(asgi_exchange *self) {
     await_wake(self, AWAIT_DRAIN);
 }
 
-static void on_gone(asgi_exchange *self) {
+static void http_on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
         bool timed_out = slot_gone(self->slot) == SNAKE_TIMED_OUT;
         self->pending_len = 0;
@@ -459,5 +459,5 @@ static void on_gone(asgi_exchange *self) {
     await_wake(self, AWAIT_RECEIVE);
 }
 
-const asgi_protocol http_protocol = {receive_now, send_message, send_late,
-                                     http_end,    on_chunk,     on_gone};
+const asgi_protocol http_protocol = {http_receive_now, http_send_message, http_send_late,
+                                     http_end,         http_on_chunk,     http_on_gone};

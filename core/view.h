@@ -26,7 +26,7 @@ PyObject *view_find(snake_view *self, PyObject *base, PyObject *name, snake_view
 /* The same for the current view. */
 PyObject *view_lookup(PyObject *base, PyObject *name);
 
-/* ---- callbacks.c: threads that C code has made */
+/* ---- view_callbacks.c: threads that C code has made */
 /* Whether it is known whose the thread is: one that Python has started. */
 extern __thread bool view_is_known;
 /* The view that was found the last time; current_view has the reference. */
@@ -43,7 +43,7 @@ static inline void view_refresh_by(PyObject *module) {
         view_ask(PyModule_GetState(module));
 }
 
-/* ---- names.c */
+/* ---- view_names.c */
 /* What the base itself has. Borrowed; NULL perhaps with an exception. */
 PyObject *base_get(PyObject *base, PyObject *name);
 /* Plants a name once. -1 with an exception. */

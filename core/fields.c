@@ -12,13 +12,13 @@ static const bool token[256] = {
     ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
 };
 
-typedef struct text {
+typedef struct field_text {
     const char *p;
     Py_ssize_t n;
     PyObject *owner; /* of a converted copy, or NULL */
-} text;
+} field_text;
 
-static int check_name(text name) {
+static int check_name(field_text name) {
     bool ok = name.n > 0;
     for (Py_ssize_t i = 0; ok && i < name.n; i++)
         ok = token[(unsigned char)name.p[i]];
@@ -29,7 +29,7 @@ static int check_name(text name) {
 }
 
 /* No control characters but tabs (RFC 9110 section 5.5): HTTP/2 would lose the header. */
-static int check_value(text name, text value) {
+static int check_value(field_text name, field_text value) {
     for (Py_ssize_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
         if ((c < ' ' && c != '\t') || c == 0x7f) {
@@ -44,7 +44,7 @@ static int check_value(text name, text value) {
 
 /* A value does not begin or end with whitespace, which HTTP/1 ignores and HTTP/2 forbids (RFC 9113
  * section 8.2.1). */
-static text trimmed(text value) {
+static field_text trimmed(field_text value) {
     while (value.n && (*value.p == ' ' || *value.p == '\t')) {
         value.p++;
         value.n--;
@@ -54,12 +54,12 @@ static text trimmed(text value) {
     return value;
 }
 
-static bool name_is(text name, const char *lower) {
+static bool name_is(field_text name, const char *lower) {
     return (size_t)name.n == strlen(lower) && !strncasecmp(name.p, lower, (size_t)name.n);
 }
 
 /* The connection is the server's (PEP 3333 "Other HTTP Features", RFC 9110 section 7.6.1). */
-static bool is_hop_by_hop(text name) {
+static bool is_hop_by_hop(field_text name) {
     switch (name.p[0] | 0x20) {
     case 'c':
         return name_is(name, "connection");
@@ -78,7 +78,7 @@ static bool is_hop_by_hop(text name) {
 
 /* Fields that mean nothing behind the body, or something else to whom puts them among the headers
  * (RFC 9110 section 6.5.1). Go's HTTP/2 drops the same ones, its HTTP/1 none. */
-static bool may_be_trailer(text name) {
+static bool may_be_trailer(field_text name) {
     static const char *const forbidden[] = {"authorization",
                                             "cache-control",
                                             "content-encoding",
@@ -101,7 +101,7 @@ static bool may_be_trailer(text name) {
     return name.n < 3 || strncasecmp(name.p, "if-", 3);
 }
 
-static int parse_length(text value, int64_t *length) {
+static int parse_length(field_text value, int64_t *length) {
     int64_t n = 0;
     bool ok = value.n > 0 && value.n < 19;
     for (Py_ssize_t i = 0; ok && i < value.n; i++) {
@@ -117,13 +117,13 @@ static int parse_length(text value, int64_t *length) {
     return 0;
 }
 
-static int put(packed_fields *fields, text name, text value) {
+static int put(packed_fields *fields, field_text name, field_text value) {
     return fields_put(fields, name.p, (size_t)name.n, value.p, (size_t)value.n);
 }
 
 /* Checks one header and packs it, unless it is the server's business. Without a head, it is a
  * trailer. */
-static int add(packed_fields *fields, response_head *head, text name, text value) {
+static int add(packed_fields *fields, response_head *head, field_text name, field_text value) {
     if (check_name(name) < 0 || check_value(name, value) < 0)
         return -1;
     if (is_hop_by_hop(name))
@@ -149,7 +149,8 @@ int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n) {
     int len = PyOS_snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
     packed_fields fields;
     fields_init(&fields);
-    int rc = put(&fields, (text){"Content-Length", 14, NULL}, (text){digits, len, NULL});
+    int rc =
+        put(&fields, (field_text){"Content-Length", 14, NULL}, (field_text){digits, len, NULL});
     if (!rc)
         rc = fields_to_slot(&fields, slot);
     fields_free(&fields);
@@ -179,7 +180,7 @@ static int pair_items(PyObject *pair, PyObject **name, PyObject **value) {
 
 /* ---- WSGI: str that stands for latin-1 bytes */
 
-static int latin1_text(PyObject *object, const char *what, text *t) {
+static int latin1_text(PyObject *object, const char *what, field_text *t) {
     t->owner = NULL;
     if (!PyUnicode_Check(object)) {
         PyErr_Format(PyExc_TypeError, "%s must be a str, not %R", what, object);
@@ -198,7 +199,7 @@ static int latin1_text(PyObject *object, const char *what, text *t) {
 }
 
 static int wsgi_status(PyObject *status, uint32_t *code) {
-    text t;
+    field_text t;
     if (latin1_text(status, "the status", &t) < 0) {
         Py_XDECREF(t.owner);
         return -1;
@@ -209,7 +210,7 @@ static int wsgi_status(PyObject *status, uint32_t *code) {
         ok = t.p[i] >= '0' && t.p[i] <= '9';
         n = n * 10 + (uint32_t)(t.p[i] - '0');
     }
-    ok = ok && n >= 200 && check_value((text){"status", 6, NULL}, t) == 0;
+    ok = ok && n >= 200 && check_value((field_text){"status", 6, NULL}, t) == 0;
     Py_XDECREF(t.owner);
     if (!ok) {
         PyErr_Format(PyExc_ValueError,
@@ -223,9 +224,9 @@ static int wsgi_status(PyObject *status, uint32_t *code) {
 
 /* Packs one header; convert makes bytes of its two texts. */
 static int pack_pair(packed_fields *fields, response_head *head, PyObject *pair,
-                     int (*convert)(PyObject *, const char *, text *)) {
+                     int (*convert)(PyObject *, const char *, field_text *)) {
     PyObject *name_object = NULL, *value_object = NULL;
-    text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
+    field_text name = {NULL, 0, NULL}, value = {NULL, 0, NULL};
     int rc = pair_items(pair, &name_object, &value_object);
     if (!rc)
         rc = convert(name_object, "a header name", &name);
@@ -266,7 +267,7 @@ int head_from_wsgi(packed_fields *fields, response_head *head, PyObject *status,
 
 /* ---- ASGI: bytes */
 
-static int bytes_text(PyObject *object, const char *what, text *t) {
+static int bytes_text(PyObject *object, const char *what, field_text *t) {
     char *data;
     if (PyBytes_Check(object)) {
         t->owner = Py_NewRef(object);
@@ -355,7 +356,7 @@ int fields_from_pairs(packed_fields *fields, PyObject *pairs) {
 
 /* ---- what only ASGI's extensions and websockets have */
 
-static const text subprotocol_header = {"Sec-WebSocket-Protocol", 22, NULL};
+static const field_text subprotocol_header = {"Sec-WebSocket-Protocol", 22, NULL};
 
 /* At most one, of those that the client has offered (RFC 6455 section 4.2.2). Apps may choose it by
  * a header, too, though ASGI has a key for that. */
@@ -368,7 +369,7 @@ int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slo
             PyErr_SetString(PyExc_SystemError, "a response's head does not fit into its buffer");
             return -1;
         }
-        if (!name_is((text){name.p, name.n, NULL}, subprotocol_header.p))
+        if (!name_is((field_text){name.p, name.n, NULL}, subprotocol_header.p))
             continue;
         if (chosen++) {
             PyErr_SetString(PyExc_ValueError, "a websocket can have one subprotocol only");
@@ -387,7 +388,7 @@ int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slo
 
 int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObject *subprotocol) {
     if (subprotocol) {
-        text value = {NULL, 0, NULL};
+        field_text value = {NULL, 0, NULL};
         int rc = latin1_text(subprotocol, "'subprotocol'", &value);
         if (!rc)
             rc = put(fields, subprotocol_header, value);
@@ -400,10 +401,10 @@ int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObjec
 }
 
 static int add_link(snake_hint **hint, PyObject *link) {
-    text value = {NULL, 0, NULL};
+    field_text value = {NULL, 0, NULL};
     int rc = bytes_text(link, "a link", &value);
     if (!rc)
-        rc = check_value((text){"Link", 4, NULL}, value);
+        rc = check_value((field_text){"Link", 4, NULL}, value);
     if (!rc && value.n > UINT32_MAX) {
         PyErr_SetString(PyExc_ValueError, "a link can't be longer than 4 GiB");
         rc = -1;

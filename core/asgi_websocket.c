@@ -182,7 +182,7 @@ static PyObject *send_closing(asgi_exchange *self, PyObject *message) {
     return rc < 0 ? NULL : output_sent(self);
 }
 
-static PyObject *send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
+static PyObject *websocket_send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
     core *st = self->st;
     switch (self->phase) {
     case WS_CONNECTING:
@@ -301,7 +301,7 @@ static PyObject *next_record(asgi_exchange *self) {
     }
 }
 
-static PyObject *receive_now(asgi_exchange *self) {
+static PyObject *websocket_receive_now(asgi_exchange *self) {
     if (!self->body_received) {
         self->body_received = true;
         return Py_BuildValue("{ss}", "type", "websocket.connect");
@@ -339,13 +339,13 @@ static void end(asgi_exchange *self, bool returned, bool failed) {
     }
 }
 
-static void on_chunk(asgi_exchange *self) {
+static void websocket_on_chunk(asgi_exchange *self) {
     if (self->inbox_read == self->inbox_len && body_is_ready(self->slot))
         take_chunk(self);
     await_wake(self, AWAIT_RECEIVE);
 }
 
-static void on_gone(asgi_exchange *self) {
+static void websocket_on_gone(asgi_exchange *self) {
     self->client_left = !self->complete;
     self->pending_len = 0;
     if (slot_gone(self->slot) != SNAKE_CLOSED)
@@ -354,12 +354,13 @@ static void on_gone(asgi_exchange *self) {
     await_wake(self, AWAIT_RECEIVE);
 }
 
-static PyObject *send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
+static PyObject *websocket_send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
     (void)self;
     (void)type;
     (void)message;
     return disconnected_error();
 }
 
-const asgi_protocol websocket_protocol = {receive_now, send_message, send_late,
-                                          end,         on_chunk,     on_gone};
+const asgi_protocol websocket_protocol = {websocket_receive_now, websocket_send_message,
+                                          websocket_send_late,   end,
+                                          websocket_on_chunk,    websocket_on_gone};

@@ -67,7 +67,7 @@ struct asgi_exchange {
     uint16_t app_code, peer_code; /* with which they closed, 0: not yet */
 };
 
-/* ---- exchange.c: the request's coroutine and its life */
+/* ---- asgi_exchange.c: the request's coroutine and its life */
 /* Whether a message may still be sent; to be asked after what runs code of the app, such as reading
  * its message, which may send others. -1 with an exception. */
 int exchange_check_open(asgi_exchange *self);
@@ -81,13 +81,13 @@ int exchange_cancel(asgi_exchange *self);
 /* Lets go of it once nothing of it is left to do. */
 void exchange_settle(asgi_exchange *self);
 
-/* ---- abandoned.c: an exchange that has lost its client */
+/* ---- asgi_abandoned.c: an exchange that has lost its client */
 /* Gives the slot back, since nobody is there for the response; the app may run on. */
 void exchange_abandon(asgi_exchange *self);
 /* The app has ended. */
 void exchange_end_abandoned(asgi_exchange *self);
 
-/* ---- output.c: pieces of the response on their way to Go */
+/* ---- asgi_output.c: pieces of the response on their way to Go */
 snake_slot *exchange_detach(asgi_exchange *self);
 void output_close(asgi_exchange *self, uint32_t flags);
 /* Ends a response that the app will not complete. failed: that is the app's fault. */

@@ -5,8 +5,8 @@
  * threading.current_thread(). Before a request of another app: hooks of asynchronous generators and
  * coroutines, and an exception that was sent to the thread. What only the system knows (priority,
  * CPU affinity …) is looked at when a function that changes it was called; a thread that can't be
- * put in order ends. Locals are local.c's (docs/decisions/0052). */
-#include "pool.h"
+ * put in order ends. Locals are view_local.c's (docs/decisions/0052). */
+#include "wsgi_pool.h"
 
 enum { CLEAN, TOUCHED, SPOILED };
 static __thread int condition;

@@ -4,7 +4,7 @@
 /* ---- what the app sees */
 
 /* write(data: bytes), PEP 3333 "The write() Callable" */
-static PyObject *exchange_write(PyObject *object, PyObject *data) {
+static PyObject *wsgi_exchange_write(PyObject *object, PyObject *data) {
     wsgi_exchange *self = (wsgi_exchange *)object;
     char *p;
     Py_ssize_t n;
@@ -81,9 +81,9 @@ static int may_start(wsgi_exchange *self, PyObject *exc_info) {
 
 /* start_response(status, headers, exc_info=None) -> write, PEP 3333. A head that is refused leaves
  * none: what the app had set before is not what it wants to say. */
-static PyObject *exchange_start_response(PyObject *object, PyObject *const *args, Py_ssize_t count,
-                                         PyObject *names) {
-    static PyMethodDef write = {"write", exchange_write, METH_O, "write(data: bytes)"};
+static PyObject *wsgi_exchange_start_response(PyObject *object, PyObject *const *args,
+                                              Py_ssize_t count, PyObject *names) {
+    static PyMethodDef write = {"write", wsgi_exchange_write, METH_O, "write(data: bytes)"};
     wsgi_exchange *self = (wsgi_exchange *)object;
     PyObject *found[3] = {NULL, NULL, NULL};
     if (start_response_args(args, count, names, found) < 0)
@@ -127,7 +127,7 @@ static bool chunk_is_lost(snake_slot *slot) {
 }
 
 /* read() -> bytes: the next chunk of the streamed body, b"" at its end. */
-static PyObject *exchange_read(PyObject *object, PyObject *ignored) {
+static PyObject *wsgi_exchange_read(PyObject *object, PyObject *ignored) {
     (void)ignored;
     wsgi_exchange *self = (wsgi_exchange *)object;
     for (;;) { /* of several threads that read, one gets the chunk */
@@ -181,10 +181,10 @@ static void call_close(wsgi_exchange *self, PyObject *result) {
 }
 
 /* Everything that runs app code, inside one fresh contextvars context. */
-static PyObject *exchange_run(PyObject *object, PyObject *ignored) {
+static PyObject *wsgi_exchange_run(PyObject *object, PyObject *ignored) {
     (void)ignored;
     static PyMethodDef start = {
-        "start_response", (PyCFunction)(void (*)(void))exchange_start_response,
+        "start_response", (PyCFunction)(void (*)(void))wsgi_exchange_start_response,
         METH_FASTCALL | METH_KEYWORDS, "start_response(status, headers, exc_info=None) -> write"};
     wsgi_exchange *self = (wsgi_exchange *)object;
     PyObject *start_response = PyCFunction_New(&start, object);
@@ -203,7 +203,7 @@ static PyObject *exchange_run(PyObject *object, PyObject *ignored) {
 /* ---- one request */
 
 static int add_stream_input(wsgi_exchange *self) {
-    static PyMethodDef read = {"read", exchange_read, METH_NOARGS, "read() -> bytes"};
+    static PyMethodDef read = {"read", wsgi_exchange_read, METH_NOARGS, "read() -> bytes"};
     if (self->slot->body_kind != SNAKE_BODY_STREAM)
         return 0;
     PyObject *reader = PyCFunction_New(&read, (PyObject *)self);
@@ -220,7 +220,7 @@ static int add_stream_input(wsgi_exchange *self) {
 }
 
 void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
-    static PyMethodDef run = {"run", exchange_run, METH_NOARGS, NULL};
+    static PyMethodDef run = {"run", wsgi_exchange_run, METH_NOARGS, NULL};
     if (slot_is_lost(slot)) {
         slot_close(slot, SNAKE_OUT_ABORT);
         return;
@@ -261,7 +261,7 @@ out:
     view_leave();
 }
 
-static void exchange_dealloc(PyObject *object) {
+static void wsgi_exchange_dealloc(PyObject *object) {
     wsgi_exchange *self = (wsgi_exchange *)object;
     PyTypeObject *type = Py_TYPE(object);
     Py_XDECREF(self->environ);
@@ -272,7 +272,7 @@ static void exchange_dealloc(PyObject *object) {
 
 static PyType_Slot wsgi_slots[] = {
     {Py_tp_doc, "The state of one WSGI request."},
-    {Py_tp_dealloc, exchange_dealloc},
+    {Py_tp_dealloc, wsgi_exchange_dealloc},
     {0, NULL},
 };
 PyType_Spec wsgi_spec = {

@@ -8,7 +8,7 @@
 #include "core.h"
 
 /* What the function knows; all from lazy_importer(). */
-enum { ORIGINAL, PENDING, NAMES, BEFORE, AFTER, KNOWN };
+enum { LAZY_ORIGINAL, LAZY_PENDING, LAZY_NAMES, LAZY_BEFORE, LAZY_AFTER, LAZY_KNOWN };
 
 /* Empties a dict or a set and returns what was in it. New reference. */
 static PyObject *take(PyObject *container) {
@@ -40,14 +40,15 @@ static PyObject *lazy_import(PyObject *known, PyObject *args, PyObject *kwargs) 
     }
     PyObject *pending = NULL, *names = NULL, *done = NULL, *lazy = NULL;
     PyObject *scope =
-        PyObject_CallFunction(PyTuple_GetItem(known, BEFORE), "OOi", name, globals, level);
+        PyObject_CallFunction(PyTuple_GetItem(known, LAZY_BEFORE), "OOi", name, globals, level);
     if (scope)
-        lazy = PyObject_CallFunction(PyTuple_GetItem(known, ORIGINAL), "OOOOi", name, scope, scope,
-                                     fromlist, level);
+        lazy = PyObject_CallFunction(PyTuple_GetItem(known, LAZY_ORIGINAL), "OOOOi", name, scope,
+                                     scope, fromlist, level);
     /* At once: what the original has noted down about this statement is there for all to see. */
-    if (lazy && (pending = take(PyTuple_GetItem(known, PENDING))) &&
-        (names = take(PyTuple_GetItem(known, NAMES))))
-        done = PyObject_CallFunctionObjArgs(PyTuple_GetItem(known, AFTER), pending, names, NULL);
+    if (lazy && (pending = take(PyTuple_GetItem(known, LAZY_PENDING))) &&
+        (names = take(PyTuple_GetItem(known, LAZY_NAMES))))
+        done =
+            PyObject_CallFunctionObjArgs(PyTuple_GetItem(known, LAZY_AFTER), pending, names, NULL);
     if (!done)
         Py_CLEAR(lazy);
     Py_XDECREF(done);
@@ -62,12 +63,12 @@ static PyMethodDef lazy_def = {"__lazy_import__", (PyCFunction)(void (*)(void))l
 
 PyObject *lazy_importer(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *known[KNOWN];
-    if (!PyArg_ParseTuple(args, "OO!O!OO:lazy_importer", &known[ORIGINAL], &PyDict_Type,
-                          &known[PENDING], &PySet_Type, &known[NAMES], &known[BEFORE],
-                          &known[AFTER]))
+    PyObject *known[LAZY_KNOWN];
+    if (!PyArg_ParseTuple(args, "OO!O!OO:lazy_importer", &known[LAZY_ORIGINAL], &PyDict_Type,
+                          &known[LAZY_PENDING], &PySet_Type, &known[LAZY_NAMES],
+                          &known[LAZY_BEFORE], &known[LAZY_AFTER]))
         return NULL;
-    PyObject *self = PyTuple_GetSlice(args, 0, KNOWN);
+    PyObject *self = PyTuple_GetSlice(args, 0, LAZY_KNOWN);
     PyObject *function = self ? PyCFunction_NewEx(&lazy_def, self, NULL) : NULL;
     Py_XDECREF(self);
     return function;

@@ -1,5 +1,5 @@
 /* The WSGI threads as the watchdog sees them. Everything here needs the GIL. */
-#include "pool.h"
+#include "wsgi_pool.h"
 #include <stdlib.h>
 
 static worker *newest; /* of all */

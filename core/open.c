@@ -4,15 +4,15 @@
 #include "core.h"
 
 /* What the function knows, a tuple: */
-enum { ORIGINAL, OF_DESCRIPTOR, KNOWN };
+enum { OPEN_ORIGINAL, OPEN_OF_DESCRIPTOR, OPEN_KNOWN };
 
 static PyObject *guarded_open(PyObject *known, PyObject *args, PyObject *kwargs) {
     PyObject *file = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0)
                      : kwargs               ? PyDict_GetItemString(kwargs, "file")
                                             : NULL; /* borrowed */
     bool is_descriptor = file && PyLong_Check(file);
-    return PyObject_Call(PyTuple_GetItem(known, is_descriptor ? OF_DESCRIPTOR : ORIGINAL), args,
-                         kwargs);
+    return PyObject_Call(PyTuple_GetItem(known, is_descriptor ? OPEN_OF_DESCRIPTOR : OPEN_ORIGINAL),
+                         args, kwargs);
 }
 
 static PyMethodDef open_def = {"open", (PyCFunction)(void (*)(void))guarded_open,
@@ -20,8 +20,8 @@ static PyMethodDef open_def = {"open", (PyCFunction)(void (*)(void))guarded_open
 
 PyObject *open_guard(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *known[KNOWN];
-    if (!PyArg_ParseTuple(args, "OO:open_guard", &known[ORIGINAL], &known[OF_DESCRIPTOR]))
+    PyObject *known[OPEN_KNOWN];
+    if (!PyArg_ParseTuple(args, "OO:open_guard", &known[OPEN_ORIGINAL], &known[OPEN_OF_DESCRIPTOR]))
         return NULL;
     PyObject *name = PyUnicode_FromString("io");
     PyObject *function = name ? PyCFunction_NewEx(&open_def, args, name) : NULL;

@@ -1,0 +1,98 @@
+/* PEP 3333: the packed request head as environ. */
+#include "head.h"
+#include <stdlib.h>
+
+/* "X-Thing" -> "HTTP_X_THING" */
+static PyObject *environ_key(span name) {
+    char small[128], *buffer = small;
+    size_t len = 5 + (size_t)name.n;
+    if (len > sizeof small && !(buffer = malloc(len)))
+        return PyErr_NoMemory();
+    memcpy(buffer, "HTTP_", 5);
+    for (Py_ssize_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        buffer[5 + i] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+    }
+    PyObject *key = PyUnicode_DecodeLatin1(buffer, (Py_ssize_t)len, NULL);
+    if (buffer != small)
+        free(buffer);
+    return key;
+}
+
+static int environ_headers(core *st, header_cache *cache, PyObject *environ, cursor c,
+                           uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        header h = head_next_header(st, &c);
+        if (c.broken) {
+            head_misfit();
+            return -1;
+        }
+        if (h.index) {
+            header_name *known = &st->header_names[h.index];
+            if (dict_set(environ, known->environ_key,
+                         known->secret
+                             ? head_latin1(st, h.value)
+                             : head_cached_latin1(st, &cache->headers[h.index], h.value)) < 0)
+                return -1;
+            continue;
+        }
+        PyObject *key = environ_key(h.name);
+        int rc = key ? dict_set(environ, key, head_latin1(st, h.value)) : -1;
+        Py_XDECREF(key);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* wsgi.input of a body that is there or empty; a streamed one is the caller's. */
+static int environ_input(core *st, PyObject *environ, const snake_slot *slot) {
+    if (slot->body_kind == SNAKE_BODY_STREAM)
+        return 0;
+    if (!slot->body_len)
+        return dict_set(environ, st->s_input, PyObject_CallNoArgs(st->bytes_io));
+    PyObject *body = body_inline(slot);
+    if (!body)
+        return -1;
+    PyObject *input = PyObject_CallFunctionObjArgs(st->bytes_io, body, NULL);
+    Py_DECREF(body);
+    return dict_set(environ, st->s_input, input);
+}
+
+/* HTTP/2 and HTTP/3 with a minor version, as CGI spells them (RFC 3875 section 4.1.16). */
+static PyObject *server_protocol(core *st, span version) {
+    PyObject *text = head_latin1(st, version);
+    PyObject *protocol =
+        text ? PyUnicode_FromFormat("HTTP/%U%s", text, version.n == 1 ? ".0" : "") : NULL;
+    Py_XDECREF(text);
+    return protocol;
+}
+
+PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
+    request_head h = head_read(slot);
+    if (h.headers.broken)
+        return head_misfit();
+    PyObject *e = PyDict_Copy(app->template);
+    if (!e)
+        return NULL;
+    /* The template has HTTP/1.1, http and empty strings. */
+    if (dict_set(e, st->s_REQUEST_METHOD, head_cached_latin1(st, &cache->method, h.method)) < 0 ||
+        (h.script.n && dict_set(e, st->s_SCRIPT_NAME, head_latin1(st, h.script)) < 0) ||
+        dict_set(e, st->s_PATH_INFO, head_latin1(st, h.path)) < 0 ||
+        (h.query.n && dict_set(e, st->s_QUERY_STRING, head_latin1(st, h.query)) < 0) ||
+        dict_set(e, st->s_REQUEST_URI, head_latin1(st, h.uri)) < 0 ||
+        PyDict_SetItem(e, st->s_RAW_URI, PyDict_GetItem(e, st->s_REQUEST_URI)) < 0 ||
+        dict_set(e, st->s_SERVER_NAME, head_cached_latin1(st, &cache->server, h.server_host)) < 0 ||
+        dict_set(e, st->s_SERVER_PORT, head_cached_latin1(st, &cache->port, h.server_port)) < 0 ||
+        dict_set(e, st->s_REMOTE_ADDR, head_cached_latin1(st, &cache->client, h.client_host)) < 0 ||
+        dict_set(e, st->s_REMOTE_PORT, head_latin1(st, h.client_port)) < 0 ||
+        (h.user.n && dict_set(e, st->s_REMOTE_USER, head_latin1(st, h.user)) < 0) ||
+        (!span_is(h.version, "1.1") &&
+         dict_set(e, st->s_SERVER_PROTOCOL, server_protocol(st, h.version)) < 0) ||
+        (span_is(h.scheme, "https") && (PyDict_SetItem(e, st->s_url_scheme, st->s_https) < 0 ||
+                                        PyDict_SetItem(e, st->s_HTTPS, st->s_on) < 0)) ||
+        environ_headers(st, cache, e, h.headers, slot->header_count) < 0 ||
+        environ_input(st, e, slot) < 0)
+        Py_CLEAR(e);
+    return e;
+}
