@@ -251,7 +251,9 @@ lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types
 	    test -z "$$unformatted" || { echo "gofmt: run make format for $$unformatted"; exit 1; }
 	$(venvs)/tools/bin/clang-format --dry-run --Werror $(call sources,'*.c' '*.h')
 	$(compiler) -std=gnu11 -Wall -Wextra -Werror -fsyntax-only \
-	    $$($(PKG_CONFIG) --cflags caddysnake-python) $(call sources,'*.c' ':!:cmd')
+	    $$($(PKG_CONFIG) --cflags caddysnake-python) $(call sources,'*.c' ':!:cmd' ':!:core')
+	$(python) tools/core_circles.py $(compiler) -std=gnu11 -Wall -Wextra -Werror \
+	    $$($(PKG_CONFIG) --cflags caddysnake-python)
 	$(venvs)/tools/bin/ruff check
 	$(venvs)/tools/bin/ruff format --check
 	$(venvs)/tools/bin/mypy

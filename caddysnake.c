@@ -2,6 +2,7 @@
  * no other folder unless a Go file embeds it, as python.go does (docs/decisions/0055). */
 
 /* Slots between Go and Python. */
+#include "core/abandoned.c"
 #include "core/command.c"
 #include "core/futex.c"
 #include "core/monitor.c"
@@ -24,12 +25,14 @@
 #include "core/wsgi_places.c"
 #include "core/wsgi_pool.c"
 #include "core/wsgi_result.c"
+#include "core/wsgi_serve.c"
 #include "core/wsgi_threads.c"
 #include "core/wsgi_threadstate.c"
 
 /* ASGI. */
 #include "core/asgi.c"
 #include "core/asgi_abandoned.c"
+#include "core/asgi_announce.c"
 #include "core/asgi_await.c"
 #include "core/asgi_exchange.c"
 #include "core/asgi_gate.c"
@@ -42,7 +45,7 @@
 #include "core/open.c"
 #include "core/property_module.c"
 #include "core/view.c"
-#include "core/view_callbacks.c"
+#include "core/view_current.c"
 #include "core/view_lazy.c"
 #include "core/view_local.c"
 #include "core/view_modules.c"
@@ -50,6 +53,7 @@
 
 /* Python, and the process. */
 #include "core/app.c"
+#include "core/calls.c"
 #include "core/fork.c"
 #include "core/heap.c"
 #include "core/module.c"

@@ -5,12 +5,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-void app_finished_one(snake_app *app) {
-    if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_SEQ_CST) == 0 &&
-        __atomic_load_n(&app->watched, __ATOMIC_SEQ_CST))
-        futex_wake(&app->inflight, INT_MAX);
-}
-
 static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     core *st = PyType_GetModuleState(type);
     PyObject *view;
@@ -141,7 +135,7 @@ static PyObject *app_select(PyObject *object, PyObject *args) {
     int files;
     if (!PyArg_ParseTuple(args, "Oi:select", &timeout, &files))
         return NULL;
-    return loop_select((snake_app *)object, timeout, files);
+    return asgi_select((snake_app *)object, timeout, files);
 }
 
 /* wake(): ends the select() of another thread, or the next one. */

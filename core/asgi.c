@@ -1,7 +1,7 @@
 /* The loop's side of an ASGI app: its queue, and what becomes of the events on it. */
 #include "asgi.h"
 
-enum { ROUND = 256, ASGI_BATCH = 16 };
+enum { ROUND = 256 };
 
 /* ---- waking the loop (any thread, no GIL) */
 
@@ -23,66 +23,6 @@ void asgi_post(snake_slot *slot, uint32_t event) {
         asgi_push(slot);
 }
 
-/* ---- telling Go */
-
-/* With others at the gate, they have Go woken once for all. */
-static void ring_bell(void) {
-    static uint32_t rounds; /* [atomic] that Go has not been told about */
-    if (gate_is_crowded() && __atomic_add_fetch(&rounds, 1, __ATOMIC_RELAXED) < ASGI_BATCH) {
-        ring_later();
-    } else {
-        __atomic_store_n(&rounds, 0, __ATOMIC_RELAXED);
-        ring_now();
-    }
-}
-
-void asgi_end_round(snake_app *app) {
-    app->announced = false;
-    ring_bell();
-    if (app->round_began)
-        gate_leave(app, app->round_began);
-    app->round_began = 0;
-}
-
-/* Has asgi_flush called once the steps that are due now have been taken. */
-static bool flush_soon(snake_app *app) {
-    if (!app->flush_soon) {
-        PyObject *handle = PyObject_CallFunctionObjArgs(app->call_soon, app->flush, NULL);
-        app->flush_soon = handle != NULL;
-        if (!handle) /* the loop is closed */
-            PyErr_Clear();
-        Py_XDECREF(handle);
-    }
-    return app->flush_soon;
-}
-
-void asgi_go_on(snake_app *app) {
-    if (app->announced)
-        ring_bell();
-    app->announced = false;
-}
-
-void asgi_announce(snake_app *app) {
-    app->announced = true;
-    if (PyThread_get_thread_ident() != app->thread) {
-        ring_now(); /* the loop is another thread's, and not to be called from here */
-        return;
-    }
-    if (app->draining || app->flush_soon)
-        return;
-    if (app->selects || flush_soon(app))
-        ring_later();
-    else
-        ring_now();
-}
-
-PyObject *asgi_flush(PyObject *object, PyObject *ignored) {
-    (void)ignored;
-    ((snake_app *)object)->flush_soon = false;
-    asgi_end_round((snake_app *)object);
-    Py_RETURN_NONE;
-}
-
 /* ---- rounds of the loop */
 
 static PyObject *new_task(snake_app *app, PyObject *args) {
@@ -101,7 +41,9 @@ static void start_request(snake_app *app, snake_slot *slot) {
         app_finished_one(app);
         return;
     }
-    asgi_exchange *self = exchange_new(app, slot);
+    const asgi_protocol *protocol =
+        slot->features & SNAKE_WEBSOCKET ? &websocket_protocol : &http_protocol;
+    asgi_exchange *self = exchange_new(app, slot, protocol);
     if (!self) {
         report_exception(app->st, app->id, "ASGI", NULL, false);
         slot_close(slot, SNAKE_OUT_FAIL);
@@ -172,10 +114,26 @@ void asgi_start_round(snake_app *app) {
     if (app->selects)
         ring_later(); /* until the next select() */
     /* The tasks that were started, if they are not eager, have their first steps before them. */
-    else if (!app->active || !flush_soon(app))
+    else if (!app->active || !asgi_flush_soon(app))
         asgi_end_round(app);
     else
-        ring_bell();
+        asgi_ring();
+}
+
+PyObject *asgi_select(snake_app *app, PyObject *timeout, int files) {
+    loop_sleep sleep;
+    bool failed, may_sleep = loop_may_sleep(app, timeout, files, &sleep, &failed);
+    if (failed)
+        return NULL;
+    if (may_sleep) {
+        Py_BEGIN_ALLOW_THREADS;
+        asgi_end_round(app); /* now that the next app's loop can have the GIL */
+        loop_sleep_now(app, &sleep);
+        Py_END_ALLOW_THREADS;
+    } else {
+        asgi_go_on(app);
+    }
+    return loop_awake(&sleep);
 }
 
 /* The response is with Go: what the app does now is nothing that its client waits for. */

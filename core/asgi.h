@@ -22,6 +22,9 @@ typedef struct asgi_protocol {
     void (*on_chunk)(asgi_exchange *self);
     /* slot->gone has been set. */
     void (*on_gone)(asgi_exchange *self);
+    /* Packs what follows the body behind the last piece of it, in out. The flag SNAKE_OUT_* that
+     * says so, or 0. NULL: nothing follows. */
+    uint32_t (*pack_end)(asgi_exchange *self);
 } asgi_protocol;
 extern const asgi_protocol http_protocol, websocket_protocol;
 
@@ -71,7 +74,7 @@ struct asgi_exchange {
 /* Whether a message may still be sent; to be asked after what runs code of the app, such as reading
  * its message, which may send others. -1 with an exception. */
 int exchange_check_open(asgi_exchange *self);
-asgi_exchange *exchange_new(snake_app *app, snake_slot *slot);
+asgi_exchange *exchange_new(snake_app *app, snake_slot *slot, const asgi_protocol *protocol);
 /* Puts it among the active ones. */
 void exchange_activate(asgi_exchange *self);
 /* Ends it when it could not even be started. */
@@ -106,16 +109,23 @@ void output_resume(asgi_exchange *self);
 PyObject *output_sent(asgi_exchange *self);
 
 /* ---- asgi_http.c */
-/* Packs the trailers behind the body in out. */
-int http_pack_trailers(asgi_exchange *self);
-void http_free_trailers(asgi_exchange *self);
 PyObject *http_send_start(asgi_exchange *self, PyObject *message);
 PyObject *http_send_body(asgi_exchange *self, PyObject *message);
 void http_end(asgi_exchange *self, bool returned, bool failed);
 
-/* ---- asgi.c: the loop's side */
-/* Go hears of what was listed at the end of the drain, or else at the end of the loop's round. */
+/* ---- asgi_announce.c */
+/* Go hears of what was listed at the end of the drain, or else at the end of the loop's round. Any
+ * thread, with the GIL. */
 void asgi_announce(snake_app *app);
+/* Go hears of what is listed: at once, or together with the next apps' rounds when they wait at the
+ * gate. */
+void asgi_ring(void);
+/* Go hears of what is listed, and the gate goes to the next app. It needs no GIL. */
+void asgi_end_round(snake_app *app);
+/* The loop has more to do before it ends the round. */
+void asgi_go_on(snake_app *app);
+/* Has asgi_flush called once the steps that are due now have been taken. */
+bool asgi_flush_soon(snake_app *app);
 
 static inline bool text_is(PyObject *text, PyObject *name) {
     return text == name || (PyUnicode_Check(text) && PyUnicode_Compare(text, name) == 0);

@@ -1,27 +1,6 @@
-/* Requests that run although their client has left: how many of a connection, and the end of those
- * that run for long while there are too many (docs/decisions/0054). */
+/* An exchange whose client has left: it is counted, and ends if it runs for long while its
+ * connection has too many such (docs/decisions/0054). */
 #include "asgi.h"
-#include <stdlib.h>
-
-/* ---- counters (any thread, no GIL) */
-
-uint32_t snake_abandoned_total;
-
-snake_abandoned *snake_abandoned_new(void) { return calloc(1, sizeof(snake_abandoned)); }
-
-void snake_abandoned_free(snake_abandoned *counter) { free(counter); }
-
-void snake_abandoned_begin(snake_abandoned *counter) {
-    __atomic_fetch_add(&counter->running, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&snake_abandoned_total, 1, __ATOMIC_RELAXED);
-}
-
-void snake_abandoned_end(snake_abandoned *counter) {
-    __atomic_fetch_sub(&snake_abandoned_total, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_sub(&counter->running, 1, __ATOMIC_RELEASE);
-}
-
-/* ---- an ASGI exchange without its client */
 
 /* Seconds that an exchange whose client has left may go on, once there are too many such. */
 static const double ABANDONED_FOR = 30.0;

@@ -9,6 +9,13 @@
 
 /* ---- life of an exchange */
 
+static void free_trailers(asgi_exchange *self) {
+    if (self->trailers)
+        fields_free(self->trailers);
+    free(self->trailers);
+    self->trailers = NULL;
+}
+
 void exchange_activate(asgi_exchange *self) {
     self->next = self->app->active;
     if (self->next)
@@ -35,7 +42,7 @@ void exchange_settle(asgi_exchange *self) {
     free(self->inbox);
     self->inbox = NULL;
     self->inbox_len = self->inbox_read = 0;
-    http_free_trailers(self);
+    free_trailers(self);
     app_finished_one(app);
     Py_DECREF((PyObject *)self);
 }
@@ -278,7 +285,7 @@ static PyObject *exchange_coroutine_attribute(PyObject *object, void *name) {
 
 /* ---- making one */
 
-asgi_exchange *exchange_new(snake_app *app, snake_slot *slot) {
+asgi_exchange *exchange_new(snake_app *app, snake_slot *slot, const asgi_protocol *protocol) {
     static PyMethodDef receive = {"receive", exchange_receive, METH_NOARGS, "receive()"};
     static PyMethodDef send = {"send", exchange_send, METH_O, "send(message)"};
     core *st = app->st;
@@ -289,7 +296,7 @@ asgi_exchange *exchange_new(snake_app *app, snake_slot *slot) {
     self->st = st;
     self->app = (snake_app *)Py_NewRef((PyObject *)app);
     self->slot = slot;
-    self->protocol = slot->features & SNAKE_WEBSOCKET ? &websocket_protocol : &http_protocol;
+    self->protocol = protocol;
     self->head.content_length = -1;
     self->scope = scope_new(st, app->cache, app, slot);
     self->receive = PyCFunction_New(&receive, (PyObject *)self);
@@ -349,7 +356,7 @@ static void exchange_dealloc(PyObject *object) {
     if (self->abandoned)
         snake_abandoned_end(self->abandoned);
     Py_XDECREF((PyObject *)self->app);
-    http_free_trailers(self);
+    free_trailers(self);
     free(self->pending);
     free(self->inbox);
     PyObject_GC_Del(object);

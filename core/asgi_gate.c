@@ -34,7 +34,7 @@ static void append(snake_app *app) {
     gate.last = app;
 }
 
-/* Makes the next app the holder. Its loop is woken with the gate_lock, so that it is not freed
+/* Makes the next app the holder. Its loop is woken with the mutex, so that it is not freed
  * meanwhile. */
 static void pass_on(uint64_t now) {
     snake_app *app = gate.first;

@@ -127,21 +127,18 @@ out:
 
 /* ---- extensions */
 
-int http_pack_trailers(asgi_exchange *self) {
+static uint32_t http_pack_end(asgi_exchange *self) {
+    if (!self->trailers)
+        return 0;
     snake_slot *slot = self->slot;
     size_t end = slot->out_len;
-    if (fields_to_slot(self->trailers, slot) < 0)
-        return -1;
+    if (fields_to_slot(self->trailers, slot) < 0) {
+        PyErr_Clear(); /* memory is out: the response is complete without them */
+        return 0;
+    }
     slot->out_body_end = end;
     slot->out_trailer_count = self->trailers->count;
-    return 0;
-}
-
-void http_free_trailers(asgi_exchange *self) {
-    if (self->trailers)
-        fields_free(self->trailers);
-    free(self->trailers);
-    self->trailers = NULL;
+    return SNAKE_OUT_TRAILERS;
 }
 
 static int add_trailers(asgi_exchange *self, const packed_fields *more) {
@@ -459,5 +456,5 @@ static void http_on_gone(asgi_exchange *self) {
     await_wake(self, AWAIT_RECEIVE);
 }
 
-const asgi_protocol http_protocol = {http_receive_now, http_send_message, http_send_late,
-                                     http_end,         http_on_chunk,     http_on_gone};
+const asgi_protocol http_protocol = {http_receive_now, http_send_message, http_send_late, http_end,
+                                     http_on_chunk,    http_on_gone,      http_pack_end};

@@ -83,21 +83,24 @@ static int parse_timeout(PyObject *timeout, uint64_t *us, bool *now) {
     return 0;
 }
 
-PyObject *loop_select(snake_app *app, PyObject *timeout, int files) {
-    uint64_t us;
+bool loop_may_sleep(snake_app *app, PyObject *timeout, int files, loop_sleep *sleep, bool *failed) {
     bool now;
-    if (parse_timeout(timeout, &us, &now) < 0 || (files >= 0 && open_eventfd(app) < 0))
-        return NULL;
-    bool ready = files >= 0;
-    uint32_t reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
-    if (!reasons && !now) {
-        Py_BEGIN_ALLOW_THREADS;
-        asgi_end_round(app); /* now that the next app's loop can have the GIL */
-        ready = sleep_on(app, us, files);
-        Py_END_ALLOW_THREADS;
-        reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
-    } else {
-        asgi_go_on(app);
-    }
-    return PyLong_FromLong((reasons & LOOP_TURN ? LOOP_TURN : 0) | (ready ? LOOP_FILES : 0));
+    *failed = parse_timeout(timeout, &sleep->timeout_us, &now) < 0 ||
+              (files >= 0 && open_eventfd(app) < 0);
+    if (*failed)
+        return false;
+    sleep->files = files;
+    sleep->ready = files >= 0;
+    sleep->reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
+    return !sleep->reasons && !now;
+}
+
+void loop_sleep_now(snake_app *app, loop_sleep *sleep) {
+    sleep->ready = sleep_on(app, sleep->timeout_us, sleep->files);
+    sleep->reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
+}
+
+PyObject *loop_awake(const loop_sleep *sleep) {
+    return PyLong_FromLong((sleep->reasons & LOOP_TURN ? LOOP_TURN : 0) |
+                           (sleep->ready ? LOOP_FILES : 0));
 }

@@ -36,12 +36,8 @@ void output_abandon(asgi_exchange *self, bool failed) {
 static void send_piece(asgi_exchange *self, bool last) {
     uint32_t flags = self->head_sent ? 0 : SNAKE_OUT_HEAD;
     self->head_sent = true;
-    if (last && self->trailers) {
-        if (http_pack_trailers(self) == 0)
-            flags |= SNAKE_OUT_TRAILERS;
-        else
-            PyErr_Clear(); /* memory is out: the response is complete without them */
-    }
+    if (last && self->protocol->pack_end)
+        flags |= self->protocol->pack_end(self);
     if (last) {
         output_close(self, flags | SNAKE_OUT_END);
     } else {

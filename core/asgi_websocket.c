@@ -361,6 +361,10 @@ static PyObject *websocket_send_late(asgi_exchange *self, PyObject *type, PyObje
     return disconnected_error();
 }
 
-const asgi_protocol websocket_protocol = {websocket_receive_now, websocket_send_message,
-                                          websocket_send_late,   end,
-                                          websocket_on_chunk,    websocket_on_gone};
+const asgi_protocol websocket_protocol = {websocket_receive_now,
+                                          websocket_send_message,
+                                          websocket_send_late,
+                                          end,
+                                          websocket_on_chunk,
+                                          websocket_on_gone,
+                                          NULL};

@@ -103,8 +103,8 @@ int ring_init(void);
 void ring_list(snake_slot *slot, uint32_t events);
 void ring_now(void);
 void ring_later(void);
-void ring_if_overdue(uint64_t now_us);
-bool ring_is_deferred(void);
+/* For the monitor: rings when that has been put off for too long. */
+bool ring_watch(uint64_t now);
 /* Adds one to an eventfd. */
 void write_eventfd(int fd);
 /* Puts a record on the log list; waits without the GIL, at most a second, when Go is far behind.
@@ -200,7 +200,12 @@ struct snake_app {
     snake_app *gate_next; /* these two are guarded by the gate's mutex */
     bool gate_stuck;
 };
-void app_finished_one(snake_app *app);
+/* A request of the app has ended in Python. */
+static inline void app_finished_one(snake_app *app) {
+    if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_SEQ_CST) == 0 &&
+        __atomic_load_n(&app->watched, __ATOMIC_SEQ_CST))
+        futex_wake(&app->inflight, INT_MAX);
+}
 extern PyType_Spec app_spec;
 
 /* ---- command.c: what Go asks of the bridge */
@@ -359,8 +364,19 @@ bool place_ask(snake_app *app, place_returner *returner);
 enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
 /* Wakes the loop. Any thread. */
 void loop_signal(snake_app *app, uint32_t reason);
-/* The loop's sleep: ends the round and waits. LOOP_TURN and LOOP_FILES, as an int. */
-PyObject *loop_select(snake_app *app, PyObject *timeout, int files);
+/* A sleep of a loop of ours. */
+typedef struct loop_sleep {
+    uint64_t timeout_us; /* 0: none */
+    int files;           /* an epoll's descriptor or -1 */
+    bool ready;          /* it may have events */
+    uint32_t reasons;    /* why the loop was woken: LOOP_* */
+} loop_sleep;
+/* True if the loop may sleep, false if it has more to do; *failed with an exception. */
+bool loop_may_sleep(snake_app *app, PyObject *timeout, int files, loop_sleep *sleep, bool *failed);
+/* Without the GIL. */
+void loop_sleep_now(snake_app *app, loop_sleep *sleep);
+/* LOOP_TURN and LOOP_FILES, as an int. */
+PyObject *loop_awake(const loop_sleep *sleep);
 /* For a loop that is not ours: the descriptor that it watches, or -1 with OSError; and what it does
  * when that is readable. */
 int loop_watch(snake_app *app);
@@ -378,6 +394,10 @@ bool gate_is_crowded(void);
 bool gate_watch(uint64_t now);
 
 /* ---- monitor.c */
+/* Does what is due. True while there is something to look after. Called without the GIL. */
+typedef bool (*monitor_watcher)(uint64_t now_us);
+/* Three at most, before the start. */
+void monitor_add(monitor_watcher watcher);
 int monitor_start(void);
 void monitor_wake(void); /* cheap when it is awake */
 
@@ -387,11 +407,8 @@ void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
 /* Starts what is queued. On the loop's thread. */
 void asgi_start_round(snake_app *app);
-/* Go hears of what is listed, and the gate goes to the next app. On the loop's thread; it need not
- * have the GIL. */
-void asgi_end_round(snake_app *app);
-/* The loop has more to do before it ends the round. */
-void asgi_go_on(snake_app *app);
+/* The sleep of a loop of ours: ends the round and waits. LOOP_TURN and LOOP_FILES, as an int. */
+PyObject *asgi_select(snake_app *app, PyObject *timeout, int files);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 /* Cancels the requests that still run; those whose response is complete only if answered is set. */
 int asgi_cancel(snake_app *app, bool answered);
@@ -443,7 +460,8 @@ int *netpoll_all(int member);
 bool netpoll_has(int member, int fd);
 
 /* ---- fork.c */
-int fork_init(void);
+/* member: a descriptor in the epoll instance of Go's netpoller. */
+int fork_init(int member);
 /* True in a forked child: the server's threads are not here, the caller may only leave. */
 bool fork_is_child(void);
 /* With the GIL: writes a line to a descriptor, as there is no Caddy here that could log it. */

@@ -16,13 +16,14 @@
 
 static __thread sigset_t mask_before;
 static __thread int *inherited; /* what Go waits for at the time of the fork */
+static int netpoll_member = -1;
 static volatile sig_atomic_t is_child;
 
 static void before_fork(void) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &mask_before);
-    inherited = netpoll_all(snake_ring_get().done_fd);
+    inherited = netpoll_all(netpoll_member);
 }
 
 static void after_in_parent(void) {
@@ -59,7 +60,8 @@ static void after_in_child(void) {
     pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }
 
-int fork_init(void) {
+int fork_init(int member) {
+    netpoll_member = member;
     return pthread_atfork(before_fork, after_in_parent, after_in_child) ? -1 : 0;
 }
 

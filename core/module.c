@@ -323,7 +323,10 @@ const char *snake_python_version(void) { return Py_GetVersion(); }
 
 int snake_start(const snake_options *given, char *err, size_t err_cap) {
     options = *given;
-    if (ring_init() < 0 || fork_init() < 0 || monitor_start() < 0) {
+    monitor_add(ring_watch);
+    monitor_add(pool_watch);
+    monitor_add(gate_watch);
+    if (ring_init() < 0 || fork_init(snake_ring_get().done_fd) < 0 || monitor_start() < 0) {
         PyOS_snprintf(err, err_cap, "not enough descriptors, memory or threads");
         return -1;
     }

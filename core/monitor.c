@@ -1,6 +1,5 @@
-/* A thread without a Python state that looks after what must not wait for the GIL: a hot WSGI
- * thread or a loop at the gate that is stuck, and finished answers whose announcement was put off.
- * It sleeps while there is nothing to monitor_look after. */
+/* A thread without a Python state that looks after what must not wait for the GIL, as its watchers
+ * know. It sleeps while they have nothing to look after. */
 #include "core.h"
 #include <pthread.h>
 #include <unistd.h>
@@ -15,18 +14,27 @@ void monitor_wake(void) {
         futex_wake(&monitor_asleep, 1);
 }
 
+/* Set before the thread starts. */
+static monitor_watcher watchers[3];
+static size_t watcher_count;
+
+void monitor_add(monitor_watcher watcher) {
+    if (watcher_count < sizeof watchers / sizeof *watchers)
+        watchers[watcher_count++] = watcher;
+}
+
 static bool monitor_look(uint64_t now) {
-    bool pool = pool_watch(now), gate = gate_watch(now);
-    return pool || gate || ring_is_deferred();
+    bool busy = false;
+    for (size_t i = 0; i < watcher_count; i++)
+        busy |= watchers[i](now);
+    return busy;
 }
 
 static void *watch(void *unused) {
     (void)unused;
     int quiet = 0;
     for (;;) {
-        uint64_t now = now_us();
-        ring_if_overdue(now);
-        quiet = monitor_look(now) ? 0 : quiet + 1;
+        quiet = monitor_look(now_us()) ? 0 : quiet + 1;
         if (quiet <= QUIET_TICKS) {
             usleep(TICK_US);
             continue;

@@ -66,12 +66,13 @@ void ring_later(void) {
         monitor_wake();
 }
 
-bool ring_is_deferred(void) { return __atomic_load_n(&ring.deferred_since, __ATOMIC_SEQ_CST) != 0; }
-
-void ring_if_overdue(uint64_t now) {
-    uint64_t since = __atomic_load_n(&ring.deferred_since, __ATOMIC_RELAXED);
-    if (since && now > since + RING_LATE_US)
+bool ring_watch(uint64_t now) {
+    uint64_t since = __atomic_load_n(&ring.deferred_since, __ATOMIC_SEQ_CST);
+    if (since && now > since + RING_LATE_US) {
         ring_now();
+        return false;
+    }
+    return since != 0;
 }
 
 /* How much of a text is taken when no more than so many bytes are: none of a character's bytes

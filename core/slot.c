@@ -130,14 +130,6 @@ void slot_release(snake_slot *slot) {
         ring_list(slot, SNAKE_GO_RELEASED);
 }
 
-/* Tells whoever runs the request: a parked WSGI thread or the app's loop. */
-static void notify(snake_slot *slot, uint32_t event, uint32_t *word) {
-    if (slot->app && slot->app->kind == APP_ASGI)
-        asgi_post(slot, event);
-    else
-        futex_wake(word, INT_MAX);
-}
-
 void slot_send_hint(snake_slot *slot, snake_hint *hint) {
     hint->next = __atomic_load_n(&slot->hints, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&slot->hints, &hint->next, hint, true, __ATOMIC_RELEASE,
@@ -158,58 +150,4 @@ void slot_free_in(snake_slot *slot) {
     free(slot->in);
     slot->in = NULL;
     slot->in_cap = slot->in_len = 0;
-}
-
-void snake_ack(snake_slot *slot) {
-    if (slot->features & SNAKE_WEBSOCKET) { /* it may be idle for long */
-        free(slot->out);
-        slot->out = NULL;
-        slot->out_cap = 0;
-    }
-    if (__atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL) == OUT_BUSY_WANTED)
-        notify(slot, TO_PY_WRITABLE, &slot->out_state);
-}
-
-void snake_body_ready(snake_slot *slot) {
-    __atomic_store_n(&slot->body_state, SNAKE_CHUNK_READY, __ATOMIC_RELEASE);
-    notify(slot, TO_PY_BODY, &slot->body_state);
-}
-
-void snake_gone(snake_slot *slot, uint32_t why) {
-    __atomic_store_n(&slot->gone, why, __ATOMIC_RELEASE);
-    if (slot->app && slot->app->kind == APP_ASGI) {
-        asgi_post(slot, TO_PY_GONE);
-    } else if (why != SNAKE_STOPPED_SENDING) { /* a WSGI app that waits for either direction must
-                                                  stop waiting */
-        __atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL);
-        futex_wake(&slot->out_state, INT_MAX);
-        __atomic_store_n(&slot->body_state, SNAKE_CHUNK_LOST, __ATOMIC_RELEASE);
-        futex_wake(&slot->body_state, INT_MAX);
-    }
-}
-
-void snake_push(snake_app *app, snake_slot *slot) {
-    slot->app = app;
-    slot->owner = NULL;
-    slot->ticket = 0;
-    slot->done_next = NULL;
-    slot->to_go = 0;
-    slot->gone = 0;
-    slot->out_state = OUT_FREE;
-    slot->body_state = SNAKE_CHUNK_NONE;
-    slot->chunk_end = SNAKE_MORE;
-    slot_out_reset(slot);
-    if (!app) {
-        slot->to_py = 0;
-        command_push(slot);
-        return;
-    }
-    __atomic_fetch_add(&app->inflight, 1, __ATOMIC_RELAXED);
-    if (app->kind == APP_ASGI) {
-        slot->to_py = TO_PY_NEW;
-        asgi_push(slot);
-    } else {
-        slot->to_py = 0;
-        pool_push(slot);
-    }
 }

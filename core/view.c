@@ -10,11 +10,6 @@
  * Who owns a module, and hence under which view its body runs, is decided in caddysnake_py. */
 #include "view.h"
 
-__thread uint32_t current_app;
-__thread snake_view *current_view;
-
-uint32_t view_app(const snake_view *view) { return view->app; }
-
 /* ---- finding a module */
 
 /* Whether the list has other items than when the claims were made: nothing else tells of

@@ -26,7 +26,7 @@ PyObject *view_find(snake_view *self, PyObject *base, PyObject *name, snake_view
 /* The same for the current view. */
 PyObject *view_lookup(PyObject *base, PyObject *name);
 
-/* ---- view_callbacks.c: threads that C code has made */
+/* ---- view_current.c: whose code a thread runs */
 /* Whether it is known whose the thread is: one that Python has started. */
 extern __thread bool view_is_known;
 /* The view that was found the last time; current_view has the reference. */

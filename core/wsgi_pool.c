@@ -12,10 +12,9 @@
  * inherits what an app has done to a thread of the pool. */
 #include "wsgi_pool.h"
 #include <pthread.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
-enum { POOL_STUCK_US = 1000, BACK_US = 200, POOL_BATCH = 16 };
+enum { POOL_STUCK_US = 1000, BACK_US = 200 };
 /* How long a thread waits for its client before it leaves its place, and until it tries again. */
 enum { PATIENCE_US = 2000, RETRY_US = 100000 };
 /* How many idle threads are kept, for how long, and how long others are. */
@@ -24,7 +23,7 @@ static const uint64_t IDLE_US = 30 * 1000000, SURPLUS_US = 1000000;
 
 static __thread worker *current_worker;
 
-/* Owned by the mutex, except hot and hot_since, which the pool_lock-free fast paths read. */
+/* Owned by the mutex, except hot and hot_since, which the lock-free fast paths read. */
 static struct {
     pthread_mutex_t mutex;
     queue queue;
@@ -79,17 +78,17 @@ void pool_push(snake_slot *slot) {
         monitor_wake(); /* the holder may be stuck */
 }
 
-static bool has_work(void) { return !queue_is_empty(&pool.queue); }
+bool pool_has_work(void) { return !queue_is_empty(&pool.queue); }
 
 void pool_announce(void) {
-    if (has_work())
+    if (pool_has_work())
         ring_later();
     else
         ring_now();
 }
 
 bool pool_watch(uint64_t now) {
-    if (!has_work())
+    if (!pool_has_work())
         return false;
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (!hot) { /* no thread was idle, and the start of the next may have failed */
@@ -134,7 +133,7 @@ static bool step_aside(worker *w) {
         __atomic_store_n(&pool.hot, hot, __ATOMIC_SEQ_CST);
     }
     pool_unlock();
-    if (!w->aside || !has_work())
+    if (!w->aside || !pool_has_work())
         return w->aside;
     if (hot || !pass_role(NULL))
         monitor_wake();
@@ -164,15 +163,15 @@ void pool_come_back(void) {
 
 /* ---- a worker's life */
 
-/* Ends the request of finished (or NULL) and takes the next. NULL: the worker is parked on the
- * idle list and must wait for its signal. */
-static snake_slot *next_request(worker *w, snake_app *finished) {
+void pool_enter(worker *w) { current_worker = w; }
+
+snake_slot *pool_next_request(worker *w, snake_app *finished) {
     snake_slot *slot = NULL;
     pool_lock();
     if (finished)
         place_give(finished, &pool.queue);
     worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
-    if (hot != w && (!hot || (has_work() && now_us() > pool.hot_since + BACK_US))) {
+    if (hot != w && (!hot || (pool_has_work() && now_us() > pool.hot_since + BACK_US))) {
         set_hot(w);
         hot = w;
     }
@@ -184,7 +183,7 @@ static snake_slot *next_request(worker *w, snake_app *finished) {
         }
         /* Whoever pushes after this sees that nobody is hot. */
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
-        if (!has_work())
+        if (!pool_has_work())
             break;
         set_hot(w);
     }
@@ -197,7 +196,7 @@ static snake_slot *next_request(worker *w, snake_app *finished) {
         *link = w;
         pool.idle_count++;
     }
-    bool left = !slot && has_work(); /* for the holder of the role, which may be stuck */
+    bool left = !slot && pool_has_work(); /* for the holder of the role, which may be stuck */
     if (slot)
         want_spare();
     pool_unlock();
@@ -228,8 +227,7 @@ static bool retire(worker *w, uint64_t idle_us) {
     return retires;
 }
 
-/* False when the worker must end: it was idle for long. */
-static bool wait_for_role(worker *w) {
+bool pool_wait_for_role(worker *w) {
     uint64_t since = now_us(), idle_us = 0;
     while (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE)) {
         futex_wait(&w->signal, 0, idle_us < SURPLUS_US ? SURPLUS_US : IDLE_US);
@@ -240,8 +238,7 @@ static bool wait_for_role(worker *w) {
     return true;
 }
 
-/* The thread that want_spare counted is there, or won't come. */
-static void end_start(bool came) {
+void pool_end_start(bool came) {
     pool_lock();
     if (pool.starting && !came)
         pool.thread_count--;
@@ -264,12 +261,11 @@ PyObject *pool_next_worker(PyObject *module, PyObject *ignored) {
 PyObject *pool_worker_failed(PyObject *module, PyObject *ignored) {
     (void)module;
     (void)ignored;
-    end_start(false);
+    pool_end_start(false);
     Py_RETURN_NONE;
 }
 
-/* The worker ends although others may need it: another takes its part. */
-static void leave_pool(worker *w, snake_app *finished) {
+void pool_leave(worker *w, snake_app *finished) {
     pool_lock();
     if (finished)
         place_give(finished, &pool.queue);
@@ -278,69 +274,8 @@ static void leave_pool(worker *w, snake_app *finished) {
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
     want_spare();
     pool_unlock();
-    if (has_work() && !pass_role(NULL))
+    if (pool_has_work() && !pass_role(NULL))
         monitor_wake();
     if (finished)
         app_finished_one(finished);
-}
-
-/* Runs a request. False: it has left the thread in a state in which no other may find it. */
-static bool run_request(core *st, worker *w, snake_app *app, snake_slot *slot) {
-    worker_begin(w, slot);
-    bool ok = thread_enter(st, w, app->id);
-    if (ok) {
-        wsgi_run(st, w->cache, app, slot);
-        view_enter(app->view, app->id); /* what is dropped may be the app's */
-        ok = thread_leave(st, w);
-        view_leave();
-    } else {
-        report_exception(st, app->id, "WSGI", NULL, false);
-        slot_close(slot, SNAKE_OUT_FAIL);
-    }
-    worker_end(st, w);
-    return ok;
-}
-
-/* wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
-PyObject *pool_worker(PyObject *module, PyObject *ignored) {
-    (void)ignored;
-    core *st = PyModule_GetState(module);
-    worker *w = current_worker = worker_new(st);
-    end_start(w != NULL);
-    if (!w)
-        return NULL;
-    prctl(PR_SET_NAME, "wsgi");
-    snake_app *finished = NULL;
-    int listed = 0; /* answers that Go has not been told about */
-    for (;;) {
-        snake_slot *slot = next_request(w, finished);
-        if (slot) {
-            finished = slot->app;
-            bool stay = run_request(st, w, finished, slot);
-            if (!stay || ++listed >= POOL_BATCH || !has_work()) {
-                ring_now();
-                listed = 0;
-            } else {
-                ring_later();
-            }
-            if (stay)
-                continue;
-            leave_pool(w, finished);
-            break;
-        }
-        finished = NULL;
-        if (listed) {
-            ring_now();
-            listed = 0;
-        }
-        bool stay;
-        Py_BEGIN_ALLOW_THREADS;
-        stay = wait_for_role(w);
-        Py_END_ALLOW_THREADS;
-        if (!stay)
-            break;
-    }
-    current_worker = NULL;
-    worker_free(st, w);
-    Py_RETURN_NONE;
 }

@@ -31,6 +31,20 @@ typedef struct worker {
     thread_state state;
 } worker;
 
+/* ---- wsgi_pool.c: which thread takes the next request */
+/* The current thread is the pool's from here on; NULL: no more. */
+void pool_enter(worker *w);
+/* A thread that was asked for is there, or won't come. */
+void pool_end_start(bool came);
+/* Ends the request of finished (or NULL) and takes the next. NULL: the worker is parked on the idle
+ * list and must wait for its role. */
+snake_slot *pool_next_request(worker *w, snake_app *finished);
+bool pool_has_work(void);
+/* False when the worker must end: it was idle for long. Without the GIL. */
+bool pool_wait_for_role(worker *w);
+/* The worker ends although others may need it: another takes its part. */
+void pool_leave(worker *w, snake_app *finished);
+
 /* ---- wsgi_threads.c: all workers, with the GIL */
 worker *worker_new(core *st);
 void worker_free(core *st, worker *w);

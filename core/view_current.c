@@ -1,8 +1,17 @@
-/* Threads that C code has made, and on which it calls back into Python. Nobody has said whose they
- * are: the application is that whose code the callback is, which a hook of caddysnake_py finds
- * among the frames, each time that it matters. The thread is the application's until the callback
- * ends: its thread state ends with it, as a rule. */
+/* Whose code the current thread runs.
+ *
+ * Nobody says so for threads that C code has made, and on which it calls back into Python: the
+ * application is that whose code the callback is, which a hook of caddysnake_py finds among the
+ * frames, each time that it matters. The thread is the application's until the callback ends: its
+ * thread state ends with it, as a rule. */
 #include "view.h"
+
+__thread uint32_t current_app;
+__thread snake_view *current_view;
+
+uint32_t view_app(const snake_view *view) { return view->app; }
+
+/* ---- threads that C code has made */
 
 __thread bool view_is_known;
 __thread snake_view *view_adopted;
