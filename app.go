@@ -93,7 +93,7 @@ type App struct {
 // requests that run on it, and the App itself.
 type generation struct {
 	id      uint32
-	handle  *C.snake_app
+	handle  *C.snake_generation
 	isWSGI  bool
 	refs    atomic.Int64
 	drained chan struct{}
@@ -240,7 +240,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
 	}
 	//nolint:govet // an address in C memory, given back to C as it is
-	gen.handle = (*C.snake_app)(*(*unsafe.Pointer)(unsafe.Pointer(&loaded.Handle)))
+	gen.handle = (*C.snake_generation)(*(*unsafe.Pointer)(unsafe.Pointer(&loaded.Handle)))
 	gen.isWSGI = loaded.Interface == "wsgi"
 	logger.Info("python app loaded",
 		zap.String("app", config.Module),

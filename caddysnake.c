@@ -4,10 +4,11 @@
 /* Slots between Go and Python. */
 #include "core/abandoned.c"
 #include "core/command.c"
+#include "core/completions.c"
 #include "core/futex.c"
+#include "core/log_list.c"
 #include "core/monitor.c"
 #include "core/queue.c"
-#include "core/ring.c"
 #include "core/slot.c"
 
 /* Requests and responses as objects. */
@@ -52,9 +53,9 @@
 #include "core/view_names.c"
 
 /* Python, and the process. */
-#include "core/app.c"
 #include "core/calls.c"
 #include "core/fork.c"
+#include "core/generation.c"
 #include "core/heap.c"
 #include "core/module.c"
 #include "core/netpoll.c"

@@ -1,7 +1,7 @@
 /* The boundary between Go and the C core: the only file that both sides read.
  *
  * A request is one snake_slot. Go packs the request into it, pushes it to an
- * app, and learns of everything the app does from one list (snake_ring) that
+ * app, and learns of everything the app does from one list (snake_completions) that
  * is announced by one eventfd. Nothing here takes the GIL except snake_start.
  *
  * Fields marked [atomic] are touched only with atomic operations: by __atomic
@@ -63,7 +63,8 @@ enum {
 /* How the chunk in the stream buffer ends (snake_slot.chunk_end). */
 enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
 
-typedef struct snake_app snake_app; /* one loaded generation of an app; opaque to Go */
+typedef struct snake_generation
+    snake_generation; /* one loaded generation of an app; opaque to Go */
 
 /* Lengths of buffers are size_t, those packed into buffers are u32. Who reads either compares it
  * with the buffer first, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
@@ -84,13 +85,13 @@ typedef struct snake_abandoned {
 enum { SNAKE_MAX_ABANDONED = 250 };
 
 typedef struct snake_slot {
-    /* Links. C owns both; Go's ring reader reads done_next once before it tells anyone. */
+    /* Links. C owns both; Go's reader reads done_next once before it tells anyone. */
     struct snake_slot *done_next;
     struct snake_slot *queue_next;
-    snake_app *app;  /* set by snake_push */
-    void *owner;     /* C: the ASGI exchange or the WSGI worker that runs the request */
-    uint32_t id;     /* index of Go's counterpart; constant */
-    uint32_t ticket; /* C: its turn, if the WSGI app had no place for it; else 0 */
+    snake_generation *app; /* set by snake_push */
+    void *owner;           /* C: the ASGI exchange or the WSGI wsgi_thread that runs the request */
+    uint32_t id;           /* index of Go's counterpart; constant */
+    uint32_t ticket;       /* C: its turn, if the WSGI app had no place for it; else 0 */
 
     uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */
     uint32_t to_py;     /* [atomic] events for the app's queue; C only */
@@ -145,15 +146,12 @@ typedef struct snake_log {
     char data[];
 } snake_log;
 
-/* The lists on which C leaves work for Go. Go swaps a head with NULL, newest first. */
+/* A list on which C leaves work for Go. */
 typedef struct {
-    snake_slot **done;   /* [atomic] slots with to_go set */
-    uint32_t *done_rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes */
-    int done_fd;
-    snake_log **logs; /* [atomic] */
-    uint32_t *logs_rung;
-    int logs_fd;
-} snake_ring;
+    void **newest;  /* [atomic] a snake_slot or a snake_log; Go swaps it with NULL */
+    uint32_t *rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes the list */
+    int fd;
+} snake_list;
 
 typedef struct {
     const char *const *header_names; /* canonical; index + 1 stands for the name in a packed head */
@@ -164,7 +162,8 @@ typedef struct {
 
 /* Starts (or adopts) the interpreter, once per process. Returns 0, or -1 with a text in err. */
 int snake_start(const snake_options *options, char *err, size_t err_cap);
-snake_ring snake_ring_get(void);
+snake_list snake_completions(void); /* slots with to_go set */
+snake_list snake_logs(void);        /* records */
 /* Full version of the running Python; valid after snake_start. */
 const char *snake_python_version(void);
 
@@ -179,7 +178,7 @@ void snake_slot_trim(snake_slot *slot);
 
 /* Hands a request to an app (NULL: a command for the bridge). Go may not touch the request
  * fields afterwards. */
-void snake_push(snake_app *app, snake_slot *slot);
+void snake_push(snake_generation *app, snake_slot *slot);
 /* The piece in out has been written to the client (or thrown away): C may fill it again. */
 void snake_ack(snake_slot *slot);
 /* The chunk buffer has been filled as asked. */

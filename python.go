@@ -69,20 +69,20 @@ var startPython = sync.OnceValue(func() error {
 		return fmt.Errorf("starting Python: %s", C.GoString(text))
 	}
 
-	ring := C.snake_ring_get()
-	done := (*unsafe.Pointer)(unsafe.Pointer(ring.done))
-	takeDone := func() bool {
-		list := atomic.SwapPointer(done, nil)
+	completions := C.snake_completions()
+	takeCompletions := func() bool {
+		list := atomic.SwapPointer((*unsafe.Pointer)(completions.newest), nil)
 		if list != nil {
 			dispatch(list)
 		}
 		return list != nil
 	}
-	if err := readRing((*uint32)(unsafe.Pointer(ring.done_rung)), uintptr(ring.done_fd), takeDone); err != nil {
+	if err := readList(completions, takeCompletions); err != nil {
 		return err
 	}
-	logs.head = (*unsafe.Pointer)(unsafe.Pointer(ring.logs))
-	if err := readRing((*uint32)(unsafe.Pointer(ring.logs_rung)), uintptr(ring.logs_fd), logs.take); err != nil {
+	records := C.snake_logs()
+	logs.head = (*unsafe.Pointer)(records.newest)
+	if err := readList(records, logs.take); err != nil {
 		return err
 	}
 	caddy.OnExit(leavePython)

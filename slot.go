@@ -54,7 +54,7 @@ type slotPool struct {
 	mu   sync.Mutex
 	free *slot
 	all  []*slot
-	view atomic.Pointer[[]*slot] // what the ring reader sees of all
+	view atomic.Pointer[[]*slot] // what the reader of completions sees of all
 }
 
 var slots slotPool
@@ -236,20 +236,19 @@ func (s *slot) setIn(b []byte) error {
 	return nil
 }
 
-// readRing calls take, which returns false if nothing is listed, whenever C has
-// listed something, until the process ends. It parks in the
-// netpoller: the eventfd is edge-triggered and never read.
-func readRing(rung *uint32, fd uintptr, take func() bool) error {
-	file := os.NewFile(fd, "caddysnake-ring")
+// readList calls take, which returns false if nothing is listed, whenever C has listed something, until the
+// process ends. It parks in the netpoller: the eventfd is edge-triggered and never read.
+func readList(list C.snake_list, take func() bool) error {
+	file := os.NewFile(uintptr(list.fd), "caddysnake-list")
 	conn, err := file.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("watching the completion list: %w", err)
+		return fmt.Errorf("watching what Python leaves for Go: %w", err)
 	}
 	go func() {
 		_ = conn.Read(func(uintptr) bool {
 			for {
-				// Before taking: what is listed later rings again.
-				atomic.StoreUint32(rung, 0)
+				// Before taking: what is listed later is announced again.
+				atomic.StoreUint32((*uint32)(unsafe.Pointer(list.rung)), 0)
 				if !take() {
 					return false
 				}

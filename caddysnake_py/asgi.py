@@ -66,7 +66,7 @@ class AppThread:
     creates when it is imported belongs to the loop that serves it.
     """
 
-    def __init__(self, app_id: int, name: str, loop: loops.LoopKind, core: _caddysnake.App) -> None:
+    def __init__(self, app_id: int, name: str, loop: loops.LoopKind, core: _caddysnake.Generation) -> None:
         self._app_id = app_id
         self._kind = loop
         self._core = core
@@ -159,7 +159,7 @@ class ASGIServer:
     """An app on its loop. Its coroutines run on that loop's thread."""
 
     def __init__(
-        self, core: _caddysnake.App, app: Callable[..., Awaitable[None]], lifespan: Mode
+        self, core: _caddysnake.Generation, app: Callable[..., Awaitable[None]], lifespan: Mode
     ) -> None:
         self._core = core
         self._app = app

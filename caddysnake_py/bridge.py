@@ -88,7 +88,7 @@ class LoadRequest:
 class LoadedApp:
     """An app that Go may push requests to."""
 
-    core: _caddysnake.App
+    core: _caddysnake.Generation
     interface: interface.Interface
     stop: Callable[[float, float], bool]
     view: App
@@ -99,7 +99,7 @@ _loaded_once: set[tuple[str, str]] = set()  # module and directory
 
 
 def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
-    core = _caddysnake.App(own)
+    core = _caddysnake.Generation(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
     server = wsgi.WSGIServer(request.id, core, app, request.threads)
     return LoadedApp(core, "wsgi", server.stop, own)
@@ -107,7 +107,7 @@ def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> Loade
 
 def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     """Loads an app that is or may be ASGI on a new loop's thread."""
-    core = _caddysnake.App(own)
+    core = _caddysnake.Generation(own)
     thread = AppThread(request.id, request.app, request.loop, core)
     loop = thread.start()
     own.loop = loop

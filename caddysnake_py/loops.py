@@ -27,7 +27,7 @@ class Selector(selectors.BaseSelector):
     Until then it has no file of its own: thousands of apps have thousands of loops.
     """
 
-    def __init__(self, core: _caddysnake.App) -> None:
+    def __init__(self, core: _caddysnake.Generation) -> None:
         self._select = core.select
         self._files: selectors.EpollSelector | None = None
         self._requests: list[_Event] = []
@@ -94,7 +94,7 @@ class EventLoop(_Lasting, asyncio.SelectorEventLoop):
     """asyncio's loop for one app, which other threads wake through the app, not through a pair of
     sockets. Replaces the methods of `cpython.LOOP_METHODS`."""
 
-    def __init__(self, core: _caddysnake.App) -> None:
+    def __init__(self, core: _caddysnake.Generation) -> None:
         self._core = core
         self._requests = Selector(core)
         super().__init__(self._requests)
@@ -117,7 +117,7 @@ class EventLoop(_Lasting, asyncio.SelectorEventLoop):
         guards.add_signal_handler(super().add_signal_handler, sig, *args)
 
 
-def new_loop(kind: LoopKind, core: _caddysnake.App) -> asyncio.AbstractEventLoop:
+def new_loop(kind: LoopKind, core: _caddysnake.Generation) -> asyncio.AbstractEventLoop:
     """Returns a new event loop for an app; ``auto`` is uvloop where it can be imported.
 
     Raises:
@@ -148,7 +148,7 @@ def allow_close(loop: asyncio.AbstractEventLoop) -> None:
         loop._may_close = True
 
 
-def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.App) -> None:
+def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
     """Has a loop start the app's requests from now on."""
     if isinstance(loop, EventLoop):
         loop.watch_requests(core.drain)
@@ -156,7 +156,7 @@ def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.App) -> None:
         loop.add_reader(core.watch(), core.drain)
 
 
-def leave(loop: asyncio.AbstractEventLoop, core: _caddysnake.App) -> None:
+def leave(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
     """Ends what ``serve`` began."""
     if not isinstance(loop, EventLoop):
         loop.remove_reader(core.watch())

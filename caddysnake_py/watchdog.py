@@ -53,7 +53,7 @@ class Loop:
         reported: whether that has been done for the current silence.
     """
 
-    core: _caddysnake.App
+    core: _caddysnake.Generation
     thread: int
     limit: float
     reported: bool = False
@@ -100,7 +100,7 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
             logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
-def watch_loop(core: _caddysnake.App, app: int, thread: int, limit: float) -> None:
+def watch_loop(core: _caddysnake.Generation, app: int, thread: int, limit: float) -> None:
     """Reports when the loop of an app is blocked for ``limit`` seconds while requests run."""
     loops[app] = Loop(core, thread, limit)
 

@@ -27,13 +27,13 @@ _RETRY_SECONDS = 1.0
 def _start_workers() -> None:
     """Starts the threads of the pool that serves all WSGI apps, whenever the core wants another."""
     while True:
-        _caddysnake.wsgi_next_worker()
+        _caddysnake.wsgi_next_thread()
         try:
-            threads.start_outside(_caddysnake.wsgi_worker, f"wsgi-{next(_numbers)}")
+            threads.start_outside(_caddysnake.wsgi_serve, f"wsgi-{next(_numbers)}")
         except (RuntimeError, MemoryError) as error:
             logs.emit(logging.ERROR, "caddysnake", f"no thread for WSGI requests: {error}")
             sleep(_RETRY_SECONDS)
-            _caddysnake.wsgi_worker_failed()
+            _caddysnake.wsgi_thread_failed()
 
 
 def _start_pool() -> None:
@@ -67,7 +67,7 @@ class WSGIServer:
     _pool_started = False
 
     def __init__(
-        self, app_id: int, core: _caddysnake.App, app: Callable[..., Any], threads: int
+        self, app_id: int, core: _caddysnake.Generation, app: Callable[..., Any], threads: int
     ) -> None:
         self._core = core
         self._app_id = app_id

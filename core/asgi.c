@@ -5,15 +5,15 @@ enum { ROUND = 256 };
 
 /* ---- waking the loop (any thread, no GIL) */
 
-static void wake_loop(snake_app *app) {
+static void wake_loop(snake_generation *app) {
     if (!__atomic_load_n(&app->armed, __ATOMIC_SEQ_CST) ||
         !__atomic_exchange_n(&app->armed, 0, __ATOMIC_SEQ_CST))
         return;
-    gate_enter(app);
+    asgi_gate_enter(app);
 }
 
 void asgi_push(snake_slot *slot) {
-    snake_app *app = slot->app; /* the loop may be done with the slot before we are */
+    snake_generation *app = slot->app; /* the loop may be done with the slot before we are */
     queue_push(&app->queue, slot);
     wake_loop(app);
 }
@@ -25,7 +25,7 @@ void asgi_post(snake_slot *slot, uint32_t event) {
 
 /* ---- rounds of the loop */
 
-static PyObject *new_task(snake_app *app, PyObject *args) {
+static PyObject *new_task(snake_generation *app, PyObject *args) {
     if (!app->new_task)
         return PyErr_Format(PyExc_RuntimeError, "the app has been unloaded");
     PyObject *create = Py_NewRef(app->new_task), *options = Py_XNewRef(app->new_task_options);
@@ -35,30 +35,30 @@ static PyObject *new_task(snake_app *app, PyObject *args) {
     return task;
 }
 
-static void start_request(snake_app *app, snake_slot *slot) {
+static void start_request(snake_generation *app, snake_slot *slot) {
     if (slot_is_lost(slot)) {
         slot_release(slot);
-        app_finished_one(app);
+        generation_finished_one(app);
         return;
     }
     const asgi_protocol *protocol =
-        slot->features & SNAKE_WEBSOCKET ? &websocket_protocol : &http_protocol;
-    asgi_exchange *self = exchange_new(app, slot, protocol);
+        slot->features & SNAKE_WEBSOCKET ? &asgi_websocket_protocol : &asgi_http_protocol;
+    asgi_exchange *self = asgi_exchange_new(app, slot, protocol);
     if (!self) {
         report_exception(app->st, app->id, "ASGI", NULL, false);
         slot_close(slot, SNAKE_OUT_FAIL);
-        app_finished_one(app);
+        generation_finished_one(app);
         return;
     }
     slot->owner = self;
     self->client_stopped_sending = slot_gone(slot) != 0;
-    exchange_activate(self);
+    asgi_exchange_activate(self);
     if (slot_is_lost(slot)) /* since then: the event may have come while there was no owner */
         self->protocol->on_gone(self);
     PyObject *args = PyTuple_Pack(1, (PyObject *)self);
     PyObject *task = args ? new_task(app, args) : NULL;
     if (!task) {
-        exchange_fail_start(self);
+        asgi_exchange_fail_start(self);
     } else if (!self->ended) {
         self->task = Py_NewRef(task);
     }
@@ -67,10 +67,10 @@ static void start_request(snake_app *app, snake_slot *slot) {
     Py_DECREF((PyObject *)self);
 }
 
-static void handle_events(snake_app *app, snake_slot *slot) {
+static void handle_events(snake_generation *app, snake_slot *slot) {
     uint32_t events = __atomic_fetch_and(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     if (events & TO_PY_CLOSED) {
-        ring_list(slot, SNAKE_GO_RELEASED);
+        completions_add(slot, SNAKE_GO_RELEASED);
         return;
     }
     if (events & TO_PY_NEW) {
@@ -81,16 +81,16 @@ static void handle_events(snake_app *app, snake_slot *slot) {
         return;
     asgi_exchange *self = (asgi_exchange *)Py_NewRef((PyObject *)slot->owner);
     if (self->slot == slot && events & TO_PY_WRITABLE)
-        output_resume(self);
+        asgi_output_resume(self);
     if (self->slot == slot && events & TO_PY_BODY)
         self->protocol->on_chunk(self);
     if (self->slot == slot && events & TO_PY_GONE)
         self->protocol->on_gone(self);
-    exchange_settle(self);
+    asgi_exchange_settle(self);
     Py_DECREF((PyObject *)self);
 }
 
-void asgi_start_round(snake_app *app) {
+void asgi_start_round(snake_generation *app) {
     app->draining = true;
     app->round_began = now_us();
     for (int n = 0;;) {
@@ -99,49 +99,49 @@ void asgi_start_round(snake_app *app) {
             handle_events(app, slot);
             n++;
             if (!queue_is_empty(&app->queue))
-                ring_later();
+                completions_announce_later();
         }
         if (n >= ROUND) { /* timers and sockets have their turn, then we go on */
-            gate_enter(app);
+            asgi_gate_enter(app);
             break;
         }
         __atomic_store_n(&app->armed, 1, __ATOMIC_SEQ_CST);
         if (queue_is_empty(&app->queue) || !__atomic_exchange_n(&app->armed, 0, __ATOMIC_SEQ_CST))
             break;
-        ring_now();
+        completions_announce();
     }
     app->draining = false;
     if (app->selects)
-        ring_later(); /* until the next select() */
+        completions_announce_later(); /* until the next select() */
     /* The tasks that were started, if they are not eager, have their first steps before them. */
     else if (!app->active || !asgi_flush_soon(app))
         asgi_end_round(app);
     else
-        asgi_ring();
+        asgi_announce_round();
 }
 
-PyObject *asgi_select(snake_app *app, PyObject *timeout, int files) {
-    loop_sleep sleep;
-    bool failed, may_sleep = loop_may_sleep(app, timeout, files, &sleep, &failed);
+PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files) {
+    asgi_loop_sleep sleep;
+    bool failed, may_sleep = asgi_loop_may_sleep(app, timeout, files, &sleep, &failed);
     if (failed)
         return NULL;
     if (may_sleep) {
         Py_BEGIN_ALLOW_THREADS;
         asgi_end_round(app); /* now that the next app's loop can have the GIL */
-        loop_sleep_now(app, &sleep);
+        asgi_loop_sleep_now(app, &sleep);
         Py_END_ALLOW_THREADS;
     } else {
         asgi_go_on(app);
     }
-    return loop_awake(&sleep);
+    return asgi_loop_awake(&sleep);
 }
 
 /* The response is with Go: what the app does now is nothing that its client waits for. */
 static bool is_answered(const asgi_exchange *e) {
-    return e->protocol == &http_protocol && e->complete && !e->slot && !e->client_left;
+    return e->protocol == &asgi_http_protocol && e->complete && !e->slot && !e->client_left;
 }
 
-PyObject *asgi_answered(snake_app *app) {
+PyObject *asgi_answered(snake_generation *app) {
     PyObject *scopes = PyList_New(0);
     for (asgi_exchange *e = app->active; scopes && e; e = e->next)
         if (e->scope && is_answered(e) && PyList_Append(scopes, e->scope) < 0)
@@ -149,7 +149,7 @@ PyObject *asgi_answered(snake_app *app) {
     return scopes;
 }
 
-int asgi_cancel(snake_app *app, bool answered) {
+int asgi_cancel(snake_generation *app, bool answered) {
     PyObject *exchanges = PyList_New(0); /* the active ones may change meanwhile */
     if (!exchanges)
         return -1;
@@ -158,7 +158,7 @@ int asgi_cancel(snake_app *app, bool answered) {
         rc = answered || !is_answered(e) ? PyList_Append(exchanges, (PyObject *)e) : 0;
     for (Py_ssize_t i = 0; i < PyList_Size(exchanges) && !rc; i++) {
         asgi_exchange *e = (asgi_exchange *)Py_NewRef(PyList_GetItem(exchanges, i));
-        if (exchange_cancel(e) < 0) /* one that can't be cancelled does not save the others */
+        if (asgi_exchange_cancel(e) < 0) /* one that can't be cancelled does not save the others */
             report_exception(app->st, app->id, "cancelling a request", NULL, false);
         Py_DECREF((PyObject *)e);
     }
@@ -167,7 +167,7 @@ int asgi_cancel(snake_app *app, bool answered) {
 }
 
 /* Asks the loop for a sign of life, unless it still owes one. Returns for how many microseconds. */
-uint64_t asgi_probe(snake_app *app) {
+uint64_t asgi_probe(snake_generation *app) {
     uint64_t now = now_us(), since = __atomic_load_n(&app->probed_at, __ATOMIC_RELAXED);
     if (since)
         return now > since ? now - since : 0;

@@ -26,7 +26,7 @@ typedef struct asgi_protocol {
      * says so, or 0. NULL: nothing follows. */
     uint32_t (*pack_end)(asgi_exchange *self);
 } asgi_protocol;
-extern const asgi_protocol http_protocol, websocket_protocol;
+extern const asgi_protocol asgi_http_protocol, asgi_websocket_protocol;
 
 enum websocket_phase { WS_CONNECTING, WS_DENYING, WS_OPEN, WS_CLOSED };
 
@@ -34,12 +34,12 @@ struct asgi_exchange {
     PyObject_HEAD
     core *st;
     const asgi_protocol *protocol;
-    snake_app *app;                   /* strong */
+    snake_generation *app;            /* strong */
     snake_slot *slot;                 /* NULL once the response is complete or given up */
     PyObject *scope, *receive, *send; /* until the coroutine has ended */
     PyObject *coroutine;              /* of the app */
     PyObject *task;
-    await_object *waiting;
+    asgi_await_object *waiting;
     asgi_exchange *prev, *next; /* among the app's active ones */
     response_head head;
     uint64_t sent;
@@ -73,59 +73,60 @@ struct asgi_exchange {
 /* ---- asgi_exchange.c: the request's coroutine and its life */
 /* Whether a message may still be sent; to be asked after what runs code of the app, such as reading
  * its message, which may send others. -1 with an exception. */
-int exchange_check_open(asgi_exchange *self);
-asgi_exchange *exchange_new(snake_app *app, snake_slot *slot, const asgi_protocol *protocol);
+int asgi_exchange_check_open(asgi_exchange *self);
+asgi_exchange *asgi_exchange_new(snake_generation *app, snake_slot *slot,
+                                 const asgi_protocol *protocol);
 /* Puts it among the active ones. */
-void exchange_activate(asgi_exchange *self);
+void asgi_exchange_activate(asgi_exchange *self);
 /* Ends it when it could not even be started. */
-void exchange_fail_start(asgi_exchange *self);
+void asgi_exchange_fail_start(asgi_exchange *self);
 /* Cancels its task, once: what an app does because of that is not for another one to disturb. */
-int exchange_cancel(asgi_exchange *self);
+int asgi_exchange_cancel(asgi_exchange *self);
 /* Lets go of it once nothing of it is left to do. */
-void exchange_settle(asgi_exchange *self);
+void asgi_exchange_settle(asgi_exchange *self);
 
 /* ---- asgi_abandoned.c: an exchange that has lost its client */
 /* Gives the slot back, since nobody is there for the response; the app may run on. */
-void exchange_abandon(asgi_exchange *self);
+void asgi_exchange_abandon(asgi_exchange *self);
 /* The app has ended. */
-void exchange_end_abandoned(asgi_exchange *self);
+void asgi_exchange_end_abandoned(asgi_exchange *self);
 
 /* ---- asgi_output.c: pieces of the response on their way to Go */
-snake_slot *exchange_detach(asgi_exchange *self);
-void output_close(asgi_exchange *self, uint32_t flags);
+snake_slot *asgi_exchange_detach(asgi_exchange *self);
+void asgi_output_close(asgi_exchange *self, uint32_t flags);
 /* Ends a response that the app will not complete. failed: that is the app's fault. */
-void output_abandon(asgi_exchange *self, bool failed);
+void asgi_output_abandon(asgi_exchange *self, bool failed);
 typedef struct span_of_bytes {
     const void *p;
     size_t len;
 } span_of_bytes;
 /* Sends prefix and data after the head, or as soon as out is free. */
-int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last);
+int asgi_output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last);
 /* Ends the response after what was written. */
-int output_end(asgi_exchange *self);
+int asgi_output_end(asgi_exchange *self);
 /* out is free again. */
-void output_resume(asgi_exchange *self);
+void asgi_output_resume(asgi_exchange *self);
 /* What send() returns: at once, or when the client has read more. */
-PyObject *output_sent(asgi_exchange *self);
+PyObject *asgi_output_sent(asgi_exchange *self);
 
 /* ---- asgi_http.c */
-PyObject *http_send_start(asgi_exchange *self, PyObject *message);
-PyObject *http_send_body(asgi_exchange *self, PyObject *message);
-void http_end(asgi_exchange *self, bool returned, bool failed);
+PyObject *asgi_http_send_start(asgi_exchange *self, PyObject *message);
+PyObject *asgi_http_send_body(asgi_exchange *self, PyObject *message);
+void asgi_http_end(asgi_exchange *self, bool returned, bool failed);
 
 /* ---- asgi_announce.c */
 /* Go hears of what was listed at the end of the drain, or else at the end of the loop's round. Any
  * thread, with the GIL. */
-void asgi_announce(snake_app *app);
+void asgi_announce(snake_generation *app);
 /* Go hears of what is listed: at once, or together with the next apps' rounds when they wait at the
  * gate. */
-void asgi_ring(void);
+void asgi_announce_round(void);
 /* Go hears of what is listed, and the gate goes to the next app. It needs no GIL. */
-void asgi_end_round(snake_app *app);
+void asgi_end_round(snake_generation *app);
 /* The loop has more to do before it ends the round. */
-void asgi_go_on(snake_app *app);
+void asgi_go_on(snake_generation *app);
 /* Has asgi_flush called once the steps that are due now have been taken. */
-bool asgi_flush_soon(snake_app *app);
+bool asgi_flush_soon(snake_generation *app);
 
 static inline bool text_is(PyObject *text, PyObject *name) {
     return text == name || (PyUnicode_Check(text) && PyUnicode_Compare(text, name) == 0);

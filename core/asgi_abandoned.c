@@ -32,13 +32,13 @@ static PyObject *on_overdue(PyObject *object, PyObject *ignored) {
         Py_RETURN_NONE;
     if (__atomic_load_n(&self->abandoned->running, __ATOMIC_RELAXED) < SNAKE_MAX_ABANDONED)
         start_overdue(self);
-    else if (exchange_cancel(self) < 0)
+    else if (asgi_exchange_cancel(self) < 0)
         report_exception(self->st, self->app->id, "cancelling a request", NULL, false);
     Py_RETURN_NONE;
 }
 
-void exchange_abandon(asgi_exchange *self) {
-    snake_slot *slot = exchange_detach(self);
+void asgi_exchange_abandon(asgi_exchange *self) {
+    snake_slot *slot = asgi_exchange_detach(self);
     /* After all of a response, what runs is a background task: no client's. */
     if (slot->abandoned && !self->ended && !self->complete) {
         self->abandoned = slot->abandoned;
@@ -49,7 +49,7 @@ void exchange_abandon(asgi_exchange *self) {
         start_overdue(self);
 }
 
-void exchange_end_abandoned(asgi_exchange *self) {
+void asgi_exchange_end_abandoned(asgi_exchange *self) {
     if (self->abandoned)
         snake_abandoned_end(self->abandoned);
     self->abandoned = NULL;

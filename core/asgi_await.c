@@ -4,8 +4,8 @@
 #include "asgi.h"
 #include <stdlib.h>
 
-static await_object *await_new(core *st, enum await_kind kind) {
-    await_object *self = PyObject_GC_New(await_object, st->await_type);
+static asgi_await_object *await_new(core *st, enum asgi_await_kind kind) {
+    asgi_await_object *self = PyObject_GC_New(asgi_await_object, st->await_type);
     if (!self)
         return NULL;
     self->st = st;
@@ -17,13 +17,13 @@ static await_object *await_new(core *st, enum await_kind kind) {
     return self;
 }
 
-PyObject *await_done(core *st) {
+PyObject *asgi_await_done(core *st) {
     return (PyObject *)await_new(st, AWAIT_DONE); /* not tracked: it refers to nothing */
 }
 
-PyObject *await_on(asgi_exchange *exchange, enum await_kind kind) {
+PyObject *asgi_await_on(asgi_exchange *exchange, enum asgi_await_kind kind) {
     core *st = PyType_GetModuleState(Py_TYPE((PyObject *)exchange));
-    await_object *self = await_new(st, kind);
+    asgi_await_object *self = await_new(st, kind);
     if (!self)
         return NULL;
     self->exchange = (asgi_exchange *)Py_NewRef((PyObject *)exchange);
@@ -33,8 +33,8 @@ PyObject *await_on(asgi_exchange *exchange, enum await_kind kind) {
 
 /* ---- the exchange's list of those that wait */
 
-static void link_waiting(await_object *self) {
-    await_object **first = &self->exchange->waiting;
+static void link_waiting(asgi_await_object *self) {
+    asgi_await_object **first = &self->exchange->waiting;
     self->prev = NULL;
     self->next = *first;
     if (*first)
@@ -42,7 +42,7 @@ static void link_waiting(await_object *self) {
     *first = self;
 }
 
-static void stop_waiting(await_object *self) {
+static void stop_waiting(asgi_await_object *self) {
     if (self->future) {
         if (self->prev)
             self->prev->next = self->next;
@@ -58,8 +58,8 @@ static void stop_waiting(await_object *self) {
     Py_XDECREF(future);
 }
 
-bool await_waits(const asgi_exchange *exchange, enum await_kind kind) {
-    const await_object *waiting = exchange->waiting;
+bool asgi_await_waits(const asgi_exchange *exchange, enum asgi_await_kind kind) {
+    const asgi_await_object *waiting = exchange->waiting;
     while (waiting && waiting->kind != kind)
         waiting = waiting->next;
     return waiting;
@@ -76,10 +76,10 @@ static void wake(core *st, PyObject *future) {
     Py_XDECREF(set);
 }
 
-void await_wake(asgi_exchange *exchange, enum await_kind kind) {
+void asgi_await_wake(asgi_exchange *exchange, enum asgi_await_kind kind) {
     core *st = exchange->st;
     size_t count = 0, n = 0;
-    for (await_object *w = exchange->waiting; w; w = w->next)
+    for (asgi_await_object *w = exchange->waiting; w; w = w->next)
         count += w->kind == kind;
     if (!count)
         return;
@@ -89,7 +89,7 @@ void await_wake(asgi_exchange *exchange, enum await_kind kind) {
         futures = &first;
         count = 1;
     }
-    for (await_object *w = exchange->waiting; w && n < count; w = w->next)
+    for (asgi_await_object *w = exchange->waiting; w && n < count; w = w->next)
         if (w->kind == kind)
             futures[n++] = Py_NewRef(w->future);
     for (size_t i = 0; i < n; i++) {
@@ -149,14 +149,14 @@ static int drained(asgi_exchange *exchange) {
     return -1;
 }
 
-static PyObject *create_future(snake_app *app) {
+static PyObject *create_future(snake_generation *app) {
     if (!app->create_future)
         return PyErr_Format(PyExc_RuntimeError, "the app has been unloaded");
     return PyObject_CallNoArgs(app->create_future);
 }
 
 /* 1: *result is the value, 0: not yet, -1: exception */
-static int try_now(await_object *self, PyObject **result) {
+static int try_now(asgi_await_object *self, PyObject **result) {
     if (self->kind == AWAIT_RECEIVE) {
         *result = self->exchange->protocol->receive_now(self->exchange);
         return *result ? 1 : PyErr_Occurred() ? -1 : 0;
@@ -167,7 +167,7 @@ static int try_now(await_object *self, PyObject **result) {
     return rc;
 }
 
-static int start_waiting(await_object *self) {
+static int start_waiting(asgi_await_object *self) {
     PyObject *future = create_future(self->exchange->app);
     if (!future)
         return -1;
@@ -181,7 +181,7 @@ static int start_waiting(await_object *self) {
 }
 
 /* The value, if it is there, or what there is to wait on: 1, 0 or -1 with an exception. */
-static int look(await_object *self, PyObject **result) {
+static int look(asgi_await_object *self, PyObject **result) {
     int rc = try_now(self, result);
     if (rc)
         return rc;
@@ -194,7 +194,7 @@ static int look(await_object *self, PyObject **result) {
     return rc;
 }
 
-static PySendResult step(await_object *self, PyObject *arg, PyObject **result) {
+static PySendResult step(asgi_await_object *self, PyObject *arg, PyObject **result) {
     for (;;) {
         if (!self->iterator) {
             int rc = look(self, result);
@@ -215,7 +215,7 @@ static PySendResult step(await_object *self, PyObject *arg, PyObject **result) {
 }
 
 static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
-    await_object *self = (await_object *)object;
+    asgi_await_object *self = (asgi_await_object *)object;
     *result = NULL;
     if (self->kind ==
         AWAIT_ROUND) { /* None, yielded, has the Task go on in the loop's next round */
@@ -265,7 +265,7 @@ static PyObject *step_as_method(PyObject *object, PyObject *arg) {
 static PyObject *await_next(PyObject *object) { return step_as_method(object, Py_None); }
 
 static PyObject *await_throw(PyObject *object, PyObject *args) {
-    await_object *self = (await_object *)object;
+    asgi_await_object *self = (asgi_await_object *)object;
     if (self->running)
         return coroutine_runs();
     if (self->kind == AWAIT_ENDED)
@@ -288,7 +288,7 @@ static PyObject *await_throw(PyObject *object, PyObject *args) {
 
 static PyObject *await_close(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    await_object *self = (await_object *)object;
+    asgi_await_object *self = (asgi_await_object *)object;
     if (self->running)
         return coroutine_runs();
     self->kind = AWAIT_ENDED;
@@ -303,7 +303,7 @@ static PyObject *await_await(PyObject *object, PyObject *ignored) {
 }
 
 static int await_traverse(PyObject *object, visitproc visit, void *arg) {
-    await_object *self = (await_object *)object;
+    asgi_await_object *self = (asgi_await_object *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->exchange);
     Py_VISIT(self->future);
@@ -312,7 +312,7 @@ static int await_traverse(PyObject *object, visitproc visit, void *arg) {
 }
 
 static int await_clear(PyObject *object) {
-    await_object *self = (await_object *)object;
+    asgi_await_object *self = (asgi_await_object *)object;
     stop_waiting(self);
     self->kind = AWAIT_ENDED;
     Py_CLEAR(self->exchange);
@@ -347,9 +347,9 @@ static PyType_Slot await_slots[] = {
     {Py_tp_dealloc, await_dealloc},
     {0, NULL},
 };
-PyType_Spec await_spec = {
+PyType_Spec asgi_await_spec = {
     .name = "_caddysnake.Await",
-    .basicsize = sizeof(await_object),
+    .basicsize = sizeof(asgi_await_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = await_slots,
 };

@@ -16,7 +16,7 @@ static void free_trailers(asgi_exchange *self) {
     self->trailers = NULL;
 }
 
-void exchange_activate(asgi_exchange *self) {
+void asgi_exchange_activate(asgi_exchange *self) {
     self->next = self->app->active;
     if (self->next)
         self->next->prev = self;
@@ -24,11 +24,11 @@ void exchange_activate(asgi_exchange *self) {
     Py_INCREF((PyObject *)self);
 }
 
-void exchange_settle(asgi_exchange *self) {
+void asgi_exchange_settle(asgi_exchange *self) {
     if (!self->ended || self->slot || self->settled)
         return;
     self->settled = true;
-    snake_app *app = self->app;
+    snake_generation *app = self->app;
     if (self->prev)
         self->prev->next = self->next;
     else
@@ -43,11 +43,11 @@ void exchange_settle(asgi_exchange *self) {
     self->inbox = NULL;
     self->inbox_len = self->inbox_read = 0;
     free_trailers(self);
-    app_finished_one(app);
+    generation_finished_one(app);
     Py_DECREF((PyObject *)self);
 }
 
-int exchange_cancel(asgi_exchange *self) {
+int asgi_exchange_cancel(asgi_exchange *self) {
     if (!self->task || self->cancelled)
         return 0;
     self->cancelled = true;
@@ -64,7 +64,7 @@ PyObject *unexpected_message(PyObject *type) {
     return PyErr_Format(PyExc_RuntimeError, "unexpected ASGI message %R", type);
 }
 
-int exchange_check_open(asgi_exchange *self) {
+int asgi_exchange_check_open(asgi_exchange *self) {
     if (self->client_left)
         disconnected_error();
     else if (self->complete)
@@ -74,7 +74,7 @@ int exchange_check_open(asgi_exchange *self) {
     return -1;
 }
 
-static PyObject *exchange_send(PyObject *object, PyObject *message) {
+static PyObject *asgi_exchange_send(PyObject *object, PyObject *message) {
     asgi_exchange *self = (asgi_exchange *)object;
     if (!PyDict_Check(message))
         return PyErr_Format(PyExc_TypeError, "an ASGI message is a dict, not %R", message);
@@ -92,10 +92,10 @@ static PyObject *exchange_send(PyObject *object, PyObject *message) {
     return result;
 }
 
-static PyObject *exchange_receive(PyObject *object, PyObject *ignored) {
+static PyObject *asgi_exchange_receive(PyObject *object, PyObject *ignored) {
     (void)ignored;
     /* A message is taken when it is awaited: a call that is cancelled before must not lose one. */
-    return await_on((asgi_exchange *)object, AWAIT_RECEIVE);
+    return asgi_await_on((asgi_exchange *)object, AWAIT_RECEIVE);
 }
 
 /* ---- the coroutine */
@@ -153,8 +153,8 @@ static int end_coroutine(asgi_exchange *self) {
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->scope);
     Py_CLEAR(self->task);
-    exchange_end_abandoned(self);
-    exchange_settle(self);
+    asgi_exchange_end_abandoned(self);
+    asgi_exchange_settle(self);
     if (cancelled)
         PyErr_Restore(type, value, traceback);
     return cancelled ? -1 : 0;
@@ -171,7 +171,7 @@ static int check_idle(asgi_exchange *self) {
     return -1;
 }
 
-static PySendResult exchange_step(PyObject *object, PyObject *arg, PyObject **result) {
+static PySendResult asgi_exchange_step(PyObject *object, PyObject *arg, PyObject **result) {
     asgi_exchange *self = (asgi_exchange *)object;
     *result = NULL;
     if (check_idle(self) < 0)
@@ -196,9 +196,9 @@ static PySendResult exchange_step(PyObject *object, PyObject *arg, PyObject **re
     return rc;
 }
 
-static PyObject *exchange_send_method(PyObject *object, PyObject *arg) {
+static PyObject *asgi_exchange_send_method(PyObject *object, PyObject *arg) {
     PyObject *result;
-    switch (exchange_step(object, arg, &result)) {
+    switch (asgi_exchange_step(object, arg, &result)) {
     case PYGEN_NEXT:
         return result;
     case PYGEN_RETURN:
@@ -210,7 +210,9 @@ static PyObject *exchange_send_method(PyObject *object, PyObject *arg) {
     }
 }
 
-static PyObject *exchange_next(PyObject *object) { return exchange_send_method(object, Py_None); }
+static PyObject *asgi_exchange_next(PyObject *object) {
+    return asgi_exchange_send_method(object, Py_None);
+}
 
 /* Whether throw() was given an exception. -1 with TypeError. */
 static int check_thrown(PyObject *args) {
@@ -221,7 +223,7 @@ static int check_thrown(PyObject *args) {
     return -1;
 }
 
-static PyObject *exchange_throw(PyObject *object, PyObject *args) {
+static PyObject *asgi_exchange_throw(PyObject *object, PyObject *args) {
     asgi_exchange *self = (asgi_exchange *)object;
     if (check_idle(self) < 0 || check_thrown(args) < 0)
         return NULL;
@@ -240,7 +242,7 @@ static PyObject *exchange_throw(PyObject *object, PyObject *args) {
     return yielded;
 }
 
-static PyObject *exchange_close(PyObject *object, PyObject *ignored) {
+static PyObject *asgi_exchange_close(PyObject *object, PyObject *ignored) {
     (void)ignored;
     asgi_exchange *self = (asgi_exchange *)object;
     if (self->running)
@@ -262,14 +264,14 @@ static PyObject *exchange_close(PyObject *object, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
-static PyObject *exchange_self(PyObject *object) { return Py_NewRef(object); }
-static PyObject *exchange_await(PyObject *object, PyObject *ignored) {
+static PyObject *asgi_exchange_self(PyObject *object) { return Py_NewRef(object); }
+static PyObject *asgi_exchange_await(PyObject *object, PyObject *ignored) {
     (void)ignored;
     return Py_NewRef(object);
 }
 
 /* What the app's coroutine says of itself, for task.print_stack(), repr() and debuggers. */
-static PyObject *exchange_coroutine_attribute(PyObject *object, void *name) {
+static PyObject *asgi_exchange_coroutine_attribute(PyObject *object, void *name) {
     asgi_exchange *self = (asgi_exchange *)object;
     bool of_type = !strncmp(name, "__", 2);
     if (!self->coroutine && !of_type) {
@@ -285,16 +287,17 @@ static PyObject *exchange_coroutine_attribute(PyObject *object, void *name) {
 
 /* ---- making one */
 
-asgi_exchange *exchange_new(snake_app *app, snake_slot *slot, const asgi_protocol *protocol) {
-    static PyMethodDef receive = {"receive", exchange_receive, METH_NOARGS, "receive()"};
-    static PyMethodDef send = {"send", exchange_send, METH_O, "send(message)"};
+asgi_exchange *asgi_exchange_new(snake_generation *app, snake_slot *slot,
+                                 const asgi_protocol *protocol) {
+    static PyMethodDef receive = {"receive", asgi_exchange_receive, METH_NOARGS, "receive()"};
+    static PyMethodDef send = {"send", asgi_exchange_send, METH_O, "send(message)"};
     core *st = app->st;
     asgi_exchange *self = PyObject_GC_New(asgi_exchange, st->asgi_type);
     if (!self)
         return NULL;
     memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
     self->st = st;
-    self->app = (snake_app *)Py_NewRef((PyObject *)app);
+    self->app = (snake_generation *)Py_NewRef((PyObject *)app);
     self->slot = slot;
     self->protocol = protocol;
     self->head.content_length = -1;
@@ -312,18 +315,18 @@ asgi_exchange *exchange_new(snake_app *app, snake_slot *slot, const asgi_protoco
     return self;
 }
 
-void exchange_fail_start(asgi_exchange *self) {
+void asgi_exchange_fail_start(asgi_exchange *self) {
     report_exception(self->st, self->app->id, "ASGI", self->scope, false);
     if (self->ended || self->running)
         return;
     self->complete = true;
-    output_abandon(self, true);
+    asgi_output_abandon(self, true);
     end_coroutine(self);
 }
 
 /* ---- the type */
 
-static int exchange_traverse(PyObject *object, visitproc visit, void *arg) {
+static int asgi_exchange_traverse(PyObject *object, visitproc visit, void *arg) {
     asgi_exchange *self = (asgi_exchange *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT((PyObject *)self->app);
@@ -336,7 +339,7 @@ static int exchange_traverse(PyObject *object, visitproc visit, void *arg) {
     return 0;
 }
 
-static int exchange_clear(PyObject *object) {
+static int asgi_exchange_clear(PyObject *object) {
     asgi_exchange *self = (asgi_exchange *)object;
     Py_CLEAR(self->scope);
     Py_CLEAR(self->receive);
@@ -348,11 +351,11 @@ static int exchange_clear(PyObject *object) {
     return 0;
 }
 
-static void exchange_dealloc(PyObject *object) {
+static void asgi_exchange_dealloc(PyObject *object) {
     asgi_exchange *self = (asgi_exchange *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    exchange_clear(object);
+    asgi_exchange_clear(object);
     if (self->abandoned)
         snake_abandoned_end(self->abandoned);
     Py_XDECREF((PyObject *)self->app);
@@ -363,33 +366,33 @@ static void exchange_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static PyMethodDef exchange_methods[] = {
-    {"send", exchange_send_method, METH_O, NULL},
-    {"throw", exchange_throw, METH_VARARGS, NULL},
-    {"close", exchange_close, METH_NOARGS, NULL},
-    {"__await__", exchange_await, METH_NOARGS, NULL},
+static PyMethodDef asgi_exchange_methods[] = {
+    {"send", asgi_exchange_send_method, METH_O, NULL},
+    {"throw", asgi_exchange_throw, METH_VARARGS, NULL},
+    {"close", asgi_exchange_close, METH_NOARGS, NULL},
+    {"__await__", asgi_exchange_await, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
-static PyGetSetDef exchange_getset[] = {
-    {"__name__", exchange_coroutine_attribute, NULL, NULL, "__name__"},
-    {"__qualname__", exchange_coroutine_attribute, NULL, NULL, "__qualname__"},
-    {"cr_frame", exchange_coroutine_attribute, NULL, "Its frame.", "cr_frame"},
-    {"cr_await", exchange_coroutine_attribute, NULL, "What it awaits.", "cr_await"},
-    {"cr_code", exchange_coroutine_attribute, NULL, "Its code.", "cr_code"},
-    {"cr_running", exchange_coroutine_attribute, NULL, "Whether it runs.", "cr_running"},
+static PyGetSetDef asgi_exchange_getset[] = {
+    {"__name__", asgi_exchange_coroutine_attribute, NULL, NULL, "__name__"},
+    {"__qualname__", asgi_exchange_coroutine_attribute, NULL, NULL, "__qualname__"},
+    {"cr_frame", asgi_exchange_coroutine_attribute, NULL, "Its frame.", "cr_frame"},
+    {"cr_await", asgi_exchange_coroutine_attribute, NULL, "What it awaits.", "cr_await"},
+    {"cr_code", asgi_exchange_coroutine_attribute, NULL, "Its code.", "cr_code"},
+    {"cr_running", asgi_exchange_coroutine_attribute, NULL, "Whether it runs.", "cr_running"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot asgi_slots[] = {
     {Py_tp_doc, "The coroutine of one ASGI request."},
-    {Py_am_await, exchange_self},
-    {Py_am_send, exchange_step},
-    {Py_tp_iter, exchange_self},
-    {Py_tp_iternext, exchange_next},
-    {Py_tp_methods, exchange_methods},
-    {Py_tp_getset, exchange_getset},
-    {Py_tp_traverse, exchange_traverse},
-    {Py_tp_clear, exchange_clear},
-    {Py_tp_dealloc, exchange_dealloc},
+    {Py_am_await, asgi_exchange_self},
+    {Py_am_send, asgi_exchange_step},
+    {Py_tp_iter, asgi_exchange_self},
+    {Py_tp_iternext, asgi_exchange_next},
+    {Py_tp_methods, asgi_exchange_methods},
+    {Py_tp_getset, asgi_exchange_getset},
+    {Py_tp_traverse, asgi_exchange_traverse},
+    {Py_tp_clear, asgi_exchange_clear},
+    {Py_tp_dealloc, asgi_exchange_dealloc},
     {0, NULL},
 };
 PyType_Spec asgi_spec = {

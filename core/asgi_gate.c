@@ -17,15 +17,15 @@ enum { GATE_STUCK_US = 1000 };
 /* Owned by the mutex; first is also peeped at without it. */
 static struct {
     pthread_mutex_t mutex;
-    snake_app *holder;
-    uint64_t since;          /* when the holder was woken */
-    snake_app *first, *last; /* those that wait */
+    snake_generation *holder;
+    uint64_t since;                 /* when the holder was woken */
+    snake_generation *first, *last; /* those that wait */
 } gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void gate_lock(void) { pthread_mutex_lock(&gate.mutex); }
 static void gate_unlock(void) { pthread_mutex_unlock(&gate.mutex); }
 
-static void append(snake_app *app) {
+static void append(snake_generation *app) {
     app->gate_next = NULL;
     if (gate.last)
         gate.last->gate_next = app;
@@ -37,7 +37,7 @@ static void append(snake_app *app) {
 /* Makes the next app the holder. Its loop is woken with the mutex, so that it is not freed
  * meanwhile. */
 static void pass_on(uint64_t now) {
-    snake_app *app = gate.first;
+    snake_generation *app = gate.first;
     gate.holder = app;
     gate.since = now;
     if (!app)
@@ -45,12 +45,12 @@ static void pass_on(uint64_t now) {
     __atomic_store_n(&gate.first, app->gate_next, __ATOMIC_SEQ_CST);
     if (!gate.first)
         gate.last = NULL;
-    loop_signal(app, LOOP_TURN);
+    asgi_loop_signal(app, LOOP_TURN);
 }
 
-bool gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_RELAXED) != NULL; }
+bool asgi_gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_RELAXED) != NULL; }
 
-void gate_enter(snake_app *app) {
+void asgi_gate_enter(snake_generation *app) {
     bool at_once = true;
     gate_lock();
     if (!app->gate_stuck) {
@@ -64,12 +64,12 @@ void gate_enter(snake_app *app) {
     }
     gate_unlock();
     if (at_once)
-        loop_signal(app, LOOP_TURN);
+        asgi_loop_signal(app, LOOP_TURN);
     else
         monitor_wake();
 }
 
-void gate_leave(snake_app *app, uint64_t round_began) {
+void asgi_gate_leave(snake_generation *app, uint64_t round_began) {
     uint64_t now = now_us();
     gate_lock();
     if (now < round_began + GATE_STUCK_US)
@@ -79,9 +79,9 @@ void gate_leave(snake_app *app, uint64_t round_began) {
     gate_unlock();
 }
 
-void gate_forget(snake_app *app) {
+void asgi_gate_forget(snake_generation *app) {
     gate_lock();
-    for (snake_app **link = &gate.first, *before = NULL; *link;
+    for (snake_generation **link = &gate.first, *before = NULL; *link;
          before = *link, link = &before->gate_next) {
         if (*link != app)
             continue;
@@ -95,8 +95,8 @@ void gate_forget(snake_app *app) {
     gate_unlock();
 }
 
-bool gate_watch(uint64_t now) {
-    if (!gate_is_crowded())
+bool asgi_gate_watch(uint64_t now) {
+    if (!asgi_gate_is_crowded())
         return false;
     gate_lock();
     if (gate.first && now > gate.since + GATE_STUCK_US) {

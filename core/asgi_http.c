@@ -20,7 +20,7 @@ static int check_unstarted(const asgi_exchange *self) {
     return -1;
 }
 
-PyObject *http_send_start(asgi_exchange *self, PyObject *message) {
+PyObject *asgi_http_send_start(asgi_exchange *self, PyObject *message) {
     packed_fields fields;
     response_head head;
     fields_init(&fields);
@@ -29,7 +29,7 @@ PyObject *http_send_start(asgi_exchange *self, PyObject *message) {
         rc = head_from_asgi(self->st, &fields, &head, message);
         if (!rc)
             promised = message_flag(message, self->st->s_trailers);
-        if (promised < 0 || exchange_check_open(self) < 0 || check_unstarted(self) < 0)
+        if (promised < 0 || asgi_exchange_check_open(self) < 0 || check_unstarted(self) < 0)
             rc = -1;
         else if (self->slot)
             rc = head_to_slot(&fields, self->slot, head.status);
@@ -40,7 +40,7 @@ PyObject *http_send_start(asgi_exchange *self, PyObject *message) {
         self->no_body = head_method_is(self->slot, "HEAD") || status_has_no_body(head.status);
     }
     fields_free(&fields);
-    return rc < 0 ? NULL : output_sent(self);
+    return rc < 0 ? NULL : asgi_output_sent(self);
 }
 
 /* New bytes of the message's body; NULL with an exception. */
@@ -94,32 +94,32 @@ static int check_body_is_due(const asgi_exchange *self) {
     return -1;
 }
 
-PyObject *http_send_body(asgi_exchange *self, PyObject *message) {
+PyObject *asgi_http_send_body(asgi_exchange *self, PyObject *message) {
     int more = message_flag(message, self->st->s_more_body);
     if (more < 0)
         return NULL;
     PyObject *body = message_body(self, message), *result = NULL;
     char *data;
     Py_ssize_t len;
-    if (!body || PyBytes_AsStringAndSize(body, &data, &len) < 0 || exchange_check_open(self) < 0 ||
-        check_body_is_due(self) < 0)
+    if (!body || PyBytes_AsStringAndSize(body, &data, &len) < 0 ||
+        asgi_exchange_check_open(self) < 0 || check_body_is_due(self) < 0)
         goto out;
     if (self->slot) {
         if (check_length(self, (uint64_t)len, !more) < 0) {
-            output_abandon(self, true);
+            asgi_output_abandon(self, true);
             goto out;
         }
         self->sent += (uint64_t)len;
         /* Without a body the head is all there is, even if the app goes on. */
         bool last = self->no_body || (!more && !may_have_trailers(self));
         span_of_bytes bytes = {data, self->no_body ? 0 : (size_t)len};
-        if (output_write(self, (span_of_bytes){NULL, 0}, bytes, last) < 0)
+        if (asgi_output_write(self, (span_of_bytes){NULL, 0}, bytes, last) < 0)
             goto out;
     }
     self->all_sent = !more;
     self->body_complete = !more && self->trailers_promised;
     self->complete = !more && !self->trailers_promised;
-    result = output_sent(self);
+    result = asgi_output_sent(self);
 out:
     Py_XDECREF(body);
     return result;
@@ -163,7 +163,7 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
         rc = fields_from_pairs(&fields, headers);
     Py_XDECREF(headers);
     if (rc >= 0)
-        rc = exchange_check_open(self);
+        rc = asgi_exchange_check_open(self);
     if (rc >= 0 && !self->body_complete) {
         PyErr_SetString(PyExc_RuntimeError, "'http.response.trailers' must follow the body of "
                                             "a response that was started with trailers");
@@ -175,9 +175,9 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
     if (rc < 0)
         return NULL;
     self->complete = !more;
-    if (!more && self->slot && output_end(self) < 0)
+    if (!more && self->slot && asgi_output_end(self) < 0)
         return NULL;
-    return output_sent(self);
+    return asgi_output_sent(self);
 }
 
 /* A hint may come until the response is complete; once the head is out it is too late for one. */
@@ -192,7 +192,7 @@ static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
     Py_DECREF(links);
     if (!hint)
         return NULL;
-    if (exchange_check_open(self) < 0) {
+    if (asgi_exchange_check_open(self) < 0) {
         snake_hints_free(hint);
         return NULL;
     }
@@ -202,7 +202,7 @@ static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
     } else {
         snake_hints_free(hint);
     }
-    return output_sent(self);
+    return asgi_output_sent(self);
 }
 
 /* Opens a regular file; -1 with OSError. */
@@ -247,11 +247,11 @@ static PyObject *send_path(asgi_exchange *self, PyObject *message) {
     }
     if (self->slot && (fd = open_file(path, &about)) < 0)
         goto out;
-    if (exchange_check_open(self) < 0 || check_path_is_due(self) < 0)
+    if (asgi_exchange_check_open(self) < 0 || check_path_is_due(self) < 0)
         goto out;
     snake_slot *slot = self->slot;
     if (!slot) {
-        result = output_sent(self);
+        result = asgi_output_sent(self);
         goto out;
     }
     int64_t length = self->head.content_length;
@@ -273,8 +273,8 @@ static PyObject *send_path(asgi_exchange *self, PyObject *message) {
         flags |= SNAKE_OUT_FILE;
         fd = -1;
     }
-    output_close(self, flags);
-    result = output_sent(self);
+    asgi_output_close(self, flags);
+    result = asgi_output_sent(self);
 out:
     if (fd >= 0)
         close(fd);
@@ -285,9 +285,9 @@ out:
 static PyObject *http_send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
     core *st = self->st;
     if (text_is(type, st->s_start))
-        return http_send_start(self, message);
+        return asgi_http_send_start(self, message);
     if (text_is(type, st->s_response_body))
-        return http_send_body(self, message);
+        return asgi_http_send_body(self, message);
     if (text_is(type, st->s_pathsend))
         return send_path(self, message);
     if (text_is(type, st->s_response_trailers))
@@ -317,13 +317,13 @@ static PyObject *http_send_late(asgi_exchange *self, PyObject *type, PyObject *m
     /* A cancellation had better hit the generator behind a stream than send(), so few sends wait.
      */
     if (self->listeners_turn && ++self->late_sends % SENDS_IN_A_ROUND == 0)
-        return await_on(self, AWAIT_ROUND);
+        return asgi_await_on(self, AWAIT_ROUND);
     if (more && !self->listeners_turn) {
         if (!self->excused)
             return disconnected_error();
         self->excused = false;
     }
-    return await_done(self->st);
+    return asgi_await_done(self->st);
 }
 
 /* ---- receive() */
@@ -378,11 +378,11 @@ static PyObject *http_receive_now(asgi_exchange *self) {
 
 /* ---- events */
 
-void http_end(asgi_exchange *self, bool returned, bool failed) {
+void asgi_http_end(asgi_exchange *self, bool returned, bool failed) {
     bool excused = self->client_left || self->client_stopped_sending;
     if (self->slot && !self->complete && returned && self->body_complete) {
         self->complete = true; /* only trailers are missing */
-        if (output_end(self) == 0)
+        if (asgi_output_end(self) == 0)
             return;
         PyErr_Clear();
         self->complete = false;
@@ -395,10 +395,10 @@ void http_end(asgi_exchange *self, bool returned, bool failed) {
         report_exception(self->st, self->app->id, "ASGI", self->scope, false);
     }
     if (self->slot && !self->complete)
-        output_abandon(self, failed || self->too_large);
+        asgi_output_abandon(self, failed || self->too_large);
 }
 
-static void http_on_chunk(asgi_exchange *self) { await_wake(self, AWAIT_RECEIVE); }
+static void http_on_chunk(asgi_exchange *self) { asgi_await_wake(self, AWAIT_RECEIVE); }
 
 /* All bytes of the Content-Length are with the client's connection: to leave then is no mistake. */
 static bool is_delivered(asgi_exchange *self) {
@@ -421,7 +421,7 @@ static PyObject *end_listeners_turn(PyObject *object, PyObject *ignored) {
 static void lose_client(asgi_exchange *self) {
     static PyMethodDef method = {"end_listeners_turn", end_listeners_turn, METH_NOARGS, NULL};
     self->client_left = self->excused = true;
-    if (await_waits(self, AWAIT_RECEIVE) && self->app->call_later) {
+    if (asgi_await_waits(self, AWAIT_RECEIVE) && self->app->call_later) {
         PyObject *call = PyCFunction_New(&method, (PyObject *)self);
         PyObject *timer =
             call ? PyObject_CallFunction(self->app->call_later, "dO", LISTENERS_TURN, call) : NULL;
@@ -431,15 +431,15 @@ static void lose_client(asgi_exchange *self) {
         Py_XDECREF(timer);
         Py_XDECREF(call);
     }
-    await_wake(self, AWAIT_DRAIN);
+    asgi_await_wake(self, AWAIT_DRAIN);
 }
 
 static void http_on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
         bool timed_out = slot_gone(self->slot) == SNAKE_TIMED_OUT;
         self->pending_len = 0;
-        exchange_abandon(self);
-        if (timed_out && exchange_cancel(self) < 0)
+        asgi_exchange_abandon(self);
+        if (timed_out && asgi_exchange_cancel(self) < 0)
             report_exception(self->st, self->app->id, "ASGI", NULL, false);
         lose_client(self);
     } else {
@@ -447,14 +447,15 @@ static void http_on_gone(asgi_exchange *self) {
         /* One that closes its side before the answer may still read it; one that does so in the
          * middle of a stream has left (docs/decisions/0008). */
         if (self->head_sent && !self->complete) {
-            if (is_delivered(self) && output_end(self) < 0)
+            if (is_delivered(self) && asgi_output_end(self) < 0)
                 PyErr_Clear(); /* memory is out */
-            output_abandon(self, false);
+            asgi_output_abandon(self, false);
             lose_client(self);
         }
     }
-    await_wake(self, AWAIT_RECEIVE);
+    asgi_await_wake(self, AWAIT_RECEIVE);
 }
 
-const asgi_protocol http_protocol = {http_receive_now, http_send_message, http_send_late, http_end,
-                                     http_on_chunk,    http_on_gone,      http_pack_end};
+const asgi_protocol asgi_http_protocol = {http_receive_now, http_send_message, http_send_late,
+                                          asgi_http_end,    http_on_chunk,     http_on_gone,
+                                          http_pack_end};

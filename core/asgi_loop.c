@@ -10,7 +10,7 @@
 /* Bits of app->signal: how the loop sleeps, if it does, and then LOOP_* for why it was woken. */
 enum { ASLEEP = 1, POLLING = 2, FOR_A_REASON = LOOP_TURN | LOOP_CALLED };
 
-void loop_signal(snake_app *app, uint32_t reason) {
+void asgi_loop_signal(snake_generation *app, uint32_t reason) {
     uint32_t before = __atomic_fetch_or(&app->signal, reason, __ATOMIC_SEQ_CST);
     if (before & FOR_A_REASON)
         return; /* it has been woken and does not sleep before it has seen why */
@@ -20,13 +20,13 @@ void loop_signal(snake_app *app, uint32_t reason) {
         write_eventfd(app->efd);
 }
 
-static void read_eventfd(snake_app *app) {
+static void read_eventfd(snake_generation *app) {
     uint64_t value;
     while (read(app->efd, &value, sizeof value) < 0 && errno == EINTR)
         ;
 }
 
-static int open_eventfd(snake_app *app) {
+static int open_eventfd(snake_generation *app) {
     if (app->efd < 0)
         app->efd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (app->efd >= 0)
@@ -35,7 +35,7 @@ static int open_eventfd(snake_app *app) {
     return -1;
 }
 
-int loop_watch(snake_app *app) {
+int asgi_loop_watch(snake_generation *app) {
     bool first = app->efd < 0;
     if (open_eventfd(app) < 0)
         return -1;
@@ -44,7 +44,7 @@ int loop_watch(snake_app *app) {
     return app->efd;
 }
 
-void loop_wakes(snake_app *app) {
+void asgi_loop_wakes(snake_generation *app) {
     read_eventfd(app);
     __atomic_store_n(&app->signal, POLLING, __ATOMIC_SEQ_CST);
 }
@@ -53,7 +53,7 @@ void loop_wakes(snake_app *app) {
 
 /* Sleeps until there is a reason not to; timeout in µs, 0 for none. files: an epoll's descriptor or
  * -1. True if it may have events. Without the GIL. */
-static bool sleep_on(snake_app *app, uint64_t timeout, int files) {
+static bool sleep_on(snake_generation *app, uint64_t timeout, int files) {
     uint32_t none = 0;
     if (!__atomic_compare_exchange_n(&app->signal, &none, files < 0 ? ASLEEP : POLLING, false,
                                      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
@@ -83,7 +83,8 @@ static int parse_timeout(PyObject *timeout, uint64_t *us, bool *now) {
     return 0;
 }
 
-bool loop_may_sleep(snake_app *app, PyObject *timeout, int files, loop_sleep *sleep, bool *failed) {
+bool asgi_loop_may_sleep(snake_generation *app, PyObject *timeout, int files,
+                         asgi_loop_sleep *sleep, bool *failed) {
     bool now;
     *failed = parse_timeout(timeout, &sleep->timeout_us, &now) < 0 ||
               (files >= 0 && open_eventfd(app) < 0);
@@ -95,12 +96,12 @@ bool loop_may_sleep(snake_app *app, PyObject *timeout, int files, loop_sleep *sl
     return !sleep->reasons && !now;
 }
 
-void loop_sleep_now(snake_app *app, loop_sleep *sleep) {
+void asgi_loop_sleep_now(snake_generation *app, asgi_loop_sleep *sleep) {
     sleep->ready = sleep_on(app, sleep->timeout_us, sleep->files);
     sleep->reasons = __atomic_exchange_n(&app->signal, 0, __ATOMIC_SEQ_CST);
 }
 
-PyObject *loop_awake(const loop_sleep *sleep) {
+PyObject *asgi_loop_awake(const asgi_loop_sleep *sleep) {
     return PyLong_FromLong((sleep->reasons & LOOP_TURN ? LOOP_TURN : 0) |
                            (sleep->ready ? LOOP_FILES : 0));
 }

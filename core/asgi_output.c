@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-snake_slot *exchange_detach(asgi_exchange *self) {
+snake_slot *asgi_exchange_detach(asgi_exchange *self) {
     snake_slot *slot = self->slot;
     self->slot = NULL;
     return slot;
 }
 
-void output_close(asgi_exchange *self, uint32_t flags) {
-    slot_close(exchange_detach(self), flags);
+void asgi_output_close(asgi_exchange *self, uint32_t flags) {
+    slot_close(asgi_exchange_detach(self), flags);
     asgi_announce(self->app);
 }
 
-void output_abandon(asgi_exchange *self, bool failed) {
+void asgi_output_abandon(asgi_exchange *self, bool failed) {
     if (!self->slot || self->close_flags)
         return;
     PyObject *type, *value, *traceback;
@@ -24,9 +24,9 @@ void output_abandon(asgi_exchange *self, bool failed) {
     self->pending_len = 0;
     self->pending_last = false;
     if (!self->head_sent)
-        output_close(self, failed ? SNAKE_OUT_FAIL : SNAKE_OUT_ABORT);
+        asgi_output_close(self, failed ? SNAKE_OUT_FAIL : SNAKE_OUT_ABORT);
     else if (slot_out_free_or_wanted(self->slot))
-        output_close(self, SNAKE_OUT_ABORT);
+        asgi_output_close(self, SNAKE_OUT_ABORT);
     else
         self->close_flags = SNAKE_OUT_ABORT; /* when Go gives out back */
     PyErr_Restore(type, value, traceback);
@@ -39,7 +39,7 @@ static void send_piece(asgi_exchange *self, bool last) {
     if (last && self->protocol->pack_end)
         flags |= self->protocol->pack_end(self);
     if (last) {
-        output_close(self, flags | SNAKE_OUT_END);
+        asgi_output_close(self, flags | SNAKE_OUT_END);
     } else {
         slot_out_send(self->slot, flags);
         asgi_announce(self->app);
@@ -83,7 +83,7 @@ static int append_pending(asgi_exchange *self, const void *data, size_t len) {
     return 0;
 }
 
-int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last) {
+int asgi_output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last) {
     snake_slot *slot = self->slot;
     if (!self->pending_len && slot_out_free_or_wanted(slot)) {
         if (self->head_sent)
@@ -113,28 +113,28 @@ int output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, 
     return 0;
 }
 
-int output_end(asgi_exchange *self) {
+int asgi_output_end(asgi_exchange *self) {
     span_of_bytes nothing = {NULL, 0};
-    return output_write(self, nothing, nothing, true);
+    return asgi_output_write(self, nothing, nothing, true);
 }
 
-void output_resume(asgi_exchange *self) {
+void asgi_output_resume(asgi_exchange *self) {
     if (!slot_out_free_or_wanted(self->slot))
         return; /* a send() was faster */
     size_t piled_up = self->pending_len;
     if (self->close_flags)
-        output_close(self, self->close_flags);
+        asgi_output_close(self, self->close_flags);
     else
         flush_pending(self);
     /* Many sends at once may have piled up much: they go on when Go has written that. A little may
      * be on its way while the app makes more. */
     if (piled_up > ON_ITS_WAY && self->slot && !slot_out_free_or_wanted(self->slot))
         return;
-    await_wake(self, AWAIT_DRAIN);
+    asgi_await_wake(self, AWAIT_DRAIN);
 }
 
-PyObject *output_sent(asgi_exchange *self) {
+PyObject *asgi_output_sent(asgi_exchange *self) {
     if (self->pending_len > HIGH_WATER)
-        return await_on(self, AWAIT_DRAIN);
-    return await_done(self->st);
+        return asgi_await_on(self, AWAIT_DRAIN);
+    return asgi_await_done(self->st);
 }

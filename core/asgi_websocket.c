@@ -19,7 +19,7 @@ static int send_record(asgi_exchange *self, unsigned char opcode, span_of_bytes 
     }
     uint32_t len = (uint32_t)data.len;
     memcpy(prefix + 1, &len, sizeof len);
-    return output_write(self, (span_of_bytes){prefix, sizeof prefix}, data, last);
+    return asgi_output_write(self, (span_of_bytes){prefix, sizeof prefix}, data, last);
 }
 
 static int send_close(asgi_exchange *self, uint16_t code, span_of_bytes reason) {
@@ -45,7 +45,7 @@ static PyObject *item(PyObject *message, PyObject *key) {
 /* Whether the websocket is still as it was before the message was read, which may have run code of
  * the app. */
 static int check_phase(asgi_exchange *self, enum websocket_phase phase) {
-    if (exchange_check_open(self) < 0)
+    if (asgi_exchange_check_open(self) < 0)
         return -1;
     if (self->phase == phase)
         return 0;
@@ -72,7 +72,7 @@ static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
     if (rc < 0)
         return NULL;
     if (!self->slot)
-        return output_sent(self);
+        return asgi_output_sent(self);
     self->slot->out_head_len = self->slot->out_len;
     self->phase = WS_OPEN;
     self->head_sent = true;
@@ -80,7 +80,7 @@ static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
     slot_out_send(self->slot, SNAKE_OUT_HEAD);
     body_want(self->slot);
     asgi_announce(self->app);
-    return output_sent(self);
+    return asgi_output_sent(self);
 }
 
 /* The payload as bytes: a new reference, or NULL with an exception. */
@@ -117,7 +117,7 @@ static PyObject *send_data(asgi_exchange *self, PyObject *message) {
     if (!rc && self->slot)
         rc = send_record(self, opcode, (span_of_bytes){data, (size_t)len}, false);
     Py_XDECREF(owner);
-    return rc < 0 ? NULL : output_sent(self);
+    return rc < 0 ? NULL : asgi_output_sent(self);
 }
 
 /* Codes that may be sent in a close frame (RFC 6455 section 7.4, IANA's registry). */
@@ -139,9 +139,9 @@ static PyObject *send_refusal(asgi_exchange *self) {
         if (head_add_content_length(self->slot, &head, 0) < 0)
             return NULL;
         self->slot->out_head_len = self->slot->out_len;
-        output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
+        asgi_output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
     }
-    return output_sent(self);
+    return asgi_output_sent(self);
 }
 
 static int message_code(core *st, PyObject *message, long *code) {
@@ -179,7 +179,7 @@ static PyObject *send_closing(asgi_exchange *self, PyObject *message) {
     if (!rc && self->slot)
         rc = send_close(self, (uint16_t)code, reason);
     Py_XDECREF(owner);
-    return rc < 0 ? NULL : output_sent(self);
+    return rc < 0 ? NULL : asgi_output_sent(self);
 }
 
 static PyObject *websocket_send_message(asgi_exchange *self, PyObject *type, PyObject *message) {
@@ -191,7 +191,7 @@ static PyObject *websocket_send_message(asgi_exchange *self, PyObject *type, PyO
         if (text_is(type, st->s_ws_close))
             return send_refusal(self);
         if (text_is(type, st->s_ws_denial_start)) {
-            PyObject *result = http_send_start(self, message);
+            PyObject *result = asgi_http_send_start(self, message);
             if (result)
                 self->phase = WS_DENYING;
             return result;
@@ -199,7 +199,7 @@ static PyObject *websocket_send_message(asgi_exchange *self, PyObject *type, PyO
         break;
     case WS_DENYING:
         if (text_is(type, st->s_ws_denial_body))
-            return http_send_body(self, message);
+            return asgi_http_send_body(self, message);
         break;
     case WS_OPEN:
         if (text_is(type, st->s_ws_send))
@@ -249,8 +249,8 @@ static void take_chunk(asgi_exchange *self) {
     if (last && !self->complete) {
         self->client_left = true; /* it can't be sent to; what came before may be received */
         self->pending_len = 0;
-        slot_release(exchange_detach(self));
-        await_wake(self, AWAIT_DRAIN);
+        slot_release(asgi_exchange_detach(self));
+        asgi_await_wake(self, AWAIT_DRAIN);
         return;
     }
     __atomic_store_n(&slot->body_state, SNAKE_CHUNK_NONE, __ATOMIC_RELEASE);
@@ -319,15 +319,15 @@ static void end(asgi_exchange *self, bool returned, bool failed) {
     if (!self->slot || self->complete)
         return;
     if (self->phase == WS_DENYING) {
-        http_end(self, returned, failed);
+        asgi_http_end(self, returned, failed);
     } else if (self->client_left) {
-        slot_release(exchange_detach(self));
+        slot_release(asgi_exchange_detach(self));
     } else if (self->phase == WS_OPEN) {
         uint16_t code = failed ? INTERNAL_ERROR : NORMAL;
         if (send_close(self, code, (span_of_bytes){NULL, 0}) < 0) {
             PyErr_Clear(); /* memory is out */
             self->complete = false;
-            output_abandon(self, true);
+            asgi_output_abandon(self, true);
         }
     } else {
         if (returned) {
@@ -335,23 +335,23 @@ static void end(asgi_exchange *self, bool returned, bool failed) {
                             "the app returned without accepting or closing the websocket");
             report_exception(self->st, self->app->id, "ASGI", self->scope, false);
         }
-        output_abandon(self, true);
+        asgi_output_abandon(self, true);
     }
 }
 
 static void websocket_on_chunk(asgi_exchange *self) {
     if (self->inbox_read == self->inbox_len && body_is_ready(self->slot))
         take_chunk(self);
-    await_wake(self, AWAIT_RECEIVE);
+    asgi_await_wake(self, AWAIT_RECEIVE);
 }
 
 static void websocket_on_gone(asgi_exchange *self) {
     self->client_left = !self->complete;
     self->pending_len = 0;
     if (slot_gone(self->slot) != SNAKE_CLOSED)
-        slot_release(exchange_detach(self));
-    await_wake(self, AWAIT_DRAIN);
-    await_wake(self, AWAIT_RECEIVE);
+        slot_release(asgi_exchange_detach(self));
+    asgi_await_wake(self, AWAIT_DRAIN);
+    asgi_await_wake(self, AWAIT_RECEIVE);
 }
 
 static PyObject *websocket_send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
@@ -361,10 +361,10 @@ static PyObject *websocket_send_late(asgi_exchange *self, PyObject *type, PyObje
     return disconnected_error();
 }
 
-const asgi_protocol websocket_protocol = {websocket_receive_now,
-                                          websocket_send_message,
-                                          websocket_send_late,
-                                          end,
-                                          websocket_on_chunk,
-                                          websocket_on_gone,
-                                          NULL};
+const asgi_protocol asgi_websocket_protocol = {websocket_receive_now,
+                                               websocket_send_message,
+                                               websocket_send_late,
+                                               end,
+                                               websocket_on_chunk,
+                                               websocket_on_gone,
+                                               NULL};

@@ -6,8 +6,8 @@ void body_want(snake_slot *slot) {
     uint32_t state = SNAKE_CHUNK_NONE;
     if (__atomic_compare_exchange_n(&slot->body_state, &state, SNAKE_CHUNK_WANTED, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        ring_list(slot, SNAKE_GO_WANT_BODY);
-        ring_now();
+        completions_add(slot, SNAKE_GO_WANT_BODY);
+        completions_announce();
     }
 }
 

@@ -40,7 +40,7 @@ void snake_gone(snake_slot *slot, uint32_t why) {
     }
 }
 
-void snake_push(snake_app *app, snake_slot *slot) {
+void snake_push(snake_generation *app, snake_slot *slot) {
     slot->app = app;
     slot->owner = NULL;
     slot->ticket = 0;
@@ -62,6 +62,6 @@ void snake_push(snake_app *app, snake_slot *slot) {
         asgi_push(slot);
     } else {
         slot->to_py = 0;
-        pool_push(slot);
+        wsgi_pool_push(slot);
     }
 }

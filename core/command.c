@@ -35,7 +35,7 @@ PyObject *command_next(PyObject *module, PyObject *ignored) {
     command_object *self = PyObject_New(command_object, st->command_type);
     if (!self) {
         slot_close(slot, SNAKE_OUT_FAIL);
-        ring_now();
+        completions_announce();
         return NULL;
     }
     self->slot = slot;
@@ -73,7 +73,7 @@ static PyObject *command_reply(PyObject *object, PyObject *answer) {
     memcpy(room, data, (size_t)len);
     slot_close(self->slot, SNAKE_OUT_END);
     self->slot = NULL;
-    ring_now();
+    completions_announce();
     Py_RETURN_NONE;
 }
 
@@ -82,7 +82,7 @@ static void command_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     if (self->slot) { /* Go must not wait for an answer that was lost */
         slot_close(self->slot, SNAKE_OUT_FAIL);
-        ring_now();
+        completions_announce();
     }
     PyObject_Free(object);
     Py_DECREF(type);

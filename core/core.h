@@ -78,7 +78,7 @@ typedef struct core {
     PyObject *get_running_loop, *set_running_loop; /* of asyncio */
     PyObject *hooks[HOOK_COUNT];                   /* see HOOK_* */
     PyObject *planted;                             /* set of names, see view_names.c */
-    PyTypeObject *app_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
+    PyTypeObject *generation_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
         *name_type, *local_type;
     header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
     uint32_t header_count;
@@ -96,21 +96,24 @@ static inline bool queue_is_empty(queue *q) {
            !__atomic_load_n(&q->incoming, __ATOMIC_SEQ_CST);
 }
 
-/* ---- ring.c: what C leaves for Go */
-int ring_init(void);
-/* Lists a slot. Go learns of it at the next ring_now(), or within two milliseconds when
- * ring_later() was called. */
-void ring_list(snake_slot *slot, uint32_t events);
-void ring_now(void);
-void ring_later(void);
-/* For the monitor: rings when that has been put off for too long. */
-bool ring_watch(uint64_t now);
+/* ---- completions.c: slots with news for Go */
+int completions_init(void);
+/* Lists a slot. Go learns of it at the next completions_announce(), or within two milliseconds when
+ * completions_announce_later() was called. */
+void completions_add(snake_slot *slot, uint32_t events);
+void completions_announce(void);
+void completions_announce_later(void);
+/* For the monitor: announces when that has been put off for too long. */
+bool completions_watch(uint64_t now);
 /* Adds one to an eventfd. */
 void write_eventfd(int fd);
+
+/* ---- log_list.c */
+int log_list_init(void);
 /* Puts a record on the log list; waits without the GIL, at most a second, when Go is far behind.
  * Returns 0, or -1 with MemoryError. */
-int ring_log(uint32_t level, uint32_t app, const char *source, size_t source_len,
-             const char *message, size_t message_len);
+int log_put(uint32_t level, uint32_t app, const char *source, size_t source_len,
+            const char *message, size_t message_len);
 
 /* ---- futex.c */
 uint64_t now_us(void);
@@ -154,7 +157,7 @@ int locals_install(core *st);
 PyObject *locals_forget(PyObject *module, PyObject *app);
 
 /* ---- wsgi_threadstate.c */
-PyObject *thread_touched(PyObject *module, PyObject *spoiled);
+PyObject *wsgi_thread_touched(PyObject *module, PyObject *spoiled);
 
 /* ---- view_lazy.c */
 PyObject *lazy_importer(PyObject *module, PyObject *args);
@@ -166,12 +169,12 @@ PyObject *open_guard(PyObject *module, PyObject *args);
 PyObject *heap_collect(PyObject *module, PyObject *list);
 
 /* ---- app.c: an app as Go and the bridge see it */
-enum app_kind { APP_NONE, APP_WSGI, APP_ASGI };
-struct snake_app {
+enum generation_kind { APP_NONE, APP_WSGI, APP_ASGI };
+struct snake_generation {
     PyObject_HEAD
     core *st;
     uint32_t id;
-    enum app_kind kind;
+    enum generation_kind kind;
     snake_view *view;
     uint32_t inflight; /* [atomic] pushed and not yet finished in Python; futex */
     uint32_t watched;  /* [atomic] threads that wait for inflight to fall to 0 */
@@ -180,8 +183,8 @@ struct snake_app {
     /* WSGI, guarded by the pool's mutex: see wsgi_places.c */
     uint32_t threads, running;   /* places, and how many are taken */
     uint32_t aside, aside_limit; /* threads that have begun and are without a place */
-    snake_slot *deferred_first, *deferred_last;              /* requests that wait for a place, … */
-    struct place_returner *returners_first, *returners_last; /* … and threads that do */
+    snake_slot *deferred_first, *deferred_last; /* requests that wait for a place, … */
+    struct wsgi_place_returner *returners_first, *returners_last; /* … and threads that do */
     /* ASGI: touched only on the loop's thread, except signal, efd and armed */
     queue queue;
     uint32_t signal;      /* [atomic] futex; see asgi_loop.c */
@@ -196,17 +199,17 @@ struct snake_app {
     uint64_t probed_at; /* [atomic] when the loop was asked for a sign of life, 0: it gave one */
     struct header_cache *cache;
     bool draining, flush_soon, announced;
-    uint64_t round_began; /* 0: no round for requests */
-    snake_app *gate_next; /* these two are guarded by the gate's mutex */
+    uint64_t round_began;        /* 0: no round for requests */
+    snake_generation *gate_next; /* these two are guarded by the gate's mutex */
     bool gate_stuck;
 };
 /* A request of the app has ended in Python. */
-static inline void app_finished_one(snake_app *app) {
+static inline void generation_finished_one(snake_generation *app) {
     if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_SEQ_CST) == 0 &&
         __atomic_load_n(&app->watched, __ATOMIC_SEQ_CST))
         futex_wake(&app->inflight, INT_MAX);
 }
-extern PyType_Spec app_spec;
+extern PyType_Spec generation_spec;
 
 /* ---- command.c: what Go asks of the bridge */
 void command_push(snake_slot *slot);
@@ -257,8 +260,8 @@ typedef struct header_cache {
 header_cache *header_cache_new(core *st);
 void header_cache_free(core *st, header_cache *cache);
 /* NULL with an exception: SystemError if the head does not fit into its buffer. */
-PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
-PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
+PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
+PyObject *scope_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
 bool head_method_is(snake_slot *slot, const char *method);
 /* Whether the client offers this websocket subprotocol. */
 bool head_offers_subprotocol(const snake_slot *slot, const char *name, size_t len);
@@ -322,76 +325,77 @@ PyObject *body_take(snake_slot *slot, uint32_t *end);
 
 /* ---- wsgi.c, wsgi_pool.c */
 extern PyType_Spec wsgi_spec;
-void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot);
-void pool_push(snake_slot *slot);
+void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
+void wsgi_pool_push(snake_slot *slot);
 /* Blocks while *word, which Go changes when the client moves, is value. A thread of the pool whose
- * wait lasts leaves its app's place to another, and must call pool_come_back before it goes on.
- * Both without the GIL, from any thread. */
-void pool_wait_for_client(uint32_t *word, uint32_t value);
-void pool_come_back(void);
+ * wait lasts leaves its app's place to another, and must call wsgi_pool_come_back before it goes
+ * on. Both without the GIL, from any thread. */
+void wsgi_pool_wait_for_client(uint32_t *word, uint32_t value);
+void wsgi_pool_come_back(void);
 /* Go hears of what is listed: at once when no request waits for a thread. With the GIL. */
-void pool_announce(void);
-void pool_add_app(snake_app *app, uint32_t threads);
-void pool_remove_app(snake_app *app);
-PyObject *pool_worker(PyObject *module, PyObject *ignored);
-PyObject *pool_next_worker(PyObject *module, PyObject *ignored);
-PyObject *pool_worker_failed(PyObject *module, PyObject *ignored);
-PyObject *pool_running(PyObject *module, PyObject *ignored);
-PyObject *pool_interrupt(PyObject *module, PyObject *args);
+void wsgi_pool_announce(void);
+void wsgi_pool_add_app(snake_generation *app, uint32_t threads);
+void wsgi_pool_remove_app(snake_generation *app);
+PyObject *wsgi_serve(PyObject *module, PyObject *ignored);
+PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored);
+PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored);
+PyObject *wsgi_threads_running(PyObject *module, PyObject *ignored);
+PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
-bool pool_watch(uint64_t now);
+bool wsgi_pool_watch(uint64_t now);
 
 /* ---- wsgi_places.c: which requests of an app may run. All with the pool's mutex. */
 /* A thread that is done with waiting for its client and waits for a place. */
-typedef struct place_returner {
-    struct place_returner *next;
+typedef struct wsgi_place_returner {
+    struct wsgi_place_returner *next;
     uint32_t ticket;
     uint32_t signal; /* [atomic] futex: 1 when it has the place */
-} place_returner;
+} wsgi_place_returner;
 /* Returns how many threads the app may have. */
-uint32_t places_open(snake_app *app, uint32_t threads);
-/* False: the request is deferred until place_give puts it back into the queue. */
-bool place_take(snake_app *app, snake_slot *slot);
+uint32_t wsgi_places_open(snake_generation *app, uint32_t threads);
+/* False: the request is deferred until wsgi_place_give puts it back into the queue. */
+bool wsgi_place_take(snake_generation *app, snake_slot *slot);
 /* Gives a place to whoever has waited longest. */
-void place_give(snake_app *app, queue *queue);
+void wsgi_place_give(snake_generation *app, queue *queue);
 /* The same for a thread that waits for its client. False: it must keep the place. */
-bool place_leave(snake_app *app, queue *queue);
+bool wsgi_place_leave(snake_generation *app, queue *queue);
 /* Such a thread goes on. False: returner is listed, and its signal tells when. */
-bool place_ask(snake_app *app, place_returner *returner);
+bool wsgi_place_ask(snake_generation *app, wsgi_place_returner *returner);
 
 /* ---- asgi_loop.c: what an app's event loop sleeps on */
 /* Start what is queued; look at what was scheduled; files may have events. */
 enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
 /* Wakes the loop. Any thread. */
-void loop_signal(snake_app *app, uint32_t reason);
+void asgi_loop_signal(snake_generation *app, uint32_t reason);
 /* A sleep of a loop of ours. */
-typedef struct loop_sleep {
+typedef struct asgi_loop_sleep {
     uint64_t timeout_us; /* 0: none */
     int files;           /* an epoll's descriptor or -1 */
     bool ready;          /* it may have events */
     uint32_t reasons;    /* why the loop was woken: LOOP_* */
-} loop_sleep;
+} asgi_loop_sleep;
 /* True if the loop may sleep, false if it has more to do; *failed with an exception. */
-bool loop_may_sleep(snake_app *app, PyObject *timeout, int files, loop_sleep *sleep, bool *failed);
+bool asgi_loop_may_sleep(snake_generation *app, PyObject *timeout, int files,
+                         asgi_loop_sleep *sleep, bool *failed);
 /* Without the GIL. */
-void loop_sleep_now(snake_app *app, loop_sleep *sleep);
+void asgi_loop_sleep_now(snake_generation *app, asgi_loop_sleep *sleep);
 /* LOOP_TURN and LOOP_FILES, as an int. */
-PyObject *loop_awake(const loop_sleep *sleep);
+PyObject *asgi_loop_awake(const asgi_loop_sleep *sleep);
 /* For a loop that is not ours: the descriptor that it watches, or -1 with OSError; and what it does
  * when that is readable. */
-int loop_watch(snake_app *app);
-void loop_wakes(snake_app *app);
+int asgi_loop_watch(snake_generation *app);
+void asgi_loop_wakes(snake_generation *app);
 
 /* ---- asgi_gate.c: whose loop is woken for requests */
 /* Wakes the loop as soon as that is useful. Any thread, for an app whose armed it has cleared. */
-void gate_enter(snake_app *app);
+void asgi_gate_enter(snake_generation *app);
 /* The loop's round is over; the next app's turn. */
-void gate_leave(snake_app *app, uint64_t round_began);
+void asgi_gate_leave(snake_generation *app, uint64_t round_began);
 /* Before the app is freed. With the GIL. */
-void gate_forget(snake_app *app);
-bool gate_is_crowded(void);
+void asgi_gate_forget(snake_generation *app);
+bool asgi_gate_is_crowded(void);
 /* For the monitor: passes the gate on when its holder is stuck. True while apps wait. */
-bool gate_watch(uint64_t now);
+bool asgi_gate_watch(uint64_t now);
 
 /* ---- monitor.c */
 /* Does what is due. True while there is something to look after. Called without the GIL. */
@@ -402,40 +406,40 @@ int monitor_start(void);
 void monitor_wake(void); /* cheap when it is awake */
 
 /* ---- asgi.c, asgi_exchange.c, asgi_await.c */
-extern PyType_Spec asgi_spec, await_spec;
+extern PyType_Spec asgi_spec, asgi_await_spec;
 void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
 /* Starts what is queued. On the loop's thread. */
-void asgi_start_round(snake_app *app);
+void asgi_start_round(snake_generation *app);
 /* The sleep of a loop of ours: ends the round and waits. LOOP_TURN and LOOP_FILES, as an int. */
-PyObject *asgi_select(snake_app *app, PyObject *timeout, int files);
+PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 /* Cancels the requests that still run; those whose response is complete only if answered is set. */
-int asgi_cancel(snake_app *app, bool answered);
+int asgi_cancel(snake_generation *app, bool answered);
 /* The scopes of those whose response is complete, as a list. */
-PyObject *asgi_answered(snake_app *app);
-uint64_t asgi_probe(snake_app *app);
+PyObject *asgi_answered(snake_generation *app);
+uint64_t asgi_probe(snake_generation *app);
 
 typedef struct asgi_exchange asgi_exchange;
 /* AWAIT_DONE has nothing to wait for, AWAIT_ROUND lets the loop go round once; AWAIT_ENDED has been
  * awaited. */
-enum await_kind { AWAIT_DONE, AWAIT_ROUND, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
+enum asgi_await_kind { AWAIT_DONE, AWAIT_ROUND, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
 /* The awaitable behind receive() and send(): either finished already or waiting on a future. */
-typedef struct await_object {
+typedef struct asgi_await_object {
     PyObject_HEAD
     core *st;
-    enum await_kind kind;
+    enum asgi_await_kind kind;
     bool running;            /* a step of it is under way */
     asgi_exchange *exchange; /* strong; NULL for one that was made AWAIT_DONE */
     PyObject *future, *iterator;
-    struct await_object *prev, *next; /* among the exchange's waiting ones */
-} await_object;
-PyObject *await_done(core *st); /* awaiting it gives None at once */
-PyObject *await_on(asgi_exchange *exchange, enum await_kind kind);
+    struct asgi_await_object *prev, *next; /* among the exchange's waiting ones */
+} asgi_await_object;
+PyObject *asgi_await_done(core *st); /* awaiting it gives None at once */
+PyObject *asgi_await_on(asgi_exchange *exchange, enum asgi_await_kind kind);
 /* Wakes all that wait on the exchange for kind. Runs code of the app. */
-void await_wake(asgi_exchange *exchange, enum await_kind kind);
+void asgi_await_wake(asgi_exchange *exchange, enum asgi_await_kind kind);
 /* Whether any of that kind waits. */
-bool await_waits(const asgi_exchange *exchange, enum await_kind kind);
+bool asgi_await_waits(const asgi_exchange *exchange, enum asgi_await_kind kind);
 /* What a coroutine raises; each returns NULL. */
 PyObject *coroutine_runs(void);
 PyObject *coroutine_has_ended(void);

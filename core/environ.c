@@ -68,7 +68,7 @@ static PyObject *server_protocol(core *st, span version) {
     return protocol;
 }
 
-PyObject *environ_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
+PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot) {
     request_head h = head_read(slot);
     if (h.headers.broken)
         return head_misfit();

@@ -19,7 +19,7 @@ static PyObject *module_log(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "IIs#y#:log", &level, &app, &source, &source_len, &message,
                           &message_len))
         return NULL;
-    if (ring_log(level, app, source, (size_t)source_len, message, (size_t)message_len) < 0)
+    if (log_put(level, app, source, (size_t)source_len, message, (size_t)message_len) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -52,10 +52,10 @@ static PyObject *module_is_servers(PyObject *module, PyObject *args) {
     int fd;
     if (!PyArg_ParseTuple(args, "i:is_servers", &fd))
         return NULL;
-    snake_ring ring = snake_ring_get();
+    int completions = snake_completions().fd;
     bool is_servers;
     Py_BEGIN_ALLOW_THREADS;
-    is_servers = fd == ring.done_fd || fd == ring.logs_fd || netpoll_has(ring.done_fd, fd);
+    is_servers = fd == completions || fd == snake_logs().fd || netpoll_has(completions, fd);
     Py_END_ALLOW_THREADS;
     return PyBool_FromLong(is_servers);
 }
@@ -65,14 +65,14 @@ static PyMethodDef module_methods[] = {
     {"set_hooks", module_set_hooks, METH_VARARGS,
      "set_hooks(error, input, file, system, restore, settle, owner)"},
     {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
-    {"wsgi_worker", pool_worker, METH_NOARGS, "wsgi_worker(): the body of a WSGI thread."},
-    {"wsgi_next_worker", pool_next_worker, METH_NOARGS,
-     "wsgi_next_worker(): waits until another WSGI thread must be started."},
-    {"wsgi_worker_failed", pool_worker_failed, METH_NOARGS,
-     "wsgi_worker_failed(): that thread can't be started."},
-    {"wsgi_running", pool_running, METH_NOARGS,
+    {"wsgi_serve", wsgi_serve, METH_NOARGS, "wsgi_serve(): the body of a WSGI thread."},
+    {"wsgi_next_thread", wsgi_pool_next_thread, METH_NOARGS,
+     "wsgi_next_thread(): waits until another WSGI thread must be started."},
+    {"wsgi_thread_failed", wsgi_pool_thread_failed, METH_NOARGS,
+     "wsgi_thread_failed(): that thread can't be started."},
+    {"wsgi_running", wsgi_threads_running, METH_NOARGS,
      "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
-    {"wsgi_interrupt", pool_interrupt, METH_VARARGS,
+    {"wsgi_interrupt", wsgi_thread_interrupt, METH_VARARGS,
      "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
     {"is_servers", module_is_servers, METH_VARARGS,
      "is_servers(fd: int) -> bool: whether Go or the core would miss the descriptor."},
@@ -86,8 +86,8 @@ static PyMethodDef module_methods[] = {
      "owner(name) -> the view that a visible module belongs to; else the current one."},
     {"forget_locals", locals_forget, METH_O,
      "forget_locals(app): drops what the app has kept in threading.local, on all threads."},
-    {"thread_touched", thread_touched, METH_O,
-     "thread_touched(spoiled): this thread is not as it was, and, if spoiled, can't be."},
+    {"wsgi_thread_touched", wsgi_thread_touched, METH_O,
+     "wsgi_thread_touched(spoiled): this thread is not as it was, and, if spoiled, can't be."},
     {"forget_answers", view_forget_answers, METH_NOARGS,
      "forget_answers(): lets go of modules that C code was told of."},
     {"collect", heap_collect, METH_O,
@@ -169,11 +169,11 @@ static int module_exec(PyObject *module) {
     core *st = PyModule_GetState(module);
     if (init_strings(st) < 0 || init_header_names(st) < 0)
         return -1;
-    if (!(st->app_type = add_type(module, &app_spec)) ||
+    if (!(st->generation_type = add_type(module, &generation_spec)) ||
         !(st->command_type = add_type(module, &command_spec)) ||
         !(st->wsgi_type = add_type(module, &wsgi_spec)) ||
         !(st->asgi_type = add_type(module, &asgi_spec)) ||
-        !(st->await_type = add_type(module, &await_spec)) ||
+        !(st->await_type = add_type(module, &asgi_await_spec)) ||
         !(st->view_type = add_type(module, &view_spec)) ||
         !(st->local_type = add_type(module, &local_spec)) || locals_install(st) < 0 ||
         property_module_add_type(module) < 0)
@@ -323,10 +323,11 @@ const char *snake_python_version(void) { return Py_GetVersion(); }
 
 int snake_start(const snake_options *given, char *err, size_t err_cap) {
     options = *given;
-    monitor_add(ring_watch);
-    monitor_add(pool_watch);
-    monitor_add(gate_watch);
-    if (ring_init() < 0 || fork_init(snake_ring_get().done_fd) < 0 || monitor_start() < 0) {
+    monitor_add(completions_watch);
+    monitor_add(wsgi_pool_watch);
+    monitor_add(asgi_gate_watch);
+    if (completions_init() < 0 || log_list_init() < 0 || fork_init(snake_completions().fd) < 0 ||
+        monitor_start() < 0) {
         PyOS_snprintf(err, err_cap, "not enough descriptors, memory or threads");
         return -1;
     }

@@ -117,7 +117,7 @@ static PyObject *copy_of_dicts(PyObject *shared) {
     return copy;
 }
 
-static PyObject *scope_extensions(core *st, snake_app *app, snake_slot *slot,
+static PyObject *scope_extensions(core *st, snake_generation *app, snake_slot *slot,
                                   const request_head *h) {
     bool websocket = slot->features & SNAKE_WEBSOCKET;
     PyObject *shared = websocket
@@ -164,7 +164,7 @@ static int scope_protocol(core *st, header_cache *cache, PyObject *s, snake_slot
     return PyDict_SetItem(s, st->s_scheme, span_is(h->scheme, "https") ? st->s_wss : st->s_ws);
 }
 
-PyObject *scope_new(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
+PyObject *scope_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot) {
     request_head h = head_read(slot);
     if (h.headers.broken)
         return head_misfit();

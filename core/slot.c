@@ -105,7 +105,7 @@ unsigned char *slot_out_room(snake_slot *slot, size_t n) {
 void slot_out_send(snake_slot *slot, uint32_t flags) {
     slot->out_flags = flags;
     __atomic_store_n(&slot->out_state, OUT_BUSY, __ATOMIC_RELEASE);
-    ring_list(slot, SNAKE_GO_RESPONSE);
+    completions_add(slot, SNAKE_GO_RESPONSE);
 }
 
 bool slot_out_free_or_wanted(snake_slot *slot) {
@@ -121,13 +121,13 @@ void slot_close(snake_slot *slot, uint32_t flags) {
         slot_out_reset(slot); /* the last piece has been sent */
     slot->out_flags = flags;
     uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
-    ring_list(slot, queued ? SNAKE_GO_RESPONSE : SNAKE_GO_RESPONSE | SNAKE_GO_RELEASED);
+    completions_add(slot, queued ? SNAKE_GO_RESPONSE : SNAKE_GO_RESPONSE | SNAKE_GO_RELEASED);
 }
 
 void slot_release(snake_slot *slot) {
     uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     if (!queued)
-        ring_list(slot, SNAKE_GO_RELEASED);
+        completions_add(slot, SNAKE_GO_RELEASED);
 }
 
 void slot_send_hint(snake_slot *slot, snake_hint *hint) {
@@ -135,7 +135,7 @@ void slot_send_hint(snake_slot *slot, snake_hint *hint) {
     while (!__atomic_compare_exchange_n(&slot->hints, &hint->next, hint, true, __ATOMIC_RELEASE,
                                         __ATOMIC_RELAXED))
         ;
-    ring_list(slot, SNAKE_GO_HINT);
+    completions_add(slot, SNAKE_GO_HINT);
 }
 
 void snake_hints_free(snake_hint *newest) {

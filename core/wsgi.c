@@ -164,7 +164,7 @@ static void give_up(wsgi_exchange *self) {
 static void call_close(wsgi_exchange *self, PyObject *result) {
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return;
-    pool_announce(); /* what close() does, the client need not wait for */
+    wsgi_pool_announce(); /* what close() does, the client need not wait for */
     PyObject *close = PyObject_GetAttr(result, self->st->s_close);
     if (!close) {
         if (PyErr_ExceptionMatches(PyExc_AttributeError))
@@ -219,7 +219,7 @@ static int add_stream_input(wsgi_exchange *self) {
     return rc;
 }
 
-void wsgi_run(core *st, header_cache *cache, snake_app *app, snake_slot *slot) {
+void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *slot) {
     static PyMethodDef run = {"run", wsgi_exchange_run, METH_NOARGS, NULL};
     if (slot_is_lost(slot)) {
         slot_close(slot, SNAKE_OUT_ABORT);

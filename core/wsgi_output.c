@@ -7,9 +7,9 @@
 void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value) {
     __atomic_fetch_add(&self->waiters, 1, __ATOMIC_RELAXED);
     Py_BEGIN_ALLOW_THREADS;
-    pool_wait_for_client(word, value);
+    wsgi_pool_wait_for_client(word, value);
     __atomic_fetch_sub(&self->waiters, 1, __ATOMIC_RELEASE);
-    pool_come_back();
+    wsgi_pool_come_back();
     Py_END_ALLOW_THREADS;
 }
 
@@ -89,7 +89,7 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
             return 0;
         }
         slot_out_send(slot, flags);
-        ring_now();
+        completions_announce();
         if (wait_until_sent(self) < 0)
             return -1;
     } while (len);

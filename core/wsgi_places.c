@@ -19,13 +19,13 @@ static uint32_t next_ticket(void) {
     return last_ticket;
 }
 
-uint32_t places_open(snake_app *app, uint32_t threads) {
+uint32_t wsgi_places_open(snake_generation *app, uint32_t threads) {
     app->threads = threads;
     app->aside_limit = threads > 1 ? ASIDE_AT_MOST : 0;
     return threads + app->aside_limit;
 }
 
-bool place_take(snake_app *app, snake_slot *slot) {
+bool wsgi_place_take(snake_generation *app, snake_slot *slot) {
     if (slot->ticket) /* it has waited, and got the place of a request that ended */
         return true;
     if (app->running < app->threads) {
@@ -42,8 +42,8 @@ bool place_take(snake_app *app, snake_slot *slot) {
     return false;
 }
 
-static void admit_returner(snake_app *app) {
-    place_returner *first = app->returners_first;
+static void admit_returner(snake_generation *app) {
+    wsgi_place_returner *first = app->returners_first;
     app->returners_first = first->next;
     if (!first->next)
         app->returners_last = NULL;
@@ -52,7 +52,7 @@ static void admit_returner(snake_app *app) {
     futex_wake(&first->signal, 1);
 }
 
-static void admit_request(snake_app *app, queue *queue) {
+static void admit_request(snake_generation *app, queue *queue) {
     snake_slot *slot = app->deferred_first;
     app->deferred_first = slot->queue_next;
     if (!app->deferred_first)
@@ -61,9 +61,9 @@ static void admit_request(snake_app *app, queue *queue) {
     queue->pending = slot;
 }
 
-void place_give(snake_app *app, queue *queue) {
+void wsgi_place_give(snake_generation *app, queue *queue) {
     snake_slot *slot = app->deferred_first;
-    place_returner *returner = app->returners_first;
+    wsgi_place_returner *returner = app->returners_first;
     if (returner && (!slot || (int32_t)(returner->ticket - slot->ticket) < 0))
         admit_returner(app);
     else if (slot)
@@ -72,10 +72,10 @@ void place_give(snake_app *app, queue *queue) {
         app->running--;
 }
 
-bool place_leave(snake_app *app, queue *queue) {
+bool wsgi_place_leave(snake_generation *app, queue *queue) {
     if (app->aside < app->aside_limit) {
         app->aside++;
-        place_give(app, queue);
+        wsgi_place_give(app, queue);
         return true;
     }
     if (!app->returners_first)
@@ -85,13 +85,13 @@ bool place_leave(snake_app *app, queue *queue) {
     return true;
 }
 
-bool place_ask(snake_app *app, place_returner *returner) {
+bool wsgi_place_ask(snake_generation *app, wsgi_place_returner *returner) {
     if (app->running < app->threads) {
         app->running++;
         app->aside--;
         return true;
     }
-    *returner = (place_returner){.ticket = next_ticket()};
+    *returner = (wsgi_place_returner){.ticket = next_ticket()};
     if (app->returners_last)
         app->returners_last->next = returner;
     else

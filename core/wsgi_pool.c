@@ -21,15 +21,15 @@ enum { PATIENCE_US = 2000, RETRY_US = 100000 };
 enum { KEPT_IDLE = 32 };
 static const uint64_t IDLE_US = 30 * 1000000, SURPLUS_US = 1000000;
 
-static __thread worker *current_worker;
+static __thread wsgi_thread *current_thread_of_pool;
 
 /* Owned by the mutex, except hot and hot_since, which the lock-free fast paths read. */
 static struct {
     pthread_mutex_t mutex;
     queue queue;
-    worker *hot;        /* [atomic] NULL: everybody is idle */
+    wsgi_thread *hot;   /* [atomic] NULL: everybody is idle */
     uint64_t hot_since; /* [atomic] when it took what it runs now */
-    worker *idle;       /* last in, first out */
+    wsgi_thread *idle;  /* last in, first out */
     uint32_t idle_count;
     uint32_t thread_count;
     uint64_t thread_limit; /* beside the spare */
@@ -40,15 +40,15 @@ static struct {
 static void pool_lock(void) { pthread_mutex_lock(&pool.mutex); }
 static void pool_unlock(void) { pthread_mutex_unlock(&pool.mutex); }
 
-static void set_hot(worker *w) {
+static void set_hot(wsgi_thread *w) {
     __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
     __atomic_store_n(&pool.hot, w, __ATOMIC_SEQ_CST);
 }
 
 /* Gives the role to an idle thread if from still holds it. False if that can't be done. */
-static bool pass_role(worker *from) {
+static bool pass_role(wsgi_thread *from) {
     pool_lock();
-    worker *w = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from ? pool.idle : NULL;
+    wsgi_thread *w = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from ? pool.idle : NULL;
     if (w) {
         pool.idle = w->next;
         pool.idle_count--;
@@ -72,25 +72,25 @@ static void want_spare(void) {
     futex_wake(&pool.wanted, 1);
 }
 
-void pool_push(snake_slot *slot) {
+void wsgi_pool_push(snake_slot *slot) {
     queue_push(&pool.queue, slot);
     if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) || !pass_role(NULL))
         monitor_wake(); /* the holder may be stuck */
 }
 
-bool pool_has_work(void) { return !queue_is_empty(&pool.queue); }
+bool wsgi_pool_has_work(void) { return !queue_is_empty(&pool.queue); }
 
-void pool_announce(void) {
-    if (pool_has_work())
-        ring_later();
+void wsgi_pool_announce(void) {
+    if (wsgi_pool_has_work())
+        completions_announce_later();
     else
-        ring_now();
+        completions_announce();
 }
 
-bool pool_watch(uint64_t now) {
-    if (!pool_has_work())
+bool wsgi_pool_watch(uint64_t now) {
+    if (!wsgi_pool_has_work())
         return false;
-    worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
+    wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (!hot) { /* no thread was idle, and the start of the next may have failed */
         pool_lock();
         want_spare();
@@ -105,43 +105,44 @@ bool pool_watch(uint64_t now) {
 
 static snake_slot *take_request(void) {
     snake_slot *slot;
-    while ((slot = queue_pop(&pool.queue)) && !place_take(slot->app, slot))
+    while ((slot = queue_pop(&pool.queue)) && !wsgi_place_take(slot->app, slot))
         ;
     return slot;
 }
 
-void pool_add_app(snake_app *app, uint32_t threads) {
+void wsgi_pool_add_app(snake_generation *app, uint32_t threads) {
     pool_lock();
-    pool.thread_limit += places_open(app, threads);
+    pool.thread_limit += wsgi_places_open(app, threads);
     want_spare();
     pool_unlock();
 }
 
-void pool_remove_app(snake_app *app) {
+void wsgi_pool_remove_app(snake_generation *app) {
     pool_lock();
     pool.thread_limit -= (uint64_t)app->threads + app->aside_limit;
     pool_unlock();
 }
 
-/* Leaves the place of the worker's app, and the hot role, to others. False if it must keep them. */
-static bool step_aside(worker *w) {
+/* Leaves the place of the wsgi_thread's app, and the hot role, to others. False if it must keep
+ * them. */
+static bool step_aside(wsgi_thread *w) {
     pool_lock();
-    w->aside = place_leave(w->app, &pool.queue);
-    worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
+    w->aside = wsgi_place_leave(w->app, &pool.queue);
+    wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (w->aside && hot == w) {
         hot = NULL; /* whoever pushes after this sees it */
         __atomic_store_n(&pool.hot, hot, __ATOMIC_SEQ_CST);
     }
     pool_unlock();
-    if (!w->aside || !pool_has_work())
+    if (!w->aside || !wsgi_pool_has_work())
         return w->aside;
     if (hot || !pass_role(NULL))
         monitor_wake();
     return true;
 }
 
-void pool_wait_for_client(uint32_t *word, uint32_t value) {
-    worker *w = current_worker;
+void wsgi_pool_wait_for_client(uint32_t *word, uint32_t value) {
+    wsgi_thread *w = current_thread_of_pool;
     uint64_t timeout = w && w->app && !w->aside ? PATIENCE_US : 0;
     while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) {
         if (futex_wait(word, value, timeout))
@@ -149,29 +150,29 @@ void pool_wait_for_client(uint32_t *word, uint32_t value) {
     }
 }
 
-void pool_come_back(void) {
-    worker *w = current_worker;
+void wsgi_pool_come_back(void) {
+    wsgi_thread *w = current_thread_of_pool;
     if (!w || !w->aside)
         return;
     pool_lock();
-    bool has_place = place_ask(w->app, &w->back);
+    bool has_place = wsgi_place_ask(w->app, &w->back);
     pool_unlock();
     while (!has_place && !__atomic_load_n(&w->back.signal, __ATOMIC_ACQUIRE))
         futex_wait(&w->back.signal, 0, 0);
     w->aside = false;
 }
 
-/* ---- a worker's life */
+/* ---- a wsgi_thread's life */
 
-void pool_enter(worker *w) { current_worker = w; }
+void wsgi_pool_enter(wsgi_thread *w) { current_thread_of_pool = w; }
 
-snake_slot *pool_next_request(worker *w, snake_app *finished) {
+snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
     snake_slot *slot = NULL;
     pool_lock();
     if (finished)
-        place_give(finished, &pool.queue);
-    worker *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
-    if (hot != w && (!hot || (pool_has_work() && now_us() > pool.hot_since + BACK_US))) {
+        wsgi_place_give(finished, &pool.queue);
+    wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
+    if (hot != w && (!hot || (wsgi_pool_has_work() && now_us() > pool.hot_since + BACK_US))) {
         set_hot(w);
         hot = w;
     }
@@ -183,37 +184,37 @@ snake_slot *pool_next_request(worker *w, snake_app *finished) {
         }
         /* Whoever pushes after this sees that nobody is hot. */
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
-        if (!pool_has_work())
+        if (!wsgi_pool_has_work())
             break;
         set_hot(w);
     }
     if (!slot) {
         __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED);
-        worker **link = &pool.idle;
+        wsgi_thread **link = &pool.idle;
         while (!w->serial && *link) /* those that have served are warm, and go first */
             link = &(*link)->next;
         w->next = *link;
         *link = w;
         pool.idle_count++;
     }
-    bool left = !slot && pool_has_work(); /* for the holder of the role, which may be stuck */
+    bool left = !slot && wsgi_pool_has_work(); /* for the holder of the role, which may be stuck */
     if (slot)
         want_spare();
     pool_unlock();
     if (left)
         monitor_wake();
     if (finished)
-        app_finished_one(finished); /* the app may be gone from here on */
+        generation_finished_one(finished); /* the app may be gone from here on */
     return slot;
 }
 
-/* Takes an idle worker that is not needed off the list. idle_us: how long it has been idle. */
-static bool retire(worker *w, uint64_t idle_us) {
+/* Takes an idle wsgi_thread that is not needed off the list. idle_us: how long it has been idle. */
+static bool retire(wsgi_thread *w, uint64_t idle_us) {
     bool retires = false;
     pool_lock();
     uint32_t keep = idle_us < IDLE_US ? KEPT_IDLE : 2;
     if (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE) && pool.idle_count > keep) {
-        worker **link = &pool.idle;
+        wsgi_thread **link = &pool.idle;
         while (*link && *link != w)
             link = &(*link)->next;
         if (*link) { /* else the role is on its way */
@@ -227,7 +228,7 @@ static bool retire(worker *w, uint64_t idle_us) {
     return retires;
 }
 
-bool pool_wait_for_role(worker *w) {
+bool wsgi_pool_wait_for_role(wsgi_thread *w) {
     uint64_t since = now_us(), idle_us = 0;
     while (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE)) {
         futex_wait(&w->signal, 0, idle_us < SURPLUS_US ? SURPLUS_US : IDLE_US);
@@ -238,7 +239,7 @@ bool pool_wait_for_role(worker *w) {
     return true;
 }
 
-void pool_end_start(bool came) {
+void wsgi_pool_end_start(bool came) {
     pool_lock();
     if (pool.starting && !came)
         pool.thread_count--;
@@ -246,8 +247,8 @@ void pool_end_start(bool came) {
     pool_unlock();
 }
 
-/* wsgi_next_worker(): returns when another WSGI thread must be started. */
-PyObject *pool_next_worker(PyObject *module, PyObject *ignored) {
+/* wsgi_next_thread(): returns when another WSGI thread must be started. */
+PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored) {
     (void)module;
     (void)ignored;
     Py_BEGIN_ALLOW_THREADS;
@@ -257,25 +258,25 @@ PyObject *pool_next_worker(PyObject *module, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
-/* wsgi_worker_failed(): that thread can't be started. */
-PyObject *pool_worker_failed(PyObject *module, PyObject *ignored) {
+/* wsgi_thread_failed(): that thread can't be started. */
+PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored) {
     (void)module;
     (void)ignored;
-    pool_end_start(false);
+    wsgi_pool_end_start(false);
     Py_RETURN_NONE;
 }
 
-void pool_leave(worker *w, snake_app *finished) {
+void wsgi_pool_leave(wsgi_thread *w, snake_generation *finished) {
     pool_lock();
     if (finished)
-        place_give(finished, &pool.queue);
+        wsgi_place_give(finished, &pool.queue);
     pool.thread_count--;
     if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == w)
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
     want_spare();
     pool_unlock();
-    if (pool_has_work() && !pass_role(NULL))
+    if (wsgi_pool_has_work() && !pass_role(NULL))
         monitor_wake();
     if (finished)
-        app_finished_one(finished);
+        generation_finished_one(finished);
 }

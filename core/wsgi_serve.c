@@ -6,63 +6,63 @@
 enum { POOL_BATCH = 16 };
 
 /* Runs a request. False: it has left the thread in a state in which no other may find it. */
-static bool run_request(core *st, worker *w, snake_app *app, snake_slot *slot) {
-    worker_begin(w, slot);
-    bool ok = thread_enter(st, w, app->id);
+static bool run_request(core *st, wsgi_thread *w, snake_generation *app, snake_slot *slot) {
+    wsgi_thread_begin(w, slot);
+    bool ok = wsgi_thread_enter(st, w, app->id);
     if (ok) {
         wsgi_run(st, w->cache, app, slot);
         view_enter(app->view, app->id); /* what is dropped may be the app's */
-        ok = thread_leave(st, w);
+        ok = wsgi_thread_leave(st, w);
         view_leave();
     } else {
         report_exception(st, app->id, "WSGI", NULL, false);
         slot_close(slot, SNAKE_OUT_FAIL);
     }
-    worker_end(st, w);
+    wsgi_thread_end(st, w);
     return ok;
 }
 
-/* wsgi_worker(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
-PyObject *pool_worker(PyObject *module, PyObject *ignored) {
+/* wsgi_serve(): the body of a WSGI thread; the bridge starts it as a threading.Thread. */
+PyObject *wsgi_serve(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);
-    worker *w = worker_new(st);
-    pool_enter(w);
-    pool_end_start(w != NULL);
+    wsgi_thread *w = wsgi_thread_new(st);
+    wsgi_pool_enter(w);
+    wsgi_pool_end_start(w != NULL);
     if (!w)
         return NULL;
     prctl(PR_SET_NAME, "wsgi");
-    snake_app *finished = NULL;
+    snake_generation *finished = NULL;
     int listed = 0; /* answers that Go has not been told about */
     for (;;) {
-        snake_slot *slot = pool_next_request(w, finished);
+        snake_slot *slot = wsgi_pool_next_request(w, finished);
         if (slot) {
             finished = slot->app;
             bool stay = run_request(st, w, finished, slot);
-            if (!stay || ++listed >= POOL_BATCH || !pool_has_work()) {
-                ring_now();
+            if (!stay || ++listed >= POOL_BATCH || !wsgi_pool_has_work()) {
+                completions_announce();
                 listed = 0;
             } else {
-                ring_later();
+                completions_announce_later();
             }
             if (stay)
                 continue;
-            pool_leave(w, finished);
+            wsgi_pool_leave(w, finished);
             break;
         }
         finished = NULL;
         if (listed) {
-            ring_now();
+            completions_announce();
             listed = 0;
         }
         bool stay;
         Py_BEGIN_ALLOW_THREADS;
-        stay = pool_wait_for_role(w);
+        stay = wsgi_pool_wait_for_role(w);
         Py_END_ALLOW_THREADS;
         if (!stay)
             break;
     }
-    pool_enter(NULL);
-    worker_free(st, w);
+    wsgi_pool_enter(NULL);
+    wsgi_thread_free(st, w);
     Py_RETURN_NONE;
 }

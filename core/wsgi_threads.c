@@ -2,10 +2,10 @@
 #include "wsgi_pool.h"
 #include <stdlib.h>
 
-static worker *newest; /* of all */
+static wsgi_thread *newest; /* of all */
 static uint64_t last_serial;
 
-void worker_begin(worker *w, snake_slot *slot) {
+void wsgi_thread_begin(wsgi_thread *w, snake_slot *slot) {
     w->serial = ++last_serial;
     w->since = now_us();
     w->slot = slot;
@@ -15,27 +15,27 @@ void worker_begin(worker *w, snake_slot *slot) {
 
 /* Go has answered the request itself. Its slot may serve another one already, if the app has
  * completed its response and is still in close(). */
-static bool has_timed_out(const worker *w) {
+static bool has_timed_out(const wsgi_thread *w) {
     return w->slot->owner == w && slot_gone(w->slot) == SNAKE_TIMED_OUT;
 }
 
-void worker_end(core *st, worker *w) {
+void wsgi_thread_end(core *st, wsgi_thread *w) {
     w->since = 0;
     w->slot = NULL;
     w->app = NULL;
     if (w->interrupted) { /* it must not hit the next request */
         w->interrupted = false;
-        thread_settle(st);
+        wsgi_thread_settle(st);
     }
 }
 
 /* wsgi_running() -> [(thread, app, serial, seconds, timed out)] */
-PyObject *pool_running(PyObject *module, PyObject *ignored) {
+PyObject *wsgi_threads_running(PyObject *module, PyObject *ignored) {
     (void)module;
     (void)ignored;
     PyObject *list = PyList_New(0);
     uint64_t now = now_us();
-    for (worker *w = newest; list && w; w = w->older) {
+    for (wsgi_thread *w = newest; list && w; w = w->older) {
         if (!w->since)
             continue;
         PyObject *entry =
@@ -49,14 +49,14 @@ PyObject *pool_running(PyObject *module, PyObject *ignored) {
 }
 
 /* wsgi_interrupt(thread, serial, exception) -> bool */
-PyObject *pool_interrupt(PyObject *module, PyObject *args) {
+PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args) {
     (void)module;
     unsigned long thread;
     unsigned long long serial;
     PyObject *exception;
     if (!PyArg_ParseTuple(args, "kKO:wsgi_interrupt", &thread, &serial, &exception))
         return NULL;
-    worker *w = newest;
+    wsgi_thread *w = newest;
     while (w && (w->thread != thread || w->serial != serial || !w->since || w->interrupted))
         w = w->older;
     if (!w)
@@ -66,14 +66,14 @@ PyObject *pool_interrupt(PyObject *module, PyObject *args) {
     Py_RETURN_TRUE;
 }
 
-worker *worker_new(core *st) {
-    worker *w = calloc(1, sizeof *w);
+wsgi_thread *wsgi_thread_new(core *st) {
+    wsgi_thread *w = calloc(1, sizeof *w);
     if (!w)
-        return (worker *)PyErr_NoMemory();
+        return (wsgi_thread *)PyErr_NoMemory();
     if (!(w->cache = header_cache_new(st)))
         PyErr_NoMemory();
-    if (!w->cache || !thread_state_take(st, &w->state)) {
-        thread_state_drop(&w->state);
+    if (!w->cache || !wsgi_thread_state_take(st, &w->state)) {
+        wsgi_thread_state_drop(&w->state);
         header_cache_free(st, w->cache);
         free(w);
         return NULL;
@@ -86,14 +86,14 @@ worker *worker_new(core *st) {
     return w;
 }
 
-void worker_free(core *st, worker *w) {
+void wsgi_thread_free(core *st, wsgi_thread *w) {
     if (w->newer)
         w->newer->older = w->older;
     else
         newest = w->older;
     if (w->older)
         w->older->newer = w->newer;
-    thread_state_drop(&w->state);
+    wsgi_thread_state_drop(&w->state);
     header_cache_free(st, w->cache);
     free(w);
 }

@@ -11,9 +11,9 @@
 enum { CLEAN, TOUCHED, SPOILED };
 static __thread int condition;
 
-/* thread_touched(spoiled): the current thread's priority or the like was changed, or, if spoiled,
- * something that can't be changed back. */
-PyObject *thread_touched(PyObject *module, PyObject *spoiled) {
+/* wsgi_thread_touched(spoiled): the current thread's priority or the like was changed, or, if
+ * spoiled, something that can't be changed back. */
+PyObject *wsgi_thread_touched(PyObject *module, PyObject *spoiled) {
     (void)module;
     int is_spoiled = PyObject_IsTrue(spoiled);
     if (is_spoiled < 0)
@@ -60,7 +60,7 @@ static bool leave_loop(core *st) {
 
 /* PyThreadState_SetAsyncExc with NULL would leave Python looking for an exception at every step,
  * and traced code of 3.11 hanging. */
-void thread_settle(core *st) {
+void wsgi_thread_settle(core *st) {
     PyObject *settled = PyObject_CallNoArgs(st->hooks[HOOK_SETTLE]);
     Py_XDECREF(settled);
     PyErr_Clear();
@@ -74,7 +74,7 @@ static bool forget_hooks(core *st) {
     Py_XDECREF(none);
     ok = ok && none && put_back(st->gettrace, st->settrace, NULL) &&
          put_back(st->getprofile, st->setprofile, NULL);
-    thread_settle(st);
+    wsgi_thread_settle(st);
     return ok;
 }
 
@@ -92,7 +92,7 @@ static bool is_same(PyObject *one, PyObject *other) {
     return !PyDict_Next(other, &j, &other_key, &other_value);
 }
 
-static bool restore_attributes(core *st, thread_state *state) {
+static bool restore_attributes(core *st, wsgi_thread_state *state) {
     PyObject *thread = state->thread;
     if (Py_TYPE(thread) != state->type &&
         PyObject_SetAttrString(thread, "__class__", (PyObject *)state->type) < 0)
@@ -114,7 +114,7 @@ static bool restore_attributes(core *st, thread_state *state) {
 
 /* ---- what the system knows */
 
-static bool restore_system(core *st, thread_state *state) {
+static bool restore_system(core *st, wsgi_thread_state *state) {
     if (condition == CLEAN)
         return true;
     if (condition == SPOILED)
@@ -128,9 +128,9 @@ static bool restore_system(core *st, thread_state *state) {
 
 /* ---- a request */
 
-bool thread_state_take(core *st, thread_state *state) {
+bool wsgi_thread_state_take(core *st, wsgi_thread_state *state) {
     PyObject *current = PyObject_CallNoArgs(st->current_thread);
-    *state = (thread_state){.thread = current};
+    *state = (wsgi_thread_state){.thread = current};
     if (!current)
         return false;
     state->type = (PyTypeObject *)Py_NewRef((PyObject *)Py_TYPE(current));
@@ -140,7 +140,7 @@ bool thread_state_take(core *st, thread_state *state) {
     return state->saved && state->system;
 }
 
-void thread_state_drop(thread_state *state) {
+void wsgi_thread_state_drop(wsgi_thread_state *state) {
     Py_CLEAR(state->thread);
     Py_CLEAR(state->type);
     Py_CLEAR(state->attributes);
@@ -150,16 +150,16 @@ void thread_state_drop(thread_state *state) {
     Py_CLEAR(state->profile);
 }
 
-bool thread_enter(core *st, worker *w, uint32_t app) {
-    thread_state *state = &w->state;
+bool wsgi_thread_enter(core *st, wsgi_thread *w, uint32_t app) {
+    wsgi_thread_state *state = &w->state;
     bool ok = state->app == app || !state->app || forget_hooks(st);
     state->app = app;
     return ok && current_function(st->gettrace, &state->trace) &&
            current_function(st->getprofile, &state->profile);
 }
 
-bool thread_leave(core *st, worker *w) {
-    thread_state *state = &w->state;
+bool wsgi_thread_leave(core *st, wsgi_thread *w) {
+    wsgi_thread_state *state = &w->state;
     bool ok = put_back(st->gettrace, st->settrace, state->trace) &&
               put_back(st->getprofile, st->setprofile, state->profile) && leave_loop(st) &&
               restore_attributes(st, state) && restore_system(st, state);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 core *fuzz_state;
-snake_app *fuzz_app;
+snake_generation *fuzz_app;
 
 static const char sources[] =
     "bootstrap\0"
@@ -15,7 +15,7 @@ static const char sources[] =
     "    def call_soon(self, *args, **options): pass\n"
     "    call_later = call_soon\n"
     "_caddysnake.set_hooks(*[lambda *args: False] * 7)\n"
-    "app = _caddysnake.fuzzed = _caddysnake.App(View(1, None))\n"
+    "app = _caddysnake.fuzzed = _caddysnake.Generation(View(1, None))\n"
     "scope = {'asgi': {}, 'extensions': {'a': {}}}\n"
     "app.serve_asgi(print, scope, scope, ({'a': {}},) * 4, {}, Loop(), print, {})\n";
 
@@ -68,6 +68,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     if (!app)
         fuzz_fail("no app");
     fuzz_state = PyModule_GetState(module);
-    fuzz_app = (snake_app *)app;
+    fuzz_app = (snake_generation *)app;
     return 0;
 }

@@ -6,7 +6,7 @@
 
 /* Of the one app that there is; its environ and scopes are empty but for what scope_new needs. */
 extern core *fuzz_state;
-extern snake_app *fuzz_app;
+extern snake_generation *fuzz_app;
 
 /* Ends the process, for the fuzzer to report. */
 void fuzz_fail(const char *what);

@@ -1,4 +1,4 @@
-/* _caddysnake.App: one loaded generation of an app, as Go pushes to it and as
+/* _caddysnake.Generation: one loaded generation of an app, as Go pushes to it and as
  * the bridge configures it. */
 #include "core.h"
 #include <limits.h>
@@ -9,10 +9,10 @@ static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     core *st = PyType_GetModuleState(type);
     PyObject *view;
     static char *names[] = {"view", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!:App", names, st->view_type, &view))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!:Generation", names, st->view_type, &view))
         return NULL;
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    snake_app *self = (snake_app *)alloc(type, 0);
+    snake_generation *self = (snake_generation *)alloc(type, 0);
     if (!self)
         return NULL;
     self->st = st;
@@ -24,7 +24,7 @@ static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
 }
 
 static int app_traverse(PyObject *object, visitproc visit, void *arg) {
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->view);
     Py_VISIT(self->callable);
@@ -42,7 +42,7 @@ static int app_traverse(PyObject *object, visitproc visit, void *arg) {
 }
 
 static int app_clear(PyObject *object) {
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     Py_CLEAR(self->view);
     Py_CLEAR(self->callable);
     Py_CLEAR(self->template);
@@ -59,10 +59,10 @@ static int app_clear(PyObject *object) {
 }
 
 static void app_dealloc(PyObject *object) {
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    gate_forget(self);
+    asgi_gate_forget(self);
     app_clear(object);
     header_cache_free(self->st, self->cache);
     if (self->efd >= 0)
@@ -74,7 +74,7 @@ static void app_dealloc(PyObject *object) {
 
 /* serve_wsgi(callable, environ, threads) */
 static PyObject *app_serve_wsgi(PyObject *object, PyObject *args) {
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     PyObject *callable, *environ;
     unsigned int threads;
     if (!PyArg_ParseTuple(args, "OO!I:serve_wsgi", &callable, &PyDict_Type, &environ, &threads))
@@ -86,14 +86,14 @@ static PyObject *app_serve_wsgi(PyObject *object, PyObject *args) {
     self->callable = Py_NewRef(callable);
     self->template = Py_NewRef(environ);
     self->kind = APP_WSGI;
-    pool_add_app(self, threads);
+    wsgi_pool_add_app(self, threads);
     Py_RETURN_NONE;
 }
 
 /* serve_asgi(callable, scope, websocket_scope, extensions, state, loop, new_task,
  * new_task_options) */
 static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     PyObject *callable, *scope, *websocket, *extensions, *state, *loop, *new_task, *options;
     if (!PyArg_ParseTuple(args, "OO!O!O!OOOO:serve_asgi", &callable, &PyDict_Type, &scope,
                           &PyDict_Type, &websocket, &PyTuple_Type, &extensions, &state, &loop,
@@ -135,30 +135,30 @@ static PyObject *app_select(PyObject *object, PyObject *args) {
     int files;
     if (!PyArg_ParseTuple(args, "Oi:select", &timeout, &files))
         return NULL;
-    return asgi_select((snake_app *)object, timeout, files);
+    return asgi_select((snake_generation *)object, timeout, files);
 }
 
 /* wake(): ends the select() of another thread, or the next one. */
 static PyObject *app_wake(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    loop_signal((snake_app *)object, LOOP_CALLED);
+    asgi_loop_signal((snake_generation *)object, LOOP_CALLED);
     Py_RETURN_NONE;
 }
 
 /* watch() -> int: what a loop that does not call select() watches, to call drain(). */
 static PyObject *app_watch(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     self->selects = false;
-    int fd = loop_watch(self);
+    int fd = asgi_loop_watch(self);
     return fd < 0 ? NULL : PyLong_FromLong(fd);
 }
 
 static PyObject *app_drain(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     if (!self->selects)
-        loop_wakes(self);
+        asgi_loop_wakes(self);
     __atomic_store_n(&self->probed_at, 0, __ATOMIC_RELAXED);
     asgi_start_round(self);
     Py_RETURN_NONE;
@@ -166,7 +166,7 @@ static PyObject *app_drain(PyObject *object, PyObject *ignored) {
 
 /* wait_idle(timeout: float) -> bool: True once no request runs. Releases the GIL. */
 static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     double timeout = PyFloat_AsDouble(arg);
     if (timeout == -1.0 && PyErr_Occurred())
         return NULL;
@@ -189,7 +189,7 @@ static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
 /* cancel(answered: bool): cancels the tasks of the requests that still run; those whose response is
  * complete only if answered is true. On the loop's thread. */
 static PyObject *app_cancel(PyObject *object, PyObject *answered) {
-    if (asgi_cancel((snake_app *)object, answered == Py_True) < 0)
+    if (asgi_cancel((snake_generation *)object, answered == Py_True) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -198,21 +198,21 @@ static PyObject *app_cancel(PyObject *object, PyObject *answered) {
  */
 static PyObject *app_answered(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    return asgi_answered((snake_app *)object);
+    return asgi_answered((snake_generation *)object);
 }
 
 /* probe() -> float: asks the loop for a sign of life; for how many seconds it has owed one. */
 static PyObject *app_probe(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    return PyFloat_FromDouble((double)asgi_probe((snake_app *)object) / 1e6);
+    return PyFloat_FromDouble((double)asgi_probe((snake_generation *)object) / 1e6);
 }
 
 /* stop(): the app takes no more requests; Go has promised to send none. */
 static PyObject *app_stop(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    snake_app *self = (snake_app *)object;
+    snake_generation *self = (snake_generation *)object;
     if (self->kind == APP_WSGI)
-        pool_remove_app(self);
+        wsgi_pool_remove_app(self);
     self->kind = APP_NONE;
     app_clear(object);
     Py_RETURN_NONE;
@@ -226,7 +226,7 @@ static PyObject *app_handle(PyObject *object, void *unused) {
 static PyObject *app_inflight(PyObject *object, void *unused) {
     (void)unused;
     return PyLong_FromUnsignedLong(
-        __atomic_load_n(&((snake_app *)object)->inflight, __ATOMIC_ACQUIRE));
+        __atomic_load_n(&((snake_generation *)object)->inflight, __ATOMIC_ACQUIRE));
 }
 
 static PyMethodDef app_methods[] = {
@@ -251,7 +251,7 @@ static PyGetSetDef app_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot app_slots[] = {
-    {Py_tp_doc, "App(view): one loaded generation of an app."},
+    {Py_tp_doc, "Generation(view): one loaded generation of an app."},
     {Py_tp_new, app_new},
     {Py_tp_traverse, app_traverse},
     {Py_tp_clear, app_clear},
@@ -260,9 +260,9 @@ static PyType_Slot app_slots[] = {
     {Py_tp_getset, app_getset},
     {0, NULL},
 };
-PyType_Spec app_spec = {
-    .name = "_caddysnake.App",
-    .basicsize = sizeof(snake_app),
+PyType_Spec generation_spec = {
+    .name = "_caddysnake.Generation",
+    .basicsize = sizeof(snake_generation),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = app_slots,
 };

@@ -1,0 +1,65 @@
+/* Completions: the list of slots with news for Go. Go takes it whole when an eventfd in its
+ * netpoller tells, so that a Python thread never enters Go's runtime (docs/decisions/0002). */
+#include "core.h"
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Lives as long as the process: Go holds the addresses. */
+static struct {
+    snake_slot *newest;
+    uint32_t rung;
+    int fd;
+    uint64_t deferred_since; /* [atomic] µs; 0: no announcement is put off */
+} completions = {.fd = -1};
+
+enum { LATE_US = 500 };
+
+int completions_init(void) {
+    completions.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return completions.fd < 0 ? -1 : 0;
+}
+
+snake_list snake_completions(void) {
+    return (snake_list){(void **)&completions.newest, &completions.rung, completions.fd};
+}
+
+/* Go polls edge-triggered and never reads: each write wakes it, the value is of no interest. */
+void write_eventfd(int fd) {
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+void completions_add(snake_slot *slot, uint32_t events) {
+    if (__atomic_fetch_or(&slot->to_go, events, __ATOMIC_ACQ_REL))
+        return; /* still listed: Go takes all its news at once */
+    snake_slot *head = __atomic_load_n(&completions.newest, __ATOMIC_RELAXED);
+    do
+        slot->done_next = head;
+    while (!__atomic_compare_exchange_n(&completions.newest, &head, slot, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED));
+}
+
+void completions_announce(void) {
+    __atomic_store_n(&completions.deferred_since, 0, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&completions.newest, __ATOMIC_SEQ_CST) &&
+        !__atomic_exchange_n(&completions.rung, 1, __ATOMIC_SEQ_CST))
+        write_eventfd(completions.fd);
+}
+
+void completions_announce_later(void) {
+    uint64_t never = 0;
+    if (__atomic_compare_exchange_n(&completions.deferred_since, &never, now_us(), false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        monitor_wake();
+}
+
+bool completions_watch(uint64_t now) {
+    uint64_t since = __atomic_load_n(&completions.deferred_since, __ATOMIC_SEQ_CST);
+    if (since && now > since + LATE_US) {
+        completions_announce();
+        return false;
+    }
+    return since != 0;
+}
