@@ -13,7 +13,6 @@ package caddysnake
 import "C"
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,8 +21,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
-
-var errAbandoned = errors.New("too many requests that this client has left still run")
 
 // connection tells the clients of HTTP/2 and 3 apart. A trusted proxy's
 // connection carries several, which it names.

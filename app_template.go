@@ -24,12 +24,6 @@ type appTemplate struct {
 	base       appConfig // the other settings
 }
 
-// Errors of resolve: what the request names can't be an application, or is none.
-var (
-	errBadValue = errors.New("the request can't name a python app")
-	errNoApp    = errors.New("no such python app")
-)
-
 // placeholders returns the distinct names of all placeholders, sorted.
 func (t *appTemplate) placeholders() []string {
 	all := slices.Concat(t.module.names, t.workingDir.names, t.venv.names)

@@ -12,13 +12,12 @@ import "C"
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"unsafe"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 const (
@@ -75,9 +74,9 @@ func appendInline(b []byte, r *http.Request) ([]byte, error) {
 	if _, err := io.ReadFull(r.Body, b[head:]); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, caddyhttp.Error(http.StatusRequestEntityTooLarge, err)
+			return nil, fmt.Errorf("%w: %w", errTooLarge, err)
 		}
-		return nil, caddyhttp.Error(http.StatusBadRequest, err)
+		return nil, fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return b, nil
 }

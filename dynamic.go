@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
@@ -25,11 +24,7 @@ const (
 	retryAfter = 5 * time.Second
 	// maxFailures limits how many failed loads are remembered.
 	maxFailures = 1000
-	// statusClientClosedRequest is what Caddy's reverse_proxy uses, too.
-	statusClientClosedRequest = 499
 )
-
-var errAllBusy = errors.New("all python apps that max_apps allows are busy")
 
 // dynamicApp is shared by handlers with the same settings, and kept across
 // config reloads. It implements caddy.Destructor.
@@ -134,7 +129,7 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 	var room [256]byte
 	key, err := d.appendKey(room[:0], r)
 	if err != nil {
-		return caddyhttp.Error(http.StatusNotFound, err)
+		return refuse(w, err)
 	}
 	for {
 		d.mu.RLock()
@@ -152,14 +147,13 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 		select {
 		case <-t.ready:
 		case <-r.Context().Done():
-			return caddyhttp.Error(statusClientClosedRequest, r.Context().Err())
+			return refuse(w, fmt.Errorf("%w: %w", errClientLeft, r.Context().Err()))
 		}
 		if t.err != nil {
 			if d.forget(string(key), t) {
 				continue
 			}
-			return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf(
-				"python app %s in %s could not be loaded", t.config.Module, t.config.WorkingDir))
+			return refuse(w, fmt.Errorf("python app %s in %s %w", t.config.Module, t.config.WorkingDir, errLoadFailed))
 		}
 		d.touch(t)
 		gen, err := t.app.acquire()
@@ -286,19 +280,6 @@ func (d *dynamicApp) load(t *tenant) {
 	case err != nil && !stopped:
 		logger.Error(err.Error(), zap.String("app", t.config.Module), zap.String("working_dir", t.config.WorkingDir))
 	}
-}
-
-// refuse turns an error of add into a response.
-func refuse(w http.ResponseWriter, err error) error {
-	switch {
-	case errors.Is(err, errBadValue):
-		return caddyhttp.Error(http.StatusBadRequest, err)
-	case errors.Is(err, errNoApp):
-		return caddyhttp.Error(http.StatusNotFound, err)
-	case errors.Is(err, errAllBusy), errors.Is(err, errAppStopped), errors.Is(err, errAbandoned):
-		w.Header().Set("Retry-After", "1")
-	}
-	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
 // forget removes a failed app if it is time to try again.

@@ -11,11 +11,9 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/pem"
-	"errors"
 	"net/http"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -52,30 +50,23 @@ func isExtendedConnect(r *http.Request) bool {
 		(len(r.Header[":protocol"]) > 0 || r.ProtoMajor == 3 && r.Proto != "HTTP/3.0")
 }
 
-var (
-	errExtendedConnect  = errors.New("extended CONNECT is not supported")
-	errWebSocketVersion = errors.New("websocket: only version 13 is supported")
-	errWebSocketKey     = errors.New("websocket: Sec-WebSocket-Key is not 16 bytes in base64")
-	errWebSocketBody    = errors.New("websocket: a handshake has no body")
-)
-
 // checkHandshake refuses a websocket that can't come about, before the app
 // hears of it.
 func checkHandshake(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
 		// What follows the handshake are frames, to us and to every proxy before us.
 		w.Header().Set("Connection", "close")
-		return caddyhttp.Error(http.StatusBadRequest, errWebSocketBody)
+		return refuse(w, errWebSocketBody)
 	}
 	if r.Header.Get("Sec-Websocket-Version") != "13" {
 		w.Header().Set("Sec-Websocket-Version", "13")
 		w.Header().Set("Upgrade", "websocket") // RFC 9110 section 15.5.22
 		w.Header().Set("Connection", "Upgrade")
-		return caddyhttp.Error(http.StatusUpgradeRequired, errWebSocketVersion)
+		return refuse(w, errWebSocketVersion)
 	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
 	if err != nil || len(key) != 16 || len(r.Header["Sec-Websocket-Key"]) != 1 {
-		return caddyhttp.Error(http.StatusBadRequest, errWebSocketKey)
+		return refuse(w, errWebSocketKey)
 	}
 	return nil
 }

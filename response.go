@@ -18,19 +18,6 @@ import (
 	"slices"
 	"time"
 	"unsafe"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-)
-
-var (
-	errAppFailed = errors.New("python application failed")
-	errTooLarge  = errors.New("request body too large")
-	errBroken    = errors.New("request body cannot be read")
-	errTimeout   = errors.New("python application did not respond within its request_timeout")
-	errMisfit    = errors.New("a piece of the response does not fit into its buffer")
-	errReplaced  = errors.New("python application was replaced or stopped before it responded")
-
-	errOtherLength = errors.New("the request's Content-Length is not the length of its body")
 )
 
 // exchange is one request being answered.
@@ -77,7 +64,7 @@ func (x *exchange) run(timeout time.Duration) error {
 				return x.breakOff()
 			}
 			if news&newsCut != 0 {
-				return x.giveUp(http.StatusServiceUnavailable, errReplaced)
+				return x.giveUp(errReplaced)
 			}
 		case <-gone:
 			if x.r.ProtoMajor > 1 || x.slot.c.features&C.SNAKE_WEBSOCKET != 0 {
@@ -89,19 +76,19 @@ func (x *exchange) run(timeout time.Duration) error {
 			C.snake_gone(x.slot.c, C.SNAKE_STOPPED_SENDING)
 			gone = nil
 		case <-timedOut:
-			return x.giveUp(http.StatusGatewayTimeout, errTimeout)
+			return x.giveUp(errTimeout)
 		}
 	}
 }
 
 // giveUp answers in the app's place.
-func (x *exchange) giveUp(status int, err error) error {
+func (x *exchange) giveUp(err error) error {
 	x.closeIfUnread()
 	x.leave(C.SNAKE_TIMED_OUT)
 	if x.sent {
 		return x.breakOff()
 	}
-	return caddyhttp.Error(status, err)
+	return refuse(x.w, err)
 }
 
 // standsStill is asked in intervals when the app's code is being replaced. A
@@ -255,7 +242,7 @@ func (x *exchange) misfit(flags C.uint32_t) error {
 		return x.breakOff()
 	}
 	x.closeIfUnread()
-	return caddyhttp.Error(http.StatusInternalServerError, errMisfit)
+	return refuse(x.w, errMisfit)
 }
 
 // lost ends the exchange after a failed write.
@@ -327,9 +314,9 @@ func (x *exchange) fail() error {
 	x.finish()
 	x.closeIfUnread()
 	if x.body != nil && x.body.tooLarge.Load() {
-		return caddyhttp.Error(http.StatusRequestEntityTooLarge, errTooLarge)
+		return refuse(x.w, errTooLarge)
 	}
-	return caddyhttp.Error(http.StatusInternalServerError, errAppFailed)
+	return refuse(x.w, errAppFailed)
 }
 
 // endUnanswered ends an exchange whose app has ended without a response, since it
@@ -344,7 +331,7 @@ func (x *exchange) endUnanswered() error {
 		if x.r.ProtoMajor == 1 { // HTTP/2 would end other streams, too
 			x.w.Header().Set("Connection", "close")
 		}
-		return caddyhttp.Error(http.StatusBadRequest, errBroken)
+		return refuse(x.w, errBroken)
 	}
 	panic(http.ErrAbortHandler)
 }

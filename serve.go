@@ -12,11 +12,7 @@ import (
 	"math"
 	"net/http"
 	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
-
-var errLongHead = errors.New("the head of the request is longer than 4 GiB")
 
 // serve hands r to the app and writes its response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
@@ -48,12 +44,12 @@ func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
 func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) error {
 	if isExtendedConnect(r) {
 		gen.release()
-		return caddyhttp.Error(http.StatusNotImplemented, errExtendedConnect)
+		return refuse(w, errExtendedConnect)
 	}
 	s, err := slots.get(gen, 1)
 	if err != nil {
 		gen.release()
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return refuse(w, err)
 	}
 	x := exchange{w: w, r: r, slot: s}
 	// The slot goes back however this ends: code of other handlers, behind w and r.Body, may panic.
@@ -92,10 +88,10 @@ func (x *exchange) prepare(forWSGI bool) error {
 		b = appendTLS(b, r)
 	}
 	if len(b) > math.MaxUint32 { // a field may be too long for its length
-		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errLongHead)
+		return refuse(x.w, errLongHead)
 	}
 	if hasOtherLength(r) {
-		return caddyhttp.Error(http.StatusBadRequest, errOtherLength)
+		return refuse(x.w, errOtherLength)
 	}
 	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
 	switch {
@@ -105,7 +101,7 @@ func (x *exchange) prepare(forWSGI bool) error {
 		c.body_offset, c.body_len = C.size_t(len(b)), C.size_t(r.ContentLength)
 		var err error
 		if b, err = appendInline(b, r); err != nil {
-			return err
+			return refuse(x.w, err)
 		}
 	default:
 		c.body_kind = C.SNAKE_BODY_STREAM
@@ -119,7 +115,7 @@ func (x *exchange) prepare(forWSGI bool) error {
 		}
 	}
 	if err := x.slot.setIn(b); err != nil {
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		return refuse(x.w, err)
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ package caddysnake
 import "C"
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -45,8 +44,6 @@ type slot struct {
 
 // keepBuffer is the size up to which a pooled slot keeps its buffers.
 const keepBuffer = 256 << 10
-
-var errTooManySlots = errors.New("out of memory for requests")
 
 // slotPool owns all slots. They are never freed: C and Go name them by index
 // and address for as long as the process lives.
