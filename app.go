@@ -26,26 +26,38 @@ const lateTimeout = 500 * time.Millisecond
 // appConfig identifies an App: two handlers with the same one share it. Paths
 // are absolute.
 type appConfig struct {
-	Module     string
-	Interface  string // "wsgi", "asgi" or "" to detect it
-	WorkingDir string
-	PythonPath []string
-	Venv       string
-	Env        map[string]string
-	EnvFiles   []string
-	Isolate    []string // sorted
-	Threads    int
-	Lifespan   string
-	Loop       string
-	// 0 means never.
-	SlowRequest    time.Duration
-	RequestTimeout time.Duration
-	BlockedLoop    time.Duration
-	WebSocket      webSocketConfig
-	Autoreload     *autoreloadConfig // nil: no
-	Debug          bool
-	Round          uint64 // of forced loads, see codeRound
+	bridgeConfig
+	WebSocket  webSocketConfig
+	Autoreload *autoreloadConfig // nil: no
+	Debug      bool
+	Round      uint64 // of forced loads, see codeRound
 }
+
+// bridgeConfig is the part of it that the bridge is told: the fields of LoadRequest
+// in caddysnake_py/bridge.py.
+type bridgeConfig struct {
+	Module     string            `json:"app"`
+	Interface  string            `json:"interface"` // "wsgi", "asgi" or "" to detect it
+	WorkingDir string            `json:"working_dir"`
+	PythonPath []string          `json:"python_path"`
+	Venv       string            `json:"venv"`
+	Env        map[string]string `json:"env"`
+	EnvFiles   []string          `json:"env_files"`
+	Isolate    []string          `json:"isolate"` // sorted
+	Threads    int               `json:"threads"`
+	Lifespan   string            `json:"lifespan"`
+	Loop       string            `json:"loop"`
+	// 0 means never.
+	SlowRequest    seconds `json:"slow_request"`
+	RequestTimeout seconds `json:"request_timeout"`
+	BlockedLoop    seconds `json:"blocked_loop"`
+}
+
+// seconds is a duration that is a number of seconds in JSON.
+type seconds time.Duration
+
+// MarshalJSON implements json.Marshaler.
+func (s seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
 
 // key returns a string that is equal for equal configurations.
 func (c appConfig) key() string { return keyOf(c) }

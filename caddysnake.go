@@ -167,7 +167,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	timeout := cmp.Or(time.Duration(h.StartTimeout), defaultStartTimeout)
 	if len(names) > 0 {
-		key := dynamicKey(h, timeout, parsed.base)
+		key := dynamicKey(h, parsed.base.Round)
 		if h.dynamic, err = newDynamicApp(h, key, parsed, timeout, logger); err != nil {
 			return err
 		}
@@ -234,13 +234,9 @@ var modulePattern = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}
 
 // parse checks the settings and fills in the defaults.
 func (h *Handler) parse() (*appTemplate, error) {
-	config := appConfig{
-		Isolate:  append([]string{}, h.Isolate...), // not nil, which JSON would show
-		Threads:  h.Threads,
-		Lifespan: h.Lifespan,
-		Loop:     h.Loop,
-		Debug:    h.Debug,
-	}
+	config := appConfig{Debug: h.Debug}
+	config.Isolate = append([]string{}, h.Isolate...) // not nil, which JSON would show
+	config.Threads, config.Lifespan, config.Loop = h.Threads, h.Lifespan, h.Loop
 	slices.Sort(config.Isolate)
 	config.Isolate = slices.Compact(config.Isolate)
 	named, module := 0, ""
@@ -267,11 +263,11 @@ func (h *Handler) parse() (*appTemplate, error) {
 	if config.Threads < 1 {
 		return nil, fmt.Errorf("threads must be at least 1, not %d", config.Threads)
 	}
-	config.SlowRequest = max(0, time.Duration(h.SlowRequest))
+	config.SlowRequest = seconds(max(0, h.SlowRequest))
 	if h.SlowRequest == 0 {
-		config.SlowRequest = defaultSlowRequest
+		config.SlowRequest = seconds(defaultSlowRequest)
 	}
-	config.BlockedLoop = max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop))
+	config.BlockedLoop = seconds(max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop)))
 	var err error
 	if config.WebSocket, err = h.WebSocket.resolve(); err != nil {
 		return nil, err
@@ -279,12 +275,12 @@ func (h *Handler) parse() (*appTemplate, error) {
 	if config.Autoreload, err = h.Autoreload.resolve(); err != nil {
 		return nil, err
 	}
-	config.RequestTimeout = time.Duration(h.RequestTimeout)
+	config.RequestTimeout = seconds(h.RequestTimeout)
 	for _, option := range []struct {
 		name  string
 		value time.Duration
 	}{
-		{"request_timeout", config.RequestTimeout},
+		{"request_timeout", time.Duration(h.RequestTimeout)},
 		{"idle_timeout", time.Duration(h.IdleTimeout)},
 	} {
 		if option.value < 0 {

@@ -61,25 +61,16 @@ type tenant struct {
 
 var dynamicApps = caddy.NewUsagePool()
 
-// dynamicKey identifies a dynamicApp.
-func dynamicKey(h *Handler, timeout time.Duration, base appConfig) string {
-	return keyOf([]any{
-		base, h.Module, h.ModuleWSGI, h.ModuleASGI, h.WorkingDir, h.PythonPath, h.Venv, h.Env, h.EnvFiles,
-		timeout, h.MaxApps, h.IdleTimeout,
-	})
-}
+// dynamicKey identifies a dynamicApp: by the handler's settings, as its JSON has them.
+func dynamicKey(h *Handler, round uint64) string { return keyOf([]any{h, round}) }
 
 // newDynamicApp returns the dynamicApp of a key, which the caller must delete
 // from dynamicApps when it is done with it.
 func newDynamicApp(h *Handler, key string, parsed *appTemplate, timeout time.Duration, logger *zap.Logger) (*dynamicApp, error) {
 	value, _, err := dynamicApps.LoadOrNew(key, func() (caddy.Destructor, error) {
 		d := &dynamicApp{
-			template: parsed,
-			keyIn: func(round uint64) string {
-				base := parsed.base
-				base.Round = round
-				return dynamicKey(h, timeout, base)
-			},
+			template:    parsed,
+			keyIn:       func(round uint64) string { return dynamicKey(h, round) },
 			names:       parsed.placeholders(),
 			timeout:     timeout,
 			maxApps:     h.MaxApps,
@@ -167,7 +158,7 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 			return t.app.refuse(w, r, err)
 		}
 		defer d.touch(t)
-		return gen.serve(w, r, t.config.RequestTimeout)
+		return gen.serve(w, r, time.Duration(t.config.RequestTimeout))
 	}
 }
 

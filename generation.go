@@ -99,24 +99,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 	gen.voice = addVoice(id, config.Module, logger)
 	gen.refs.Store(1)
 	gen.webSockets.config = config.WebSocket
-	loaded, err := ask(ctx, command{Op: "load", Load: &loadRequest{
-		ID:         id,
-		App:        config.Module,
-		Interface:  config.Interface,
-		WorkingDir: config.WorkingDir,
-		PythonPath: config.PythonPath,
-		Venv:       config.Venv,
-		Env:        config.Env,
-		EnvFiles:   config.EnvFiles,
-		Isolate:    config.Isolate,
-		Threads:    config.Threads,
-		Lifespan:   config.Lifespan,
-		Loop:       config.Loop,
-
-		SlowRequest:    config.SlowRequest.Seconds(),
-		RequestTimeout: config.RequestTimeout.Seconds(),
-		BlockedLoop:    config.BlockedLoop.Seconds(),
-	}}, func(late answer, err error) {
+	loaded, err := ask(ctx, command{Op: "load", Load: &loadRequest{id, config.bridgeConfig}}, func(late answer, err error) {
 		if err != nil {
 			removeVoice(id)
 			return

@@ -148,22 +148,8 @@ type command struct {
 }
 
 type loadRequest struct {
-	ID         uint32            `json:"id"`
-	App        string            `json:"app"`
-	Interface  string            `json:"interface"`
-	WorkingDir string            `json:"working_dir"`
-	PythonPath []string          `json:"python_path"`
-	Venv       string            `json:"venv"`
-	Env        map[string]string `json:"env"`
-	EnvFiles   []string          `json:"env_files"`
-	Isolate    []string          `json:"isolate"`
-	Threads    int               `json:"threads"`
-	Lifespan   string            `json:"lifespan"`
-	Loop       string            `json:"loop"`
-	// In seconds; 0 means never.
-	SlowRequest    float64 `json:"slow_request"`
-	RequestTimeout float64 `json:"request_timeout"`
-	BlockedLoop    float64 `json:"blocked_loop"`
+	ID uint32 `json:"id"`
+	bridgeConfig
 }
 
 // answer is what the bridge says.

@@ -23,7 +23,7 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return a.refuse(w, r, err)
 	}
-	return gen.serve(w, r, a.config.RequestTimeout)
+	return gen.serve(w, r, time.Duration(a.config.RequestTimeout))
 }
 
 // serveLate answers a request that a server has accepted which Caddy has
@@ -37,7 +37,7 @@ func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return successor.refuse(w, r, err)
 	}
-	return gen.serve(w, r, a.config.RequestTimeout)
+	return gen.serve(w, r, time.Duration(a.config.RequestTimeout))
 }
 
 // serve hands r to the code of one generation, which the caller has acquired.

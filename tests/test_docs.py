@@ -112,6 +112,17 @@ def test_every_option_of_the_directive_is_documented() -> None:
     }
 
 
+def test_the_comment_of_the_directive_has_the_options_that_are_read() -> None:
+    """Beside those of earlier releases."""
+    source = (REPOSITORY / "caddyfile.go").read_text()
+    read = set(re.findall(r'^\t{1,2}case "(\w+)":', source, re.MULTILINE))
+    reload = (REPOSITORY / "autoreload_options.go").read_text()
+    read |= set(re.findall(r'^\t{2}case "(\w+)":', reload, re.MULTILINE))
+    assert "module_wsgi" in read
+    written = options("caddyfile.go", "UnmarshalCaddyfile")
+    assert read == written | options("caddyfile.go", "UnmarshalCaddyfile", 8)
+
+
 def test_every_field_of_the_handler_is_documented() -> None:
     known = json_fields("caddysnake.go")
     assert "module_wsgi" in known
