@@ -6,7 +6,7 @@ static asgi_exchange *open_websocket(snake_slot *slot) {
     static const unsigned char head[14 * sizeof(uint32_t)]; /* every field is empty */
     slot->features = SNAKE_WEBSOCKET;
     fuzz_fill(&slot->in, &slot->in_cap, &slot->in_len, head, sizeof head);
-    asgi_exchange *self = asgi_exchange_new(fuzz_app, slot);
+    asgi_exchange *self = asgi_exchange_new(fuzz_app, slot, &asgi_websocket_protocol);
     if (!self)
         fuzz_fail("no exchange");
     self->phase = WS_OPEN;
