@@ -66,7 +66,9 @@ class AppThread:
     creates when it is imported belongs to the loop that serves it.
     """
 
-    def __init__(self, app_id: int, name: str, loop: loops.LoopKind, core: _caddysnake.Generation) -> None:
+    def __init__(
+        self, app_id: int, name: str, loop: loops.LoopKind, core: _caddysnake.Generation
+    ) -> None:
         self._app_id = app_id
         self._kind = loop
         self._core = core

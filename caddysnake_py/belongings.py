@@ -122,6 +122,10 @@ class Belongings:
     def alive(self) -> list[Remnant]:
         return [each for each in self.remnants if each.witness() is not None]
 
+    def add(self, items: Sequence[object]) -> None:
+        """What else goes with the app, and is not reached from its modules."""
+        self._roots += items
+
     def take(self) -> list[object]:
         """Empties the app's caches and returns all that still exists of it, once more after
         something else has let go of it. The caller must not keep the list."""

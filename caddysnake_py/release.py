@@ -145,7 +145,7 @@ def _free(new: list[Leftovers], old: list[Leftovers], pace: _Pace) -> list[Lefto
     """Frees what it can, and returns what is to be looked at again."""
     for each in new:
         forget_files(each.directories)
-        _caddysnake.forget_locals(each.app)
+        each.belongings.add(_caddysnake.take_locals(each.app))
     _caddysnake.forget_answers()
     swept = _sweep([*new, *(each for each in old if each.sweeps > 0)], anew=False)
     stubborn = [each for each in old if each.sweeps <= 0 and each.belongings.alive]

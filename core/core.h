@@ -154,7 +154,7 @@ int property_module_add_type(PyObject *module);
 /* ---- view_local.c: threading.local */
 extern PyType_Spec local_spec;
 int locals_install(core *st);
-PyObject *locals_forget(PyObject *module, PyObject *app);
+PyObject *locals_take(PyObject *module, PyObject *app);
 
 /* ---- wsgi_threadstate.c */
 PyObject *wsgi_thread_touched(PyObject *module, PyObject *spoiled);

@@ -13,7 +13,7 @@ typedef struct app_local {
     PyObject *weak_references;
     PyObject *by_app;        /* {app id: _thread._local}; NULL when the object was cleared */
     PyObject *args, *kwargs; /* of __init__, which each thread calls */
-    struct app_local *previous, *next; /* among all; with the GIL */
+    struct app_local *previous, *next; /* among all_locals; with the GIL */
 } app_local;
 
 static app_local *all_locals;
@@ -150,8 +150,8 @@ int locals_install(core *state) {
     return rc;
 }
 
-/* forget_locals(app): drops what the app has kept, on all threads. */
-PyObject *locals_forget(PyObject *module, PyObject *app) {
+/* take_locals(app): a list of what the app has kept, which is taken from all threads */
+PyObject *locals_take(PyObject *module, PyObject *app) {
     (void)module;
     if (!PyLong_Check(app))
         return PyErr_Format(PyExc_TypeError, "an app's id is needed, not %R", app);
@@ -162,23 +162,24 @@ PyObject *locals_forget(PyObject *module, PyObject *app) {
     if (!list)
         return NULL;
     /* Nothing is allocated, hence nothing collected, in here. One that ends has no reference. */
-    Py_ssize_t filled = 0;
+    Py_ssize_t filled = 0, taken = 0;
     for (app_local *each = all_locals; each && filled < count; each = each->next)
         if (Py_REFCNT((PyObject *)each) > 0)
             PyList_SetItem(list, filled++, Py_NewRef((PyObject *)each));
-    for (Py_ssize_t i = 0; i < filled; i++) {
-        app_local *each = (app_local *)PyList_GetItem(list, i);
-        if (!each->by_app || PyDict_DelItem(each->by_app, app) == 0)
-            continue;
-        if (PyErr_ExceptionMatches(PyExc_KeyError))
-            PyErr_Clear();
-        else
-            break;
+    for (Py_ssize_t i = filled; i < count; i++)
+        PyList_SetItem(list, i, Py_NewRef(Py_None));
+    /* Each of the app's takes the place of an object that was looked at before. */
+    for (Py_ssize_t i = 0; i < filled && !PyErr_Occurred(); i++) {
+        PyObject *by_app = ((app_local *)PyList_GetItem(list, i))->by_app;
+        PyObject *own = by_app ? PyDict_GetItemWithError(by_app, app) : NULL;
+        Py_XINCREF(own);
+        if (own && PyDict_DelItem(by_app, app) == 0)
+            PyList_SetItem(list, taken++, Py_NewRef(own));
+        Py_XDECREF(own);
     }
-    while (filled < count)
-        PyList_SetItem(list, filled++, Py_NewRef(Py_None));
-    Py_DECREF(list);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    if (PyErr_Occurred() || PyList_SetSlice(list, taken, count, NULL) < 0)
+        Py_CLEAR(list);
+    return list;
 }
 
 /* ---- the type */
