@@ -13,7 +13,7 @@ typedef struct app_local {
     PyObject *weak_references;
     PyObject *by_app;        /* {app id: _thread._local}; NULL when the object was cleared */
     PyObject *args, *kwargs; /* of __init__, which each thread calls */
-    struct app_local *previous, *next; /* among all_locals; with the GIL */
+    struct app_local *previous, *next; /* among all; with the GIL */
 } app_local;
 
 static app_local *all_locals;
