@@ -107,7 +107,7 @@ endif
 test: build module $(venvs)/tests/ready $(autobahn) ## run the Go, Python and black-box tests
 	$(GO) test ./...
 	$(if $(autobahn),,@echo 'Left out: tests/test_autobahn.py. $(no_autobahn)')
-	$(pytest) $(parallel) $(if $(autobahn),,--ignore=tests/test_autobahn.py) $(ARGS)
+	$(pytest) $(parallel) $(if $(autobahn),,--deselect=tests/test_autobahn.py) $(ARGS)
 
 # Go, and what runs on many goroutines at once, under the race detector: a report fails its test. Left out
 # is what takes too long or too much memory with it.

@@ -30,6 +30,7 @@ class Run:
         for name in ("make", "apt-get"):
             (folder / name).write_text(COMMAND)
             (folder / name).chmod(0o755)
+        (folder / "python3").symlink_to(sys.executable)
         calls, temporary = directory / "calls", directory / "tmp"
         temporary.mkdir()
         path = f"{folder}:{os.environ['PATH']}"
