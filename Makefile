@@ -137,28 +137,37 @@ test-asan: $(venvs)/tests/ready | $(toolchain) ## test what reads others' bytes 
 	CADDYSNAKE_BIN=$(abspath bin/caddy-asan) $(venvs)/tests/bin/python -m pytest $(parallel) \
 	    -k '$(ASAN)' $(ARGS) tests/test_*.py tests/sanitizer
 
-# Each reads what others have packed: Go's are in fuzz_test.go, those of the core in tests/fuzz.
+# Each reads what others have packed or sent: Go's are in _test.go files, those of the core in tests/fuzz.
 fuzz_build   := build/fuzz/$(python_id)
 fuzz_flags   := -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
     -fno-sanitize-recover=undefined
 fuzz_core    := caddysnake.c embed.c tests/fuzz/fuzz.c
 fuzz_targets := head records fields
 
-fuzz_go      := $(shell sed -n 's/^func Fuzz\([A-Za-z]*\).*/\1/p' *_test.go)
+# $(call fuzz_in,DIRECTORY): Go's targets there.
+fuzz_in       = $(shell sed -n 's/^func Fuzz\([A-Za-z]*\).*/\1/p' $1/*_test.go)
+fuzz_wsconn  := $(call fuzz_in,internal/wsconn)
+fuzz_go      := $(call fuzz_in,.) $(fuzz_wsconn)
 
 .PHONY: fuzz
 fuzz: $(fuzz_targets:%=fuzz-%) $(fuzz_go:%=fuzz-go-%) ## run every fuzz target for FUZZ_SECONDS=60, the core's under AddressSanitizer
 
 # What `go test -fuzz` does, but for the packages that read: it would instrument all of Caddy, for minutes.
-.PHONY: $(fuzz_build)/go
-$(fuzz_build)/go: | $(toolchain)
-	@mkdir -p $(fuzz_build)
+.PHONY: $(fuzz_build)/go-tests
+$(fuzz_build)/go-tests: | $(toolchain)
+	@mkdir -p $@
 	$(GO) test -c -gcflags='github.com/caddysnake/caddysnake=-I=$(python_id) -d=libfuzzer' \
-	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $@ .
+	    -gcflags='github.com/caddysnake/caddysnake/internal/wsconn=-d=libfuzzer' \
+	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $@/ . ./internal/wsconn
+
+# Each runs in the directory of its package: what fails is kept in testdata/fuzz there.
+fuzz_package = $(if $(filter $*,$(fuzz_wsconn)),internal/wsconn,.)
+fuzz_binary  = $(abspath $(fuzz_build)/go-tests)/$(if $(filter $*,$(fuzz_wsconn)),wsconn,caddysnake).test
 
 .PHONY: $(fuzz_go:%=fuzz-go-%)
-$(fuzz_go:%=fuzz-go-%): fuzz-go-%: $(fuzz_build)/go
-	tests/fuzz/run-go $< Fuzz$* $(FUZZ_SECONDS) $(fuzz_build)/corpus/go
+$(fuzz_go:%=fuzz-go-%): fuzz-go-%: $(fuzz_build)/go-tests
+	cd $(fuzz_package) && \
+	    $(CURDIR)/tests/fuzz/run-go $(fuzz_binary) Fuzz$* $(FUZZ_SECONDS) $(abspath $(fuzz_build)/corpus/go)
 
 # The corpus grows over runs. A finding is a file crash-*, which the target's only argument replays.
 .PHONY: $(fuzz_targets:%=fuzz-%)

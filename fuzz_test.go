@@ -1,6 +1,7 @@
 package caddysnake
 
-// What Go takes apart, given anything at all. `make fuzz` runs every target.
+// What Go takes apart, given anything at all. `make fuzz` runs every target. That of a
+// websocket's frames is in internal/wsconn.
 
 import (
 	"bufio"
@@ -8,13 +9,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 )
@@ -63,91 +62,14 @@ func FuzzLogRecord(f *testing.F) {
 	})
 }
 
-// client is the connection of a websocket: reads end at once, what is written is kept.
-type client struct {
-	net.Conn
-	written bytes.Buffer
-}
-
-func (c *client) Read([]byte) (int, error)         { return 0, io.EOF }
-func (c *client) Write(p []byte) (int, error)      { return c.written.Write(p) }
-func (c *client) Close() error                     { return nil }
-func (c *client) SetReadDeadline(time.Time) error  { return nil }
-func (c *client) SetWriteDeadline(time.Time) error { return nil }
-
-const fuzzedMaxSize = 1 << 10
-
-// webSocketFor returns a websocket whose client has sent something and left.
-func webSocketFor(t *testing.T, sent []byte) (*webSocket, *client) {
-	s, err := slots.get(nil, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.gen = &generation{}
-	s.gen.webSockets.config = webSocketConfig{MaxSize: fuzzedMaxSize, Compression: true}
-	t.Cleanup(func() {
-		s.gen = nil
-		s.release()
-	})
-	conn := &client{}
-	w := &webSocket{slot: s, conn: conn, in: bufio.NewReader(bytes.NewReader(sent))}
-	w.room.L = &w.mu
-	return w, conn
-}
-
-func FuzzWebSocketFrames(f *testing.F) {
-	for _, frame := range []ws.Frame{
-		ws.NewTextFrame([]byte("hello")), ws.NewBinaryFrame(make([]byte, 300)), ws.NewPingFrame([]byte("?")),
-		ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "bye")), ws.NewFrame(ws.OpText, false, []byte("first")),
-	} {
-		f.Add(ws.MustCompileFrame(ws.MaskFrame(frame)), false)
-		f.Add(ws.MustCompileFrame(ws.MaskFrame(frame)), true)
-	}
-	if compressed, err := deflated(bytes.Repeat([]byte("deflate "), 100)); err == nil {
-		frame := ws.NewTextFrame(compressed)
-		frame.Header.Rsv = ws.Rsv(true, false, false)
-		f.Add(ws.MustCompileFrame(ws.MaskFrame(frame)), true)
-	}
-	f.Fuzz(func(t *testing.T, sent []byte, flate bool) {
-		if len(sent) > 300 {
-			return // the inbox would have no room
-		}
-		w, _ := webSocketFor(t, sent)
-		w.flate = flate
-		if w.read() == nil {
-			t.Error("read has not ended")
-		}
-		// What Python is given consists of whole records.
-		for c := (cursor[[]byte]{left: w.inbox}); len(c.left) > 0; {
-			opcode, payload := c.record()
-			switch ws.OpCode(opcode) {
-			case ws.OpText, ws.OpBinary:
-				if len(payload) > fuzzedMaxSize {
-					t.Errorf("a message of %d bytes", len(payload))
-				}
-			case ws.OpClose:
-				if len(payload) < 2 || len(c.left) > 0 {
-					t.Errorf("a close of %d bytes, %d behind it", len(payload), len(c.left))
-				}
-			default:
-				t.Errorf("opcode %d", opcode)
-			}
-			if c.broken {
-				t.Fatalf("%q", w.inbox)
-			}
-		}
-	})
-}
-
 func FuzzWebSocketRecords(f *testing.F) {
 	f.Add([]byte("\x01\x05\x00\x00\x00hello\x08\x02\x00\x00\x00\xe8\x03"), false)
 	f.Add(append([]byte("\x02\x00\x04\x00\x00"), make([]byte, 1<<10)...), true)
 	f.Fuzz(func(t *testing.T, packed []byte, flate bool) {
-		w, conn := webSocketFor(t, nil)
-		w.flate = flate
+		w, client := webSocketFor(t, flate)
 		_ = w.writeRecords(packed)
 		// The client gets whole frames, and none after a close.
-		for r := bytes.NewReader(conn.written.Bytes()); r.Len() > 0; {
+		for r := bytes.NewReader(client.written.Bytes()); r.Len() > 0; {
 			header, err := ws.ReadHeader(r)
 			if err != nil {
 				t.Fatal(err)

@@ -50,7 +50,7 @@ func (x *exchange) run(timeout time.Duration) error {
 	for {
 		select {
 		case <-x.slot.piece:
-			news := x.slot.news.Swap(0)
+			news := x.slot.take(C.SNAKE_GO_RESPONSE | C.SNAKE_GO_HINT | newsNudge | newsCut)
 			if news&C.SNAKE_GO_HINT != 0 {
 				x.writeHints()
 			}

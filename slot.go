@@ -30,16 +30,23 @@ import (
 // back to the pool when all three have let go.
 type slot struct {
 	c     *C.snake_slot
-	piece chan struct{}             // capacity 1: out holds a piece of the response, or there are hints
-	news  atomic.Uint32             // which of the two
-	ws    atomic.Pointer[webSocket] // who takes pieces and wishes instead of the channels
-	want  chan struct{}             // capacity 1: the app waits for a chunk of the body
+	news  atomic.Uint32 // SNAKE_GO_* and news* that nobody has taken yet
+	piece chan struct{} // capacity 1: out holds a piece of the response, or there are hints
+	want  chan struct{} // capacity 1: the app waits for a chunk of the body
 	refs  atomic.Int32
 	next  *slot // in the pool
+
+	receiver atomic.Pointer[receiver] // who is told instead of the channels, or nil
 
 	// With the pool's lock.
 	gen    *generation              // whose request it is; nil for a command
 	client *http.ResponseController // of a response that is sent in pieces, while its handler runs
+}
+
+// receiver is who hears of a slot's news, once its handler does no more.
+type receiver interface {
+	// receive takes the slot's news; it must not wait.
+	receive()
 }
 
 // keepBuffer is the size up to which a pooled slot keeps its buffers.
@@ -90,7 +97,7 @@ const (
 	newsCut   = 1 << 30 // and its time is over
 )
 
-// nudge tells the exchanges on a generation, websockets excepted, that it is to end.
+// nudge tells the exchanges on a generation, those with a receiver excepted, that it is to end.
 func (p *slotPool) nudge(gen *generation) { p.tell(gen, newsNudge, nil) }
 
 // cut ends them, those that a client holds up by not reading, too. It returns
@@ -108,7 +115,7 @@ func (p *slotPool) tell(gen *generation, news uint32, also func(*slot)) (told in
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.all {
-		if s.gen != gen || s.ws.Load() != nil {
+		if s.gen != gen || s.receiver.Load() != nil {
 			continue
 		}
 		s.news.Or(news)
@@ -142,8 +149,8 @@ func (s *slot) release() {
 	if s.c.hints != nil {
 		C.snake_hints_free(s.takeHints())
 	}
-	if s.ws.Load() != nil {
-		s.ws.Store(nil)
+	if s.receiver.Load() != nil {
+		s.receiver.Store(nil)
 	}
 	if s.c.abandoned != nil { // the app has ended, too
 		endAbandoned(s.c.abandoned)
@@ -274,11 +281,7 @@ func dispatch(list unsafe.Pointer) {
 			continue
 		}
 		s := view[c.id]
-		if socket := s.ws.Load(); socket != nil {
-			socket.dispatch(events)
-		} else {
-			s.dispatch(events)
-		}
+		s.dispatch(events)
 		if events&C.SNAKE_GO_RELEASED != 0 {
 			s.release()
 		}
@@ -286,22 +289,33 @@ func dispatch(list unsafe.Pointer) {
 	}
 }
 
+// dispatch passes news on to who waits for it.
 func (s *slot) dispatch(events uint32) {
-	if news := events & (C.SNAKE_GO_RESPONSE | C.SNAKE_GO_HINT); news != 0 {
-		s.news.Or(news)
-		notify(s.piece)
-	}
-	if events&C.SNAKE_GO_WANT_BODY == 0 {
+	events &^= C.SNAKE_GO_RELEASED
+	if events == 0 {
 		return
 	}
-	notify(s.want)
-	if socket := s.ws.Load(); socket != nil { // it may have looked too early
-		select {
-		case <-s.want:
-			socket.want()
-		default:
-		}
+	// Before the receiver is looked for: a new one takes what is there already.
+	s.news.Or(events)
+	if receiver := s.receiver.Load(); receiver != nil {
+		(*receiver).receive()
+		return
 	}
+	if events&(C.SNAKE_GO_RESPONSE|C.SNAKE_GO_HINT) != 0 {
+		notify(s.piece)
+	}
+	if events&C.SNAKE_GO_WANT_BODY != 0 {
+		notify(s.want)
+	}
+}
+
+// take returns those of the news that are in mask; the others stay.
+func (s *slot) take(mask uint32) uint32 { return s.news.And(^mask) & mask }
+
+// setReceiver has all news go to r from here on, and those that nobody has taken.
+func (s *slot) setReceiver(r receiver) {
+	s.receiver.Store(&r)
+	r.receive()
 }
 
 // notify leaves a message; one that nobody has taken yet is the same message.

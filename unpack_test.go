@@ -182,7 +182,7 @@ func TestRecordsOfAnAppThatDoNotFitAreAnError(t *testing.T) {
 	for _, packed := range []string{
 		"\x01", "\x01\x05\x00\x00\x00abc", "\x02\xff\xff\xff\xff", "\x08\x01\x00\x00\x00a", "\x08\x00\x00\x00\x00", "\x09\x00\x00\x00\x00",
 	} {
-		w, _ := webSocketFor(t, nil)
+		w, _ := webSocketFor(t, false)
 		if err := w.writeRecords([]byte(packed)); !errors.Is(err, errBadRecord) {
 			t.Errorf("%q: %v", packed, err)
 		}

@@ -1,8 +1,7 @@
 package caddysnake
 
-// A websocket between its client and the app. Framing is gobwas/ws's
-// (docs/decisions/0010); messages travel to and from Python as the records of
-// core/asgi_websocket.c.
+// A websocket between its client and the app: what internal/wsconn reads becomes
+// records, as core/asgi_websocket.c has them, and records become what it writes.
 
 /*
 #include "caddysnake.h"
@@ -16,51 +15,76 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
-	"time"
 	"unsafe"
 
-	"github.com/gobwas/ws"
+	"github.com/caddysnake/caddysnake/internal/wsconn"
 )
 
 const (
 	// inboxLimit is how many bytes of messages wait for the app before the
 	// client's sending is held up.
 	inboxLimit = 64 << 10
-	// closeTimeout is how long a client may take to answer a close.
-	closeTimeout = 5 * time.Second
-	// statusServiceRestart is in IANA's registry of close codes.
-	statusServiceRestart ws.StatusCode = 1012
+	// recordClose is the kind of a record with a close code and a reason. Those of
+	// messages are wsconn's types.
+	recordClose = 8
+
+	// Close codes (IANA's registry).
+	codeAbnormal       = 1006 // no close frame has come
+	codeServiceRestart = 1012
 )
 
 // webSocket is one open websocket. A goroutine reads from the client; pieces
 // from the app are written on goroutines that live for one piece, so that an
 // idle websocket costs one small goroutine.
 type webSocket struct {
-	slot  *slot // its generation has the configuration
-	conn  net.Conn
-	in    *bufio.Reader
-	flate bool // permessage-deflate was negotiated
+	slot *slot
+	conn *wsconn.Conn
 
-	writing  sync.Mutex   // frames to conn
-	closing  atomic.Bool  // our close frame is out
-	received atomic.Int64 // when the client sent something, in unix nanoseconds
-	ping     *time.Timer
-
-	mu      sync.Mutex // the rest
-	room    sync.Cond  // inbox has become shorter, or ended
-	inbox   []byte     // records for the app
-	wanted  bool       // the app waits for them
-	ended   bool       // the last record is the close
-	blocked bool       // the reader waits for the app
+	mu     sync.Mutex // the rest
+	room   sync.Cond  // inbox has become shorter, or ended
+	inbox  []byte     // records for the app
+	wanted bool       // the app waits for them
+	ended  bool       // the last record is the close
 }
 
-// webSocketConfig is what the websocket option sets.
-type webSocketConfig struct {
-	MaxSize      int64
-	PingInterval time.Duration
-	PingTimeout  time.Duration
-	Compression  bool
+func newWebSocket(s *slot) *webSocket {
+	w := &webSocket{slot: s}
+	w.room.L = &w.mu
+	return w
+}
+
+// upgrade answers the handshake, with the headers that the app wants, and takes
+// the connection over.
+func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http.Header) (err error) {
+	config := &w.slot.gen.webSockets.config
+	w.conn, err = wsconn.Upgrade(unwrapped{rw}, r, wanted, wsconn.Options{
+		MaxSize:      config.MaxSize,
+		PingInterval: config.PingInterval,
+		PingTimeout:  config.PingTimeout,
+		Compression:  config.Compression,
+		Ended:        w.end,
+	})
+	return err
+}
+
+// unwrapped answers through all ResponseWriters, and hands over the connection of
+// the server's own.
+type unwrapped struct{ http.ResponseWriter }
+
+func (u unwrapped) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(innermost(u.ResponseWriter)).Hijack()
+}
+
+// innermost returns the server's own ResponseWriter. Wrappers added by other
+// handlers are not safe for concurrent use, nor after ServeHTTP has returned.
+func innermost(rw http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := rw.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return rw
+		}
+		rw = wrapper.Unwrap()
+	}
 }
 
 // serveWebSocket upgrades the connection as the app has accepted, and returns:
@@ -76,38 +100,47 @@ func (x *exchange) serveWebSocket(packed []byte) bool {
 	for name, value := range headers.all() {
 		header.Add(name, value)
 	}
-	w := &webSocket{slot: x.slot}
-	w.room.L = &w.mu
+	w := newWebSocket(x.slot)
 	err := w.upgrade(x.w, x.r, header)
 	x.over = true // the slot is the websocket's
-	w.slot.ws.Store(w)
-	select { // what came before dispatch knew of w
-	case <-w.slot.want:
-		w.want()
-	default:
-	}
+	w.slot.setReceiver(w)
 	if err != nil {
-		w.end(ws.StatusAbnormalClosure, "")
+		w.end(codeAbnormal, "")
 		w.slot.release()
 		return true
 	}
-	w.received.Store(time.Now().UnixNano())
 	if !w.slot.gen.webSockets.add(w) {
 		w.goAway()
 	}
-	w.startPings()
+	w.conn.StartPings()
 	C.snake_ack(c)
 	go w.run()
 	return true
 }
 
-// dispatch is told of the app's pieces and wishes; it must not wait.
-func (w *webSocket) dispatch(events uint32) {
-	if events&C.SNAKE_GO_RESPONSE != 0 {
+// run reads from the client until the websocket has ended.
+func (w *webSocket) run() {
+	for {
+		kind, message, err := w.conn.ReadMessage()
+		if err != nil {
+			break
+		}
+		w.push(kind, message)
+	}
+	w.end(codeAbnormal, "") // unless it is known better
+	w.conn.CloseNow()
+	w.slot.gen.webSockets.remove(w)
+	w.slot.release()
+}
+
+// receive implements receiver: it takes the app's pieces and wishes.
+func (w *webSocket) receive() {
+	news := w.slot.take(C.SNAKE_GO_RESPONSE | C.SNAKE_GO_WANT_BODY)
+	if news&C.SNAKE_GO_RESPONSE != 0 {
 		w.slot.refs.Add(1)
 		go w.writePiece()
 	}
-	if events&C.SNAKE_GO_WANT_BODY != 0 {
+	if news&C.SNAKE_GO_WANT_BODY != 0 {
 		w.want()
 	}
 }
@@ -143,39 +176,38 @@ func (w *webSocket) deliver() {
 }
 
 // push gives a message to the app, waiting while too much waits for it already.
-func (w *webSocket) push(op ws.OpCode, payload []byte) {
+func (w *webSocket) push(kind wsconn.MessageType, payload []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.inbox) >= inboxLimit && !w.ended {
-		w.blocked = true
-		w.room.Wait()
-	}
-	if w.blocked { // the client was not silent: nobody read what it sent
-		w.received.Store(time.Now().UnixNano())
-		w.blocked = false
+	if len(w.inbox) >= inboxLimit && !w.ended {
+		w.conn.Pause()
+		for len(w.inbox) >= inboxLimit && !w.ended {
+			w.room.Wait()
+		}
+		w.conn.Resume()
 	}
 	if w.ended {
 		return
 	}
-	w.appendRecord(op, payload)
+	w.appendRecord(byte(kind), payload)
 	w.deliver()
 }
 
-func (w *webSocket) appendRecord(op ws.OpCode, payload []byte) {
-	w.inbox = append(w.inbox, byte(op))
+func (w *webSocket) appendRecord(kind byte, payload []byte) {
+	w.inbox = append(w.inbox, kind)
 	w.inbox = binary.LittleEndian.AppendUint32(w.inbox, uint32(len(payload)))
 	w.inbox = append(w.inbox, payload...)
 }
 
 // end tells the app, once, how the websocket has ended.
-func (w *webSocket) end(code ws.StatusCode, reason string) {
+func (w *webSocket) end(code uint16, reason string) {
 	w.mu.Lock()
 	if w.ended {
 		w.mu.Unlock()
 		return
 	}
 	w.ended = true
-	w.appendRecord(ws.OpClose, append(binary.LittleEndian.AppendUint16(nil, uint16(code)), reason...))
+	w.appendRecord(recordClose, append(binary.LittleEndian.AppendUint16(nil, code), reason...))
 	w.deliver()
 	w.room.Broadcast()
 	w.mu.Unlock()
@@ -192,10 +224,10 @@ func (w *webSocket) writePiece() {
 		if !fits || errors.Is(err, errBadRecord) {
 			w.slot.complain(errBadRecord)
 		}
-		_ = w.conn.Close() // the reader notices
+		w.conn.CloseNow() // the reader notices
 	}
 	if flags&C.SNAKE_OUT_ABORT != 0 {
-		_ = w.conn.Close()
+		w.conn.CloseNow()
 	}
 	if flags&(C.SNAKE_OUT_ABORT|C.SNAKE_OUT_END) == 0 {
 		C.snake_ack(c)
@@ -213,15 +245,15 @@ var errBadRecord = errors.New("a websocket record does not fit into its buffer")
 func (w *webSocket) writeRecords(packed []byte) error {
 	for c := (cursor[[]byte]{left: packed}); len(c.left) > 0; {
 		opcode, payload := c.record()
-		switch op := ws.OpCode(opcode); {
+		switch kind := wsconn.MessageType(opcode); {
 		case c.broken:
 			return errBadRecord
-		case op == ws.OpText || op == ws.OpBinary:
-			if err := w.writeMessage(op, payload); err != nil {
+		case kind == wsconn.Text || kind == wsconn.Binary:
+			if err := w.conn.WriteMessage(kind, payload); err != nil {
 				return err
 			}
-		case op == ws.OpClose && len(payload) >= 2:
-			w.close(ws.StatusCode(binary.LittleEndian.Uint16(payload)), string(payload[2:]))
+		case kind == recordClose && len(payload) >= 2:
+			w.conn.Close(binary.LittleEndian.Uint16(payload), string(payload[2:]))
 		default:
 			return errBadRecord
 		}
@@ -231,52 +263,9 @@ func (w *webSocket) writeRecords(packed []byte) error {
 
 // goAway closes the websocket because the app is being replaced or stopped.
 func (w *webSocket) goAway() {
-	w.close(statusServiceRestart, "")
-	w.end(statusServiceRestart, "")
+	w.conn.Close(codeServiceRestart, "")
+	w.end(codeServiceRestart, "")
 }
 
-// config returns what the app's websocket option sets.
-func (w *webSocket) config() webSocketConfig {
-	return w.slot.gen.webSockets.config
-}
-
-// startPings pings the client in intervals, and gives it up when nothing comes
-// from it for an interval and the timeout.
-func (w *webSocket) startPings() {
-	if interval := w.config().PingInterval; interval > 0 {
-		w.mu.Lock()
-		w.ping = time.AfterFunc(interval, w.checkAlive)
-		w.mu.Unlock()
-	}
-}
-
-func (w *webSocket) checkAlive() {
-	w.mu.Lock()
-	ping, ended, blocked := w.ping, w.ended, w.blocked
-	w.mu.Unlock()
-	if ended {
-		return
-	}
-	interval, timeout := w.config().PingInterval, w.config().PingTimeout
-	silent := time.Since(time.Unix(0, w.received.Load()))
-	if silent >= interval+timeout && !blocked {
-		w.end(ws.StatusInternalServerError, "keepalive ping timeout")
-		w.close(ws.StatusInternalServerError, "keepalive ping timeout")
-		_ = w.conn.Close()
-		return
-	}
-	next := interval
-	if !blocked {
-		next = min(interval, interval+timeout-silent)
-	}
-	ping.Reset(max(next, 10*time.Millisecond))
-	if w.writing.TryLock() { // a message on its way serves as well
-		_ = w.conn.SetWriteDeadline(time.Now().Add(timeout))
-		err := ws.WriteFrame(w.conn, ws.NewPingFrame(nil))
-		_ = w.conn.SetWriteDeadline(time.Time{})
-		w.writing.Unlock()
-		if err != nil {
-			_ = w.conn.Close()
-		}
-	}
-}
+// Interface guard
+var _ receiver = (*webSocket)(nil)

@@ -35,6 +35,14 @@ type WebSocketOptions struct {
 	Compression *bool `json:"compression,omitempty"`
 }
 
+// webSocketConfig is the same with the defaults filled in.
+type webSocketConfig struct {
+	MaxSize      int64
+	PingInterval time.Duration // 0: never
+	PingTimeout  time.Duration
+	Compression  bool
+}
+
 // resolve checks the options and fills in the defaults.
 func (o *WebSocketOptions) resolve() (webSocketConfig, error) {
 	config := webSocketConfig{

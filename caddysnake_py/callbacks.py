@@ -31,7 +31,7 @@ def _owner_of(namespace: Mapping[str, Any]) -> App | None:
     if type(name) is not str or type(file) is not str or _is_shared(file):
         return None
     for layer in every_layer():
-        for app in list(layer.apps):
+        for app in layer.apps:
             module = app.modules.get(name)
             if issubclass(type(module), ModuleType) and namespace_of(module) is namespace:
                 return app

@@ -117,12 +117,23 @@ class Layer(View):
         self.installed = packages.Installed(site_dirs)
         self.private: set[str] = set()
         self.registries: set[str] = set()
-        self.apps: weakref.WeakSet[App] = weakref.WeakSet()
+        self._apps: dict[int, weakref.ref[App]] = {}
         self.lazy_modules: set[str] = set()
         self.lazy_children: dict[str, dict[str, bool]] = {}
         if outer is not None:
             self.meta_path += [*outer.meta_path[len(Base.meta_path) :], _LateFinders(outer)]
         _layers.append(self)
+
+    @property
+    def apps(self) -> list[App]:
+        """Those that use this layer first. Other threads may load or free some meanwhile, at which
+        a WeakSet raises RuntimeError."""
+        return [app for each in tuple(self._apps.values()) if (app := each()) is not None]
+
+    def add(self, app: App) -> None:
+        """Counts an app among its own, as long as it lives."""
+        number = app.app
+        self._apps[number] = weakref.ref(app, lambda _: self._apps.pop(number, None))
 
     def chain(self) -> Iterator[Layer]:
         """This layer and those behind it."""
@@ -249,7 +260,7 @@ class Layer(View):
             layer.private |= set(names)
             for name in [name for name in list(layer.modules) if top(name) in names]:
                 layer.modules.pop(name, None)
-            for app in list(layer.apps):
+            for app in layer.apps:
                 app.private |= set(names)
                 app.claims = app.claims | set(names)
         logs.emit(
@@ -352,7 +363,7 @@ class App(View):
         self.modules["__main__"] = main
         self.argv = [main.__dict__["__file__"]]
         self.claims = frozenset()  # made when they are first needed
-        layer.apps.add(self)
+        layer.add(self)
 
     def _isolated(self, names: Sequence[str]) -> set[str]:
         """Top-level names of packages to isolate and of all that need them."""

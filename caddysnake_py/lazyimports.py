@@ -214,7 +214,7 @@ def _all_views() -> Iterator[View | None]:
     yield None
     for layer in every_layer():
         yield layer
-        yield from list(layer.apps)
+        yield from layer.apps
 
 
 def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:

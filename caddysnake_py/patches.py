@@ -241,7 +241,7 @@ def _author(value: Any) -> App | None:
     if not isinstance(name, str):
         return None
     for layer in every_layer():
-        for app in [each for each in layer.apps]:  # noqa: C416 (list() calls len, of builtins)
+        for app in layer.apps:
             module = app.modules.get(name)
             if issubclass(type(module), ModuleType) and namespace_of(module) is namespace:
                 return app

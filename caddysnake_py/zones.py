@@ -33,7 +33,7 @@ class ZoneError(RuntimeError):
 
 def _others(app: App) -> list[App]:
     """The other apps, without what is about to be replaced by this one."""
-    alive = [each for layer in every_layer() for each in tuple(layer.apps)]
+    alive = [each for layer in every_layer() for each in layer.apps]
     return [each for each in alive if each is not app and each.directories != app.directories]
 
 

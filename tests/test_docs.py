@@ -128,7 +128,7 @@ def test_every_field_of_the_handler_is_documented() -> None:
     assert "module_wsgi" in known
     assert set(options_in_table().values()) == known | json_fields(
         "websocket_options.go"
-    ) | json_fields("autoreload_options.go")
+    ) | json_fields("autoreload.go")
 
 
 def test_every_global_option_is_documented() -> None:

@@ -1,4 +1,4 @@
-package caddysnake
+package watch
 
 import (
 	"os"
@@ -6,27 +6,35 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // watching is a watcher of its own with one tree.
 type watching struct {
 	t       *testing.T
-	watcher *dirWatcher
-	tree    *tree
+	watcher *Watcher
+	tree    *Tree
 	changes chan string
 }
 
 func watch(t *testing.T, name string) *watching {
 	t.Helper()
-	w := &watching{t: t, watcher: new(dirWatcher), changes: make(chan string, 1000)}
-	w.tree = &tree{path: name, changed: w.note, logger: zap.NewNop}
-	if err := w.watcher.watch(w.tree); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.watcher.unwatch(w.tree) })
+	w := &watching{t: t, watcher: new(Watcher), changes: make(chan string, 1000)}
+	w.tree = w.another(name)
 	return w
+}
+
+// another watches a further tree, until the test ends.
+func (w *watching) another(name string) *Tree {
+	w.t.Helper()
+	tree, err := w.watcher.Watch(name, Options{
+		Changed: w.note,
+		Limited: func(directory, hint string) { w.t.Errorf("%s is not watched: %s", directory, hint) },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(tree.Close)
+	return tree
 }
 
 func (w *watching) note(rel string) {
@@ -89,7 +97,7 @@ func TestADirectoryIsFoundWhoeverIsFaster(t *testing.T) {
 		w.settle()
 		write(t, file, "")
 		w.sees("creating its directory while it was looked for", "main.py")
-		w.watcher.unwatch(w.tree)
+		w.tree.Close()
 		if err := os.RemoveAll(top); err != nil {
 			t.Fatal(err)
 		}
@@ -122,11 +130,8 @@ func TestNothingIsHeldForATreeThatIsGone(t *testing.T) {
 	write(t, filepath.Join(base, "one", "a", "x.py"), "")
 	write(t, filepath.Join(base, "two", "x.py"), "")
 	w := watch(t, filepath.Join(base, "one"))
-	other := &tree{path: filepath.Join(base, "two"), changed: w.note, logger: zap.NewNop}
-	if err := w.watcher.watch(other); err != nil {
-		t.Fatal(err)
-	}
-	w.watcher.unwatch(w.tree)
+	other := w.another(filepath.Join(base, "two"))
+	w.tree.Close()
 	if len(w.tree.held) > 0 {
 		t.Errorf("%v are still held", w.tree.held)
 	}
@@ -137,7 +142,7 @@ func TestNothingIsHeldForATreeThatIsGone(t *testing.T) {
 	}
 	write(t, filepath.Join(base, "two", "x.py"), "edited")
 	w.sees("the end of the other tree", "x.py")
-	w.watcher.unwatch(other)
+	other.Close()
 	if w.watcher.fs != nil {
 		t.Error("the watcher is still open")
 	}

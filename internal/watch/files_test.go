@@ -1,4 +1,4 @@
-package caddysnake
+package watch
 
 import (
 	"os"
@@ -27,6 +27,28 @@ func TestMatchGlob(t *testing.T) {
 	} {
 		if got := matchGlob(test.glob, test.rel); got != test.want {
 			t.Errorf("matchGlob(%q, %q) = %v", test.glob, test.rel, got)
+		}
+	}
+}
+
+func TestWhatMatters(t *testing.T) {
+	base := t.TempDir()
+	write(t, filepath.Join(base, "env", "pyvenv.cfg"), "")
+	options := Options{Include: []string{"*.html", ".env"}, Exclude: []string{"test_*", "/build"}}
+	for rel, want := range map[string]bool{
+		"main.py": true, "a/b.py": true, "page.html": true, ".env": true, "data.db": false, "main.pyc": false,
+		".#main.py": false, "test_main.py": false, "test_page.html": false,
+	} {
+		if got := options.wants(rel); got != want {
+			t.Errorf("wants(%q) = %v", rel, got)
+		}
+	}
+	for rel, want := range map[string]bool{
+		"": false, "a": false, "a/build": false, "build": true, "a/test_b": true, ".git": true, "a/__pycache__": true,
+		"node_modules": true, "lib/site-packages": true, "env": true,
+	} {
+		if got := options.skips(filepath.Join(base, rel), rel); got != want {
+			t.Errorf("skips(%q) = %v", rel, got)
 		}
 	}
 }

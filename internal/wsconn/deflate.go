@@ -1,6 +1,6 @@
-package caddysnake
+package wsconn
 
-// Compression of websocket messages: permessage-deflate (RFC 7692).
+// Compression of messages: permessage-deflate (RFC 7692).
 
 import (
 	"bytes"
@@ -59,12 +59,13 @@ func (f resettable) Reset(r io.Reader) {
 	_ = f.ReadCloser.(flate.Resetter).Reset(r, nil) // always nil
 }
 
-func (w *webSocket) inflate(buffer *bytes.Buffer, r io.Reader) error {
+// inflate appends to buffer what a compressed message inflates to, if that is not
+// more than limit.
+func inflate(buffer *bytes.Buffer, r io.Reader, limit int64) error {
 	inflater := inflaters.Get().(*wsflate.Reader)
 	defer inflaters.Put(inflater)
 	source := &errorKeeper{Reader: r}
 	inflater.Reset(source)
-	limit := w.config().MaxSize
 	n, err := buffer.ReadFrom(io.LimitReader(inflater, limit+1))
 	switch {
 	case source.err != nil:

@@ -1,7 +1,7 @@
-package caddysnake
+package watch
 
-// What an app looks at: its working directory, with all below it and what links
-// there lead to. A tree belongs to dirWatcher, whose lock guards it.
+// A tree: a directory, everything below it, and everything that links in it
+// lead to. The lock of its Watcher guards it.
 
 import (
 	"io/fs"
@@ -12,43 +12,41 @@ import (
 	"strings"
 
 	"github.com/fsnotify/fsnotify"
-	"go.uber.org/zap"
 )
 
-// tree is a working directory that an app looks at.
-type tree struct {
-	path    string // as it is configured
-	filter  fileFilter
-	changed func(rel string) // is told of files; must not wait
-	logger  func() *zap.Logger
+// Tree is a directory that is being watched, until Close.
+type Tree struct {
+	watcher *Watcher
+	path    string // as the caller has named it
+	options Options
 
 	root    string              // what path names now; "" if nothing
-	dirs    map[string]string   // the directories that matter, and their relative paths
+	dirs    map[string]string   // from the directories that matter to their relative paths
 	anchors map[string]string   // paths that decide where root ("") or a link of the tree leads
 	held    map[string]struct{} // the directories that are watched for it
-	limited bool                // it has been reported that not all of it is watched
+	limited bool                // Limited has been called
 }
 
 // read finds out what a tree consists of, and watches that.
-func (w *dirWatcher) read(t *tree) {
+func (w *Watcher) read(t *Tree) {
 	t.dirs, t.anchors = map[string]string{}, map[string]string{}
 	if t.root = w.follow(t, t.path, ""); t.root != "" {
 		w.scan(t, t.root, "", nil)
 	}
 }
 
-// readAgain is the same after changes that were not seen one by one.
-func (w *dirWatcher) readAgain(t *tree) {
+// readAgain reads a tree after changes that were not seen one by one.
+func (w *Watcher) readAgain(t *Tree) {
 	w.dropAll(t)
 	w.read(t)
 	if t.root != "" {
-		t.changed(".")
+		t.options.Changed(".")
 	}
 }
 
 // follow returns the directory that a path leads to, "" if none, and watches
 // whatever could change that.
-func (w *dirWatcher) follow(t *tree, name, rel string) string {
+func (w *Watcher) follow(t *Tree, name, rel string) string {
 	for {
 		directory, anchors := lookUp(name)
 		for _, anchor := range anchors {
@@ -66,18 +64,18 @@ func (w *dirWatcher) follow(t *tree, name, rel string) string {
 
 // seeAnchor handles what has happened to a path that a link, or the way to the
 // root, leads over. It reports whether the tree is to be read again.
-func (w *dirWatcher) seeAnchor(t *tree, event fsnotify.Event) bool {
+func (w *Watcher) seeAnchor(t *Tree, event fsnotify.Event) bool {
 	rel, ok := t.anchors[event.Name]
 	if ok && rel != "" {
-		t.changed(rel)
+		t.options.Changed(rel)
 	}
 	return ok && !event.Has(fsnotify.Write)
 }
 
 // see handles what has happened to a file or directory of a tree.
-func (w *dirWatcher) see(t *tree, event fsnotify.Event, rel string) {
+func (w *Watcher) see(t *Tree, event fsnotify.Event, rel string) {
 	if event.Has(fsnotify.Create) {
-		if entry, err := os.Lstat(event.Name); err == nil && w.enter(t, event.Name, rel, entry.Mode(), t.changed) {
+		if entry, err := os.Lstat(event.Name); err == nil && w.enter(t, event.Name, rel, entry.Mode(), t.options.Changed) {
 			return
 		}
 		if dir := filepath.Dir(event.Name); path.Base(rel) == "pyvenv.cfg" && dir != t.root {
@@ -86,15 +84,15 @@ func (w *dirWatcher) see(t *tree, event fsnotify.Event, rel string) {
 		}
 	}
 	_, isDirectory := t.dirs[event.Name]
-	if t.filter.wants(rel) || (isDirectory && event.Has(fsnotify.Rename)) {
-		t.changed(rel)
+	if t.options.wants(rel) || (isDirectory && event.Has(fsnotify.Rename)) {
+		t.options.Changed(rel)
 	}
 }
 
 // scan watches a directory and all below it that matters. found is told of the
 // files there.
-func (w *dirWatcher) scan(t *tree, dir, rel string, found func(rel string)) {
-	if _, known := t.dirs[dir]; known || t.filter.skips(dir, rel) {
+func (w *Watcher) scan(t *Tree, dir, rel string, found func(rel string)) {
+	if _, known := t.dirs[dir]; known || t.options.skips(dir, rel) {
 		return
 	}
 	t.dirs[dir] = rel
@@ -106,7 +104,7 @@ func (w *dirWatcher) scan(t *tree, dir, rel string, found func(rel string)) {
 	for _, entry := range entries {
 		below := path.Join(rel, entry.Name())
 		isDirectory := w.enter(t, filepath.Join(dir, entry.Name()), below, entry.Type(), found)
-		if !isDirectory && found != nil && t.filter.wants(below) {
+		if !isDirectory && found != nil && t.options.wants(below) {
 			found(below)
 		}
 	}
@@ -114,7 +112,7 @@ func (w *dirWatcher) scan(t *tree, dir, rel string, found func(rel string)) {
 
 // enter scans what is a directory, or a link to one, and reports whether it is.
 // Of links it watches where they lead, to files too.
-func (w *dirWatcher) enter(t *tree, name, rel string, mode fs.FileMode, found func(rel string)) bool {
+func (w *Watcher) enter(t *Tree, name, rel string, mode fs.FileMode, found func(rel string)) bool {
 	if mode.IsDir() {
 		w.scan(t, name, rel, found)
 		return true
@@ -125,14 +123,14 @@ func (w *dirWatcher) enter(t *tree, name, rel string, mode fs.FileMode, found fu
 	info, err := os.Stat(name)
 	switch {
 	case err == nil && info.IsDir():
-		if t.filter.skips(name, rel) {
+		if t.options.skips(name, rel) {
 			return true
 		}
 		directory, err := filepath.EvalSymlinks(name)
 		if err != nil || isBelow(t.root, directory) {
 			return true // gone again, or what the tree is in
 		}
-	case err == nil && !t.filter.wants(rel), path.Base(rel)[0] == '.' && !t.filter.wants(rel):
+	case err == nil && !t.options.wants(rel), path.Base(rel)[0] == '.' && !t.options.wants(rel):
 		return false
 	}
 	directory := w.follow(t, name, rel)
@@ -144,7 +142,7 @@ func (w *dirWatcher) enter(t *tree, name, rel string, mode fs.FileMode, found fu
 }
 
 // leave stops watching a directory of a tree and all below it.
-func (w *dirWatcher) leave(t *tree, directory string) {
+func (w *Watcher) leave(t *Tree, directory string) {
 	for dir := range t.dirs {
 		if isBelow(dir, directory) {
 			delete(t.dirs, dir)

@@ -1,6 +1,6 @@
-package caddysnake
+package watch
 
-// Which files and directories of an app autoreload looks at.
+// Which files and directories of a tree matter, and where paths lead.
 
 import (
 	"os"
@@ -9,22 +9,17 @@ import (
 	"strings"
 )
 
-// fileFilter are the globs of an app, for paths relative to its working directory.
-type fileFilter struct {
-	include, exclude []string
-}
-
 // wants reports whether a change of the file matters.
-func (f *fileFilter) wants(rel string) bool {
-	if matchesAny(f.exclude, rel) {
+func (o *Options) wants(rel string) bool {
+	if matchesAny(o.Exclude, rel) {
 		return false
 	}
 	name := path.Base(rel)
-	return matchesAny(f.include, rel) || (strings.HasSuffix(name, ".py") && name[0] != '.')
+	return matchesAny(o.Include, rel) || (strings.HasSuffix(name, ".py") && name[0] != '.')
 }
 
 // skips reports whether nothing in the directory matters.
-func (f *fileFilter) skips(dir, rel string) bool {
+func (o *Options) skips(dir, rel string) bool {
 	if rel == "" {
 		return false
 	}
@@ -32,7 +27,7 @@ func (f *fileFilter) skips(dir, rel string) bool {
 	case "__pycache__", "node_modules", "site-packages":
 		return true
 	default:
-		if name[0] == '.' || matchesAny(f.exclude, rel) {
+		if name[0] == '.' || matchesAny(o.Exclude, rel) {
 			return true
 		}
 	}
