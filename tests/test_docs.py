@@ -116,7 +116,7 @@ def test_the_comment_of_the_directive_has_the_options_that_are_read() -> None:
     """Beside those of earlier releases."""
     source = (REPOSITORY / "caddyfile.go").read_text()
     read = set(re.findall(r'^\t{1,2}case "(\w+)":', source, re.MULTILINE))
-    reload = (REPOSITORY / "autoreload_options.go").read_text()
+    reload = (REPOSITORY / "autoreload.go").read_text()
     read |= set(re.findall(r'^\t{2}case "(\w+)":', reload, re.MULTILINE))
     assert "module_wsgi" in read
     written = options("caddyfile.go", "UnmarshalCaddyfile")
