@@ -88,7 +88,7 @@ type App struct {
 
 var (
 	apps    = caddy.NewUsagePool()
-	running sync.Map // from its key to each *App and *dynamicApp that has not been stopped
+	running sync.Map // from its key to each *App and *tenants that has not been stopped
 )
 
 // loadApp returns the app for a configuration, loading it if no handler uses
@@ -114,7 +114,7 @@ func (a *App) adopt(logger *zap.Logger, startTimeout time.Duration) {
 	a.logger.Store(logger)
 	a.startTimeout.Store(int64(startTimeout))
 	if gen := a.current.Load(); gen != nil {
-		gen.voice.logger.Store(logger)
+		gen.appLog.logger.Store(logger)
 	}
 }
 
@@ -181,7 +181,7 @@ func (a *App) Destruct() error {
 	a.mu.Unlock()
 	if caddy.Exiting() {
 		leaving.Go(func() {
-			a.end(patience{Streams: exitTimeout, Requests: exitTimeout, Tasks: taskTimeout()})
+			a.end(drainLimits{Streams: exitTimeout, Requests: exitTimeout, Tasks: taskTimeout()})
 		})
 		return nil
 	}
@@ -189,18 +189,18 @@ func (a *App) Destruct() error {
 		if !a.evicted.Load() {
 			time.Sleep(lateTimeout)
 		}
-		a.end(patience{Streams: defaultGrace, Requests: drainTimeout})
+		a.end(drainLimits{Streams: defaultGrace, Requests: drainTimeout})
 	})
 	return nil
 }
 
 // end retires what is left of an app that has been stopped.
-func (a *App) end(p patience) {
+func (a *App) end(limits drainLimits) {
 	gen := a.current.Swap(nil)
 	a.failure.Store(nil)
 	if gen != nil {
 		gen.release()
-		gen.retire(p)
+		gen.retire(limits)
 	}
 }
 

@@ -61,7 +61,7 @@ type autoreloadConfig struct {
 	Debounce         time.Duration
 	Include, Exclude []string
 	OnError          string
-	Patience         patience
+	DrainLimits      drainLimits
 }
 
 // resolve checks the options and fills in the defaults; nil stays nil.
@@ -82,7 +82,7 @@ func (o *AutoreloadOptions) resolve() (*autoreloadConfig, error) {
 		Include:  append([]string{}, o.Include...),
 		Exclude:  append([]string{}, o.Exclude...),
 		OnError:  o.OnError,
-		Patience: patience{
+		DrainLimits: drainLimits{
 			WebSockets: cmp.Or(time.Duration(o.Grace), defaultGrace),
 			Streams:    cmp.Or(time.Duration(o.Grace), defaultGrace),
 			Requests:   cmp.Or(time.Duration(o.DrainTimeout), drainTimeout),

@@ -132,7 +132,7 @@ type Handler struct {
 
 	// One of the two, and its key in the pool.
 	app     *App
-	dynamic *dynamicApp
+	tenants *tenants
 	key     string
 
 	maxBody int64 // while a Caddyfile is read: see caddyfile_legacy.go
@@ -167,8 +167,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	timeout := cmp.Or(time.Duration(h.StartTimeout), defaultStartTimeout)
 	if len(names) > 0 {
-		key := dynamicKey(h, parsed.base.Round)
-		if h.dynamic, err = newDynamicApp(h, key, parsed, timeout, logger); err != nil {
+		key := tenantsKey(h, parsed.base.Round)
+		if h.tenants, err = newTenants(h, key, parsed, timeout, logger); err != nil {
 			return err
 		}
 		h.key = key
@@ -213,8 +213,8 @@ func (h *Handler) Cleanup() (err error) {
 	switch {
 	case h.app != nil:
 		_, err = apps.Delete(h.key)
-	case h.dynamic != nil:
-		_, err = dynamicApps.Delete(h.key)
+	case h.tenants != nil:
+		_, err = tenantTables.Delete(h.key)
 	}
 	return err
 }
@@ -224,8 +224,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if abandoned.isFull(r) {
 		return refuse(w, errAbandoned)
 	}
-	if h.dynamic != nil {
-		return h.dynamic.serve(w, r)
+	if h.tenants != nil {
+		return h.tenants.serve(w, r)
 	}
 	return h.app.serve(w, r)
 }

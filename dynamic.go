@@ -1,6 +1,6 @@
 package caddysnake
 
-// dynamicApp: the apps of a handler whose settings have placeholders. Each
+// The tenants: the apps of a handler whose settings have placeholders. Each
 // request names its app; the first one has it loaded.
 
 import (
@@ -26,9 +26,9 @@ const (
 	maxFailures = 1000
 )
 
-// dynamicApp is shared by handlers with the same settings, and kept across
+// tenants is a table of apps, shared by handlers with the same settings, and kept across
 // config reloads. It implements caddy.Destructor.
-type dynamicApp struct {
+type tenants struct {
 	template    *appTemplate
 	keyIn       func(round uint64) string
 	names       []string // of the placeholders
@@ -42,11 +42,11 @@ type dynamicApp struct {
 	idle *time.Timer
 
 	mu       sync.RWMutex
-	tenants  map[string]*tenant // by the values of the placeholders
+	byKey    map[string]*tenant // by the values of the placeholders
 	failures int                // how many of them have failed
 }
 
-// tenant is one app of a dynamicApp: loading, loaded, or failed.
+// tenant is one app in a table of tenants: loading, loaded, or failed.
 type tenant struct {
 	config appConfig
 	ready  chan struct{} // closed when it is loaded or has failed
@@ -59,48 +59,48 @@ type tenant struct {
 	file   fileState
 }
 
-var dynamicApps = caddy.NewUsagePool()
+var tenantTables = caddy.NewUsagePool()
 
-// dynamicKey identifies a dynamicApp: by the handler's settings, as its JSON has them.
-func dynamicKey(h *Handler, round uint64) string { return keyOf([]any{h, round}) }
+// tenantsKey identifies a table of tenants: by the handler's settings, as its JSON has them.
+func tenantsKey(h *Handler, round uint64) string { return keyOf([]any{h, round}) }
 
-// newDynamicApp returns the dynamicApp of a key, which the caller must delete
-// from dynamicApps when it is done with it.
-func newDynamicApp(h *Handler, key string, parsed *appTemplate, timeout time.Duration, logger *zap.Logger) (*dynamicApp, error) {
-	value, _, err := dynamicApps.LoadOrNew(key, func() (caddy.Destructor, error) {
-		d := &dynamicApp{
+// newTenants returns the table of a key, which the caller must delete
+// from tenantTables when it is done with it.
+func newTenants(h *Handler, key string, parsed *appTemplate, timeout time.Duration, logger *zap.Logger) (*tenants, error) {
+	value, _, err := tenantTables.LoadOrNew(key, func() (caddy.Destructor, error) {
+		ts := &tenants{
 			template:    parsed,
-			keyIn:       func(round uint64) string { return dynamicKey(h, round) },
+			keyIn:       func(round uint64) string { return tenantsKey(h, round) },
 			names:       parsed.placeholders(),
 			timeout:     timeout,
 			maxApps:     h.MaxApps,
 			idleTimeout: time.Duration(h.IdleTimeout),
-			tenants:     make(map[string]*tenant),
+			byKey:       make(map[string]*tenant),
 		}
-		d.ctx, d.stop = context.WithCancel(context.Background())
-		if d.idleTimeout > 0 {
-			d.mu.Lock() // it may be that fast
-			d.idle = time.AfterFunc(d.idleTimeout, d.evictIdle)
-			d.mu.Unlock()
+		ts.ctx, ts.stop = context.WithCancel(context.Background())
+		if ts.idleTimeout > 0 {
+			ts.mu.Lock() // it may be that fast
+			ts.idle = time.AfterFunc(ts.idleTimeout, ts.evictIdle)
+			ts.mu.Unlock()
 		}
-		running.Store(key, d)
-		return d, nil
+		running.Store(key, ts)
+		return ts, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	d := value.(*dynamicApp)
-	d.setLogger(logger)
-	return d, nil
+	ts := value.(*tenants)
+	ts.setLogger(logger)
+	return ts, nil
 }
 
-func (d *dynamicApp) setLogger(logger *zap.Logger) {
-	d.logger.Store(logger)
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for _, t := range d.tenants {
+func (ts *tenants) setLogger(logger *zap.Logger) {
+	ts.logger.Store(logger)
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	for _, t := range ts.byKey {
 		if app := t.loaded(); app != nil {
-			app.adopt(logger, d.timeout)
+			app.adopt(logger, ts.timeout)
 		}
 	}
 }
@@ -116,20 +116,20 @@ func (t *tenant) loaded() *App {
 }
 
 // serve has the app answer that the request names.
-func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
+func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 	var room [256]byte
-	key, err := d.appendKey(room[:0], r)
+	key, err := ts.appendKey(room[:0], r)
 	if err != nil {
 		return refuse(w, err)
 	}
 	for {
-		d.mu.RLock()
-		t := d.tenants[string(key)]
-		d.mu.RUnlock()
+		ts.mu.RLock()
+		t := ts.byKey[string(key)]
+		ts.mu.RUnlock()
 		if t == nil {
-			t, err = d.add(string(key))
+			t, err = ts.add(string(key))
 			if errors.Is(err, errAppStopped) {
-				return d.serveLate(w, r)
+				return ts.serveLate(w, r)
 			}
 			if err != nil {
 				return refuse(w, err)
@@ -141,40 +141,40 @@ func (d *dynamicApp) serve(w http.ResponseWriter, r *http.Request) error {
 			return refuse(w, fmt.Errorf("%w: %w", errClientLeft, r.Context().Err()))
 		}
 		if t.err != nil {
-			if d.forget(string(key), t) {
+			if ts.forget(string(key), t) {
 				continue
 			}
 			return refuse(w, fmt.Errorf("python app %s in %s %w", t.config.Module, t.config.WorkingDir, errLoadFailed))
 		}
-		d.touch(t)
+		ts.touch(t)
 		gen, err := t.app.acquire()
 		if errors.Is(err, errAppStopped) {
-			if d.ctx.Err() == nil {
+			if ts.ctx.Err() == nil {
 				continue // it was evicted in the meantime
 			}
-			return d.serveLate(w, r)
+			return ts.serveLate(w, r)
 		}
 		if err != nil {
 			return t.app.refuse(w, r, err)
 		}
-		defer d.touch(t)
+		defer ts.touch(t)
 		return gen.serve(w, r, time.Duration(t.config.RequestTimeout))
 	}
 }
 
 // serveLate is App.serveLate for an app that a request names.
-func (d *dynamicApp) serveLate(w http.ResponseWriter, r *http.Request) error {
-	found, _ := running.Load(d.keyIn(codeRound.Load()))
-	if successor, ok := found.(*dynamicApp); ok && successor != d {
+func (ts *tenants) serveLate(w http.ResponseWriter, r *http.Request) error {
+	found, _ := running.Load(ts.keyIn(codeRound.Load()))
+	if successor, ok := found.(*tenants); ok && successor != ts {
 		return successor.serve(w, r)
 	}
 	return refuse(w, errAppStopped)
 }
 
 // appendKey appends the values of the placeholders, each after its length.
-func (d *dynamicApp) appendKey(key []byte, r *http.Request) ([]byte, error) {
+func (ts *tenants) appendKey(key []byte, r *http.Request) ([]byte, error) {
 	replacer := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	for _, name := range d.names {
+	for _, name := range ts.names {
 		value, known := replacer.GetString(name)
 		if !known {
 			return nil, fmt.Errorf("%w: unknown placeholder {%s}", errNoApp, name)
@@ -206,10 +206,10 @@ func appendValue(key []byte, value string) []byte {
 }
 
 // values is the reverse of appendKey.
-func (d *dynamicApp) values(key string) (map[string]string, error) {
-	values := make(map[string]string, len(d.names))
+func (ts *tenants) values(key string) (map[string]string, error) {
+	values := make(map[string]string, len(ts.names))
 	rest := []byte(key)
-	for _, name := range d.names {
+	for _, name := range ts.names {
 		size, n := binary.Uvarint(rest)
 		if n <= 0 || size > uint64(len(rest)-n) {
 			return nil, fmt.Errorf("%w: its key %q is broken", errNoApp, key)
@@ -222,49 +222,49 @@ func (d *dynamicApp) values(key string) (map[string]string, error) {
 }
 
 // add begins to load the app of a key, unless someone else has.
-func (d *dynamicApp) add(key string) (*tenant, error) {
-	values, err := d.values(key)
+func (ts *tenants) add(key string) (*tenant, error) {
+	values, err := ts.values(key)
 	if err != nil {
 		return nil, err
 	}
-	config, err := d.template.resolve(values)
+	config, err := ts.template.resolve(values)
 	if err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if t := d.tenants[key]; t != nil {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if t := ts.byKey[key]; t != nil {
 		return t, nil
 	}
-	if d.ctx.Err() != nil {
+	if ts.ctx.Err() != nil {
 		return nil, errAppStopped
 	}
-	if d.maxApps > 0 && len(d.tenants)-d.failures >= d.maxApps && !d.evictOne() {
+	if ts.maxApps > 0 && len(ts.byKey)-ts.failures >= ts.maxApps && !ts.evictOne() {
 		return nil, errAllBusy
 	}
 	t := &tenant{config: config, ready: make(chan struct{})}
 	t.used.Store(time.Now().UnixNano())
-	d.tenants[key] = t
-	go d.load(t)
+	ts.byKey[key] = t
+	go ts.load(t)
 	return t, nil
 }
 
 // load loads an app, for whoever waits: neither a client that leaves stops it nor
 // a new config, which may want the same app.
-func (d *dynamicApp) load(t *tenant) {
-	logger := d.logger.Load()
+func (ts *tenants) load(t *tenant) {
+	logger := ts.logger.Load()
 	file := readFileState(t.config)
-	app, err := loadApp(context.Background(), t.config, d.timeout, logger)
-	d.mu.Lock()
+	app, err := loadApp(context.Background(), t.config, ts.timeout, logger)
+	ts.mu.Lock()
 	t.app, t.err = app, err
 	if err != nil {
 		t.file, t.failed = file, time.Now()
-		d.failures++
-		d.limitFailures()
+		ts.failures++
+		ts.limitFailures()
 	}
 	close(t.ready)
-	stopped := d.ctx.Err() != nil
-	d.mu.Unlock()
+	stopped := ts.ctx.Err() != nil
+	ts.mu.Unlock()
 	switch {
 	case err == nil && stopped:
 		t.unload(logger)
@@ -274,53 +274,53 @@ func (d *dynamicApp) load(t *tenant) {
 }
 
 // forget removes a failed app if it is time to try again.
-func (d *dynamicApp) forget(key string, t *tenant) bool {
+func (ts *tenants) forget(key string, t *tenant) bool {
 	if time.Since(t.failed) < retryAfter && readFileState(t.config) == t.file {
 		return false
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.tenants[key] == t {
-		delete(d.tenants, key)
-		d.failures--
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.byKey[key] == t {
+		delete(ts.byKey, key)
+		ts.failures--
 	}
 	return true
 }
 
 // limitFailures removes failed apps if there are too many: the old ones, or if
 // there are none, any. The lock is held.
-func (d *dynamicApp) limitFailures() {
-	if d.failures <= maxFailures {
+func (ts *tenants) limitFailures() {
+	if ts.failures <= maxFailures {
 		return
 	}
 	for _, all := range []bool{false, true} {
-		for key, t := range d.tenants {
+		for key, t := range ts.byKey {
 			if t.err != nil && (all || time.Since(t.failed) > retryAfter) {
-				delete(d.tenants, key)
-				d.failures--
+				delete(ts.byKey, key)
+				ts.failures--
 			}
 		}
-		if d.failures <= maxFailures {
+		if ts.failures <= maxFailures {
 			return
 		}
 	}
 }
 
 // Destruct unloads all apps.
-func (d *dynamicApp) Destruct() error {
-	running.CompareAndDelete(d.keyIn(d.template.base.Round), d)
-	d.mu.Lock()
-	d.stop()
-	if d.idle != nil {
-		d.idle.Stop()
+func (ts *tenants) Destruct() error {
+	running.CompareAndDelete(ts.keyIn(ts.template.base.Round), ts)
+	ts.mu.Lock()
+	ts.stop()
+	if ts.idle != nil {
+		ts.idle.Stop()
 	}
 	var unloading sync.WaitGroup
-	for _, t := range d.tenants { // nobody adds to them any more
+	for _, t := range ts.byKey { // nobody adds to them any more
 		if t.loaded() != nil { // else load sees to it
-			unloading.Go(func() { t.unload(d.logger.Load()) })
+			unloading.Go(func() { t.unload(ts.logger.Load()) })
 		}
 	}
-	d.mu.Unlock()
+	ts.mu.Unlock()
 	unloading.Wait()
 	return nil
 }

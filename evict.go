@@ -1,6 +1,6 @@
 package caddysnake
 
-// Eviction of a dynamicApp's idle apps: max_apps and idle_timeout.
+// Eviction of idle tenants: max_apps and idle_timeout.
 
 import (
 	"time"
@@ -9,8 +9,8 @@ import (
 )
 
 // touch notes that an app is in use.
-func (d *dynamicApp) touch(t *tenant) {
-	if d.maxApps > 0 || d.idleTimeout > 0 {
+func (ts *tenants) touch(t *tenant) {
+	if ts.maxApps > 0 || ts.idleTimeout > 0 {
 		t.used.Store(time.Now().UnixNano())
 	}
 }
@@ -22,10 +22,10 @@ func (t *tenant) isBusy() bool {
 }
 
 // evictOne unloads the idle app that has been idle for longest. The lock is held.
-func (d *dynamicApp) evictOne() bool {
+func (ts *tenants) evictOne() bool {
 	var oldest *tenant
 	var oldestKey string
-	for key, t := range d.tenants {
+	for key, t := range ts.byKey {
 		if (oldest == nil || t.used.Load() < oldest.used.Load()) && t.app != nil && !t.isBusy() {
 			oldest, oldestKey = t, key
 		}
@@ -33,41 +33,41 @@ func (d *dynamicApp) evictOne() bool {
 	if oldest == nil {
 		return false
 	}
-	d.evict(oldestKey, oldest, "max_apps")
+	ts.evict(oldestKey, oldest, "max_apps")
 	return true
 }
 
 // evictIdle unloads the apps that had no request for the idle timeout, and sets
 // the timer for the next ones.
-func (d *dynamicApp) evictIdle() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ctx.Err() != nil {
+func (ts *tenants) evictIdle() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.ctx.Err() != nil {
 		return
 	}
-	next := d.idleTimeout
-	for key, t := range d.tenants {
+	next := ts.idleTimeout
+	for key, t := range ts.byKey {
 		if t.loaded() == nil {
 			continue
 		}
-		left := d.idleTimeout - time.Since(time.Unix(0, t.used.Load()))
+		left := ts.idleTimeout - time.Since(time.Unix(0, t.used.Load()))
 		switch {
 		case t.isBusy():
 			t.used.Store(time.Now().UnixNano())
 		case left <= 0:
-			d.evict(key, t, "idle_timeout")
+			ts.evict(key, t, "idle_timeout")
 		default:
 			next = min(next, left)
 		}
 	}
-	d.idle.Reset(max(next, time.Millisecond))
+	ts.idle.Reset(max(next, time.Millisecond))
 }
 
 // evict lets go of an app. Requests that have it already finish there. The lock
 // is held.
-func (d *dynamicApp) evict(key string, t *tenant, reason string) {
-	delete(d.tenants, key)
-	logger := d.logger.Load()
+func (ts *tenants) evict(key string, t *tenant, reason string) {
+	delete(ts.byKey, key)
+	logger := ts.logger.Load()
 	logger.Info("evicting idle python app",
 		zap.String("app", t.config.Module),
 		zap.String("working_dir", t.config.WorkingDir),

@@ -32,8 +32,8 @@ const (
 	forever = 10 * 365 * 24 * time.Hour
 )
 
-// patience is how long what runs on a generation that is to end may go on.
-type patience struct {
+// drainLimits is how long what runs on a generation that is to end may go on.
+type drainLimits struct {
 	WebSockets time.Duration // open websockets; then they are closed with code 1012
 	Streams    time.Duration // responses that have begun and stand still
 	Requests   time.Duration // everything else
@@ -48,7 +48,7 @@ type generation struct {
 	isWSGI  bool
 	refs    atomic.Int64
 	drained chan struct{}
-	voice   *voice
+	appLog  *appLog
 
 	webSockets webSockets
 }
@@ -96,21 +96,21 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 
 	id := lastID.Add(1)
 	gen := &generation{id: id, drained: make(chan struct{})}
-	gen.voice = addVoice(id, config.Module, logger)
+	gen.appLog = addAppLog(id, config.Module, logger)
 	gen.refs.Store(1)
 	gen.webSockets.config = config.WebSocket
 	loaded, err := ask(ctx, command{Op: "load", Load: &loadRequest{id, config.bridgeConfig}}, func(late answer, err error) {
 		if err != nil {
-			removeVoice(id)
+			removeAppLog(id)
 			return
 		}
 		gen.isWSGI = late.Interface == "wsgi"
 		gen.release()
-		gen.retire(patience{})
+		gen.retire(drainLimits{})
 	})
 	if err != nil {
 		if ctx.Err() == nil {
-			removeVoice(id)
+			removeAppLog(id)
 		}
 		return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
 	}
@@ -143,16 +143,16 @@ func (g *generation) release() {
 }
 
 // retire waits for the generation's requests and unloads it.
-func (g *generation) retire(p patience) {
-	deadline := time.Now().Add(p.Requests)
-	g.drain(p)
-	g.unload(max(0, time.Until(deadline)), p.Tasks)
+func (g *generation) retire(limits drainLimits) {
+	deadline := time.Now().Add(limits.Requests)
+	g.drain(limits)
+	g.unload(max(0, time.Until(deadline)), limits.Tasks)
 }
 
 // drain waits until nothing runs on the generation, within limits, and sends
 // away what would never end.
-func (g *generation) drain(p patience) {
-	if p.WebSockets == 0 {
+func (g *generation) drain(limits drainLimits) {
+	if limits.WebSockets == 0 {
 		g.webSockets.closeAll()
 	}
 	select {
@@ -160,9 +160,9 @@ func (g *generation) drain(p patience) {
 		return
 	default:
 	}
-	deadline := time.After(p.Requests)
+	deadline := time.After(limits.Requests)
 	slots.nudge(g) // those who don't move from here on stand still
-	webSockets, streams := time.NewTimer(p.WebSockets), time.NewTicker(max(p.Streams, time.Second))
+	webSockets, streams := time.NewTimer(limits.WebSockets), time.NewTicker(max(limits.Streams, time.Second))
 	defer webSockets.Stop()
 	defer streams.Stop()
 	for {
@@ -172,8 +172,8 @@ func (g *generation) drain(p patience) {
 		case <-deadline:
 			g.webSockets.closeAll()
 			if cut := slots.cut(g); cut > 0 {
-				g.voice.logger.Load().Warn("requests are cancelled: the code that they run on is to end",
-					zap.String("app", g.voice.app), zap.Int("requests", cut))
+				g.appLog.logger.Load().Warn("requests are cancelled: the code that they run on is to end",
+					zap.String("app", g.appLog.app), zap.Int("requests", cut))
 			}
 			return
 		case <-webSockets.C:
@@ -202,7 +202,7 @@ func (g *generation) unload(drain, tasks time.Duration) {
 	defer cancel()
 	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: drain.Seconds(), Tasks: tasks.Seconds()}, g.unloaded)
 	if err != nil && errors.Is(err, context.Cause(ctx)) { // unloaded is told later
-		g.voice.logger.Load().Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
+		g.appLog.logger.Load().Error("unloading python app", zap.String("app", g.appLog.app), zap.Error(err))
 		return
 	}
 	g.unloaded(left, err)
@@ -211,18 +211,18 @@ func (g *generation) unload(drain, tasks time.Duration) {
 // unloaded is told what came of it.
 func (g *generation) unloaded(left answer, err error) {
 	logs.take() // what the app has said comes before that it has gone
-	logger := g.voice.logger.Load()
+	logger := g.appLog.logger.Load()
 	switch {
 	case err != nil:
-		logger.Error("unloading python app", zap.String("app", g.voice.app), zap.Error(err))
+		logger.Error("unloading python app", zap.String("app", g.appLog.app), zap.Error(err))
 	case !left.Idle:
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
-			zap.String("app", g.voice.app))
+			zap.String("app", g.appLog.app))
 		if g.isWSGI { // a thread may come back from C yet; a loop is closed
 			go g.unload(forever, 0)
 		}
 	default:
-		logger.Info("python app unloaded", zap.String("app", g.voice.app))
-		removeVoice(g.id)
+		logger.Info("python app unloaded", zap.String("app", g.appLog.app))
+		removeAppLog(g.id)
 	}
 }

@@ -20,28 +20,28 @@ import (
 // loggerName is the name under which apps log, and their handler too.
 const loggerName = "http.handlers.python"
 
-// voices maps the id of a loaded generation to its *voice.
-var voices sync.Map
+// appLogs maps the id of a loaded generation to its *appLog.
+var appLogs sync.Map
 
-// voice is how an app appears in the log. The logger is that of the newest
+// appLog is how an app appears in the log. The logger is that of the newest
 // config which uses the app.
-type voice struct {
+type appLog struct {
 	app    string
 	logger atomic.Pointer[zap.Logger]
 }
 
-func addVoice(id uint32, app string, logger *zap.Logger) *voice {
-	v := &voice{app: app}
-	v.logger.Store(logger)
-	voices.Store(id, v)
-	return v
+func addAppLog(id uint32, app string, logger *zap.Logger) *appLog {
+	added := &appLog{app: app}
+	added.logger.Store(logger)
+	appLogs.Store(id, added)
+	return added
 }
 
-// removeVoice is called when nothing is left that could say more. What has been
+// removeAppLog is called when nothing is left that could say more. What has been
 // said is written first.
-func removeVoice(id uint32) {
+func removeAppLog(id uint32) {
 	logs.take()
-	voices.Delete(id)
+	appLogs.Delete(id)
 }
 
 // logs is the list of records that Python has left for us.
@@ -85,8 +85,8 @@ func writeLog(record *C.snake_log) {
 	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(record), unsafe.Sizeof(*record))), int(record.len))
 	source, message := splitRecord(data, int(record.source_len))
 	logger, fields := caddy.Log().Named(loggerName), make([]zap.Field, 0, 2)
-	if v, ok := voices.Load(uint32(record.app)); ok {
-		v := v.(*voice)
+	if v, ok := appLogs.Load(uint32(record.app)); ok {
+		v := v.(*appLog)
 		logger = v.logger.Load()
 		fields = append(fields, zap.String("app", v.app))
 	}
@@ -104,8 +104,8 @@ func writeLog(record *C.snake_log) {
 // complain logs an error that is neither the app's nor the client's.
 func (s *slot) complain(err error) {
 	logger, fields := caddy.Log().Named(loggerName), []zap.Field(nil)
-	if gen := s.gen; gen != nil && gen.voice != nil {
-		logger, fields = gen.voice.logger.Load(), append(fields, zap.String("app", gen.voice.app))
+	if gen := s.gen; gen != nil && gen.appLog != nil {
+		logger, fields = gen.appLog.logger.Load(), append(fields, zap.String("app", gen.appLog.app))
 	}
 	logger.Error(err.Error(), fields...)
 }

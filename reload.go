@@ -42,7 +42,7 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 		a.mu.Unlock()
 		if gen != nil {
 			gen.release()
-			retiring.Go(func() { gen.retire(patience{}) })
+			retiring.Go(func() { gen.retire(drainLimits{}) })
 		}
 		return
 	}
@@ -54,11 +54,11 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 		a.failure.Store(nil)
 	}
 	if gen != nil { // a config may have come meanwhile
-		gen.voice.logger.Store(a.logger.Load())
+		gen.appLog.logger.Store(a.logger.Load())
 	}
 	a.mu.Unlock()
 	if old != nil {
 		old.release()
-		retiring.Go(func() { old.retire(a.config.Autoreload.Patience) })
+		retiring.Go(func() { old.retire(a.config.Autoreload.DrainLimits) })
 	}
 }

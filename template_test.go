@@ -150,7 +150,7 @@ func FuzzKeys(f *testing.F) {
 	f.Add("shop", "main", "")
 	f.Add("\x01a", "\x00", strings.Repeat("x", 300))
 	f.Fuzz(func(t *testing.T, one, two, three string) {
-		d := &dynamicApp{names: []string{"one", "two", "three"}}
+		d := &tenants{names: []string{"one", "two", "three"}}
 		key := appendValue(appendValue(appendValue(nil, one), two), three)
 		values, err := d.values(string(key))
 		if err != nil {
