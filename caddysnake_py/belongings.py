@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 from caddysnake_py.view import View
 
-_MARK = "__caddysnake_mark__"
+_MARKER = "__caddysnake_mark__"
 Cache = type(functools.lru_cache(lambda: None))
 _BATCH = 1000
 # More would hold the others up, too: it is left to a full collection.
@@ -32,24 +32,24 @@ _name_of: Any = vars(type)["__name__"].__get__
 namespace_of: Any = vars(ModuleType)["__dict__"].__get__
 
 
-class Mark:
+class Marker:
     """Put among the globals of a module, so that a weak reference can tell whether these still
     exist: functions keep them alive without the module."""
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
-class Remnant:
+class Leftover:
     """What should go with an app: the globals of a module, a class that is defined there, or the
     app's event loop.
 
     Attributes:
         module: the module's name.
-        witness: lives as long as it does.
+        marker: lives as long as it does.
         addresses: of the objects.
     """
 
     module: str
-    witness: weakref.ref[object]
+    marker: weakref.ref[object]
     addresses: tuple[int, ...]
 
 
@@ -67,8 +67,8 @@ def _referents(items: Sequence[Any]) -> Iterator[Any]:
     yield from gc.get_referents(*others)
 
 
-def walk(found: list[Any], is_wall: Callable[[Any], bool]) -> list[Any]:
-    """Adds to a list of objects what is reached from them, up to walls, and returns it. Other
+def walk(found: list[Any], is_boundary: Callable[[Any], bool]) -> list[Any]:
+    """Adds to a list of objects what is reached from them, up to boundaries, and returns it. Other
     threads run meanwhile."""
     seen = set(map(id, found))
     done = 0
@@ -78,7 +78,7 @@ def walk(found: list[Any], is_wall: Callable[[Any], bool]) -> list[Any]:
         for item in _referents(batch):
             if id(item) not in seen and gc.is_tracked(item):
                 seen.add(id(item))
-                if not is_wall(item):
+                if not is_boundary(item):
                     found.append(item)
     return found
 
@@ -87,40 +87,40 @@ class Belongings:
     """The modules of one app and what goes with them.
 
     Attributes:
-        remnants: what tells that it is not gone yet.
+        leftovers: what tells that it is not gone yet.
     """
 
-    def __init__(self, view: App) -> None:
+    def __init__(self, view: AppView) -> None:
         self._shared: list[Any] = [sys.modules, *(layer.modules for layer in view.layer.chain())]
-        self._marks: weakref.WeakSet[Mark] = weakref.WeakSet()
+        self._markers: weakref.WeakSet[Marker] = weakref.WeakSet()
         self._anchors: list[weakref.ref[Any]] = []
         self._view = weakref.ref(view)
         self._roots: list[Any] = [view.application, view.loop]
-        self.remnants: list[Remnant] = []
+        self.leftovers: list[Leftover] = []
         if view.loop is not None:
-            witness: weakref.ref[object] = weakref.ref(view.loop)
-            self.remnants.append(Remnant("its event loop", witness, (id(view.loop),)))
+            marker: weakref.ref[object] = weakref.ref(view.loop)
+            self.leftovers.append(Leftover("its event loop", marker, (id(view.loop),)))
         for name, module in view.modules.items():
             # Not isinstance(), which wakes lazy objects up by asking for their __class__.
             if not issubclass(type(module), ModuleType):
                 continue
             if all(modules.get(name) is not module for modules in self._shared):
                 self._roots.append(module)
-                self.remnants += self._remnants(name, module)
+                self.leftovers += self._leftovers(name, module)
 
-    def _remnants(self, name: str, module: ModuleType) -> Iterator[Remnant]:
+    def _leftovers(self, name: str, module: ModuleType) -> Iterator[Leftover]:
         content = namespace_of(module)
-        mark = Mark()
-        self._marks.add(mark)
-        yield Remnant(name, weakref.ref(mark), (id(module), id(content)))
+        marker = Marker()
+        self._markers.add(marker)
+        yield Leftover(name, weakref.ref(marker), (id(module), id(content)))
         for value in content.values():
             if issubclass(type(value), type) and _content_of(value).get("__module__") == name:
-                yield Remnant(name, weakref.ref(value), (id(value),))
-        content[_MARK] = mark
+                yield Leftover(name, weakref.ref(value), (id(value),))
+        content[_MARKER] = marker
 
     @property
-    def alive(self) -> list[Remnant]:
-        return [each for each in self.remnants if each.witness() is not None]
+    def alive(self) -> list[Leftover]:
+        return [each for each in self.leftovers if each.marker() is not None]
 
     def add(self, items: Sequence[object]) -> None:
         """What else goes with the app, and is not reached from its modules."""
@@ -132,7 +132,7 @@ class Belongings:
         roots, self._roots = self._roots, []
         anchors, self._anchors = self._anchors, []
         roots += [item for item in (anchor() for anchor in anchors) if item is not None]
-        found = walk(roots, self._is_wall)
+        found = walk(roots, self._is_boundary)
         self._anchors = [weakref.ref(item) for item in found if self._is_anchor(item)]
         for item in found:
             # A cached argument may be what a weakref.finalize() waits for that holds the cache.
@@ -140,12 +140,12 @@ class Belongings:
                 item.cache_clear()
         return found
 
-    def _is_wall(self, item: Any) -> bool:
+    def _is_boundary(self, item: Any) -> bool:
         kind = type(item)
         if kind is dict:
-            return is_namespace(item) and item.get(_MARK) not in self._marks
+            return is_namespace(item) and item.get(_MARKER) not in self._markers
         if issubclass(kind, ModuleType):
-            return namespace_of(item).get(_MARK) not in self._marks
+            return namespace_of(item).get(_MARKER) not in self._markers
         if issubclass(kind, type):
             return self._is_shared(item)
         # Its own is kept by what it has left to import lazily.
@@ -165,4 +165,4 @@ class Belongings:
         return self._is_function(item) or issubclass(type(item), _ANCHORS)
 
     def _is_function(self, item: Any) -> bool:
-        return type(item) is FunctionType and item.__globals__.get(_MARK) in self._marks
+        return type(item) is FunctionType and item.__globals__.get(_MARKER) in self._markers

@@ -25,7 +25,7 @@ from caddysnake_py import (
     copies,
     cpython,
     defaults,
-    environment,
+    environ,
     exits,
     files,
     guards,
@@ -34,7 +34,7 @@ from caddysnake_py import (
     installations,
     interface,
     lazyimports,
-    leftovers,
+    load_errors,
     loader,
     loggers,
     logs,
@@ -52,13 +52,13 @@ from caddysnake_py import (
     threadstate,
     tracing,
     typehints,
-    variables,
+    venvs,
     watchdog,
     wsgi,
     zones,
 )
 from caddysnake_py.asgi import AppThread, ASGIServer
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 from caddysnake_py.lifespan import Mode
 from caddysnake_py.view import use
 
@@ -91,21 +91,21 @@ class LoadedApp:
     core: _caddysnake.Generation
     interface: interface.Interface
     stop: Callable[[float, float], bool]
-    view: App
+    view: AppView
 
 
 _apps: dict[int, LoadedApp] = {}
 _loaded_once: set[tuple[str, str]] = set()  # module and directory
 
 
-def _load_wsgi(request: LoadRequest, own: App, app: Callable[..., Any]) -> LoadedApp:
+def _load_wsgi(request: LoadRequest, own: AppView, app: Callable[..., Any]) -> LoadedApp:
     core = _caddysnake.Generation(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
     server = wsgi.WSGIServer(request.id, core, app, request.threads)
     return LoadedApp(core, "wsgi", server.stop, own)
 
 
-def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
+def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
     """Loads an app that is or may be ASGI on a new loop's thread."""
     core = _caddysnake.Generation(own)
     thread = AppThread(request.id, request.app, request.loop, core)
@@ -148,10 +148,10 @@ def _load_on_loop(request: LoadRequest, own: App) -> LoadedApp:
     return loaded
 
 
-def _make_view(request: LoadRequest) -> App:
+def _make_view(request: LoadRequest) -> AppView:
     if not os.path.isdir(request.working_dir):
         raise loader.LoadError(f"working_dir {request.working_dir}: no such directory")
-    values = environment.variables(request.env_files, request.env)
+    values = venvs.variables(request.env_files, request.env)
     layer = installations.layer_for(request.venv or None)
     module = request.app.partition(":")[0]
     for directory in request.python_path:
@@ -159,13 +159,13 @@ def _make_view(request: LoadRequest) -> App:
             text = f"python_path {directory}: no such directory"
             logs.emit(logging.WARNING, "caddysnake", text, request.id)
     directories = [request.working_dir, *request.python_path]
-    own = App(request.id, directories, layer, module, request.isolate)
-    variables.set_variables(own, values)
+    own = AppView(request.id, directories, layer, module, request.isolate)
+    environ.set_variables(own, values)
     release.forget_files(own.directories)
     return own
 
 
-def _load_into(request: LoadRequest, own: App) -> LoadedApp:
+def _load_into(request: LoadRequest, own: AppView) -> LoadedApp:
     if request.interface != "wsgi":
         return _load_on_loop(request, own)
     app = loader.load(request.app)
@@ -185,7 +185,7 @@ def load(request: LoadRequest) -> dict[str, Any]:
     try:
         loaded = _load_into(request, own)
     except Exception as error:
-        reason = leftovers.explain(error, own) if key in _loaded_once else None
+        reason = load_errors.explain(error, own) if key in _loaded_once else None
         if reason is None:
             raise
         raise loader.LoadError(reason) from error
@@ -251,15 +251,15 @@ def _answer(command: _caddysnake.Command) -> None:
     # What was unloaded or failed to load is no app any more, and its exception is gone, too.
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
-    is_over = isinstance(own, App) and own.app not in _apps
-    if isinstance(own, App) and is_over:
+    is_over = isinstance(own, AppView) and own.app not in _apps
+    if isinstance(own, AppView) and is_over:
         patches.check_now(own)
         patches.forget(own)
         zones.forget(own)
         own.settings.clear()
         own.loggers.clear()
     command.reply(json.dumps(answer).encode())
-    if isinstance(own, App) and is_over:
+    if isinstance(own, AppView) and is_over:
         release.free_later(own)
 
 
@@ -306,7 +306,7 @@ def start() -> None:
     threadstate.install()
     tracing.install()
     installations.set_up()
-    variables.install()
+    environ.install()
     exits.install()
     typehints.install()
     sysmodule.install()

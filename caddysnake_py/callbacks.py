@@ -13,7 +13,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from caddysnake_py.belongings import namespace_of
-from caddysnake_py.layers import App, every_layer
+from caddysnake_py.layers import AppView, every_layer
 from caddysnake_py.view import Base
 
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -25,7 +25,7 @@ def _is_shared(file: str) -> bool:
     return any(file.startswith(layer.site_dirs) for layer in every_layer())
 
 
-def _owner_of(namespace: Mapping[str, Any]) -> App | None:
+def _owner_of(namespace: Mapping[str, Any]) -> AppView | None:
     """The app that has a module with these globals."""
     name, file = namespace.get("__name__"), namespace.get("__file__")
     if type(name) is not str or type(file) is not str or _is_shared(file):

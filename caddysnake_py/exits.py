@@ -13,7 +13,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import logs
-from caddysnake_py.layers import App, Layer
+from caddysnake_py.layers import AppView, Layer
 from caddysnake_py.view import use
 
 _register = atexit.register
@@ -54,13 +54,13 @@ def _is_shared(function: object) -> bool:
     """Whether a function is one of a shared module itself. Those who call it without arguments at
     their exit clean up what is everybody's: ``weakref.finalize`` does so, for one."""
     name = _module_of(function)
-    return name is not None and not isinstance(_caddysnake.owner(name), App)
+    return name is not None and not isinstance(_caddysnake.owner(name), AppView)
 
 
 def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
     """Stands in for ``atexit.register``."""
     view = _caddysnake.current_view()
-    if not isinstance(view, App) or (not args and not kwargs and _is_shared(function)):
+    if not isinstance(view, AppView) or (not args and not kwargs and _is_shared(function)):
         name = _module_of(function)
         owner = view if name is None else _caddysnake.owner(name)
         of_layer = _OfLayer(owner, function) if isinstance(owner, Layer) else function
@@ -75,12 +75,12 @@ def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call
 def unregister(function: Callable[..., Any], /) -> None:
     """Stands in for ``atexit.unregister``."""
     view = _caddysnake.current_view()
-    if isinstance(view, App):
+    if isinstance(view, AppView):
         view.at_exit[:] = [entry for entry in view.at_exit if entry[0] != function]
     _unregister(function)
 
 
-def _end_jobs(app: App) -> None:
+def _end_jobs(app: AppView) -> None:
     """Ends the schedulers and timers whose threads the app has started. Jobs would run on its old
     code; under a server in a process of its own they end with that."""
     for thread in threading.enumerate():
@@ -93,7 +93,7 @@ def _end_jobs(app: App) -> None:
             scheduler.shutdown(wait=False)  # type: ignore[union-attr]
 
 
-def run(app: App) -> None:
+def run(app: AppView) -> None:
     """Runs what an app has registered, the last first, as the thread of that app."""
     app.at_exit.insert(0, (_end_jobs, (app,), {}))
     while app.at_exit:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from caddysnake_py.belongings import Cache, Remnant, is_namespace, namespace_of, walk
+from caddysnake_py.belongings import Cache, Leftover, is_namespace, namespace_of, walk
 from caddysnake_py.layers import every_layer
 from caddysnake_py.view import View
 
@@ -29,8 +29,8 @@ class _Search:
     other modules are not searched: everything is behind them.
     """
 
-    def __init__(self, remnants: Iterable[Remnant]) -> None:
-        self._targets = {address for each in remnants for address in each.addresses}
+    def __init__(self, leftovers: Iterable[Leftover]) -> None:
+        self._targets = {address for each in leftovers for address in each.addresses}
         self._innocent: set[int] = set()
 
     def refers(self, start: Iterable[object]) -> bool:
@@ -41,7 +41,7 @@ class _Search:
             for item in level:
                 if id(item) in self._targets:
                     return True
-                if id(item) in seen or id(item) in self._innocent or self._is_wall(item):
+                if id(item) in seen or id(item) in self._innocent or self._is_boundary(item):
                     continue
                 seen.add(id(item))
                 following += gc.get_referents(item)
@@ -52,7 +52,7 @@ class _Search:
         return False
 
     @staticmethod
-    def _is_wall(item: object) -> bool:
+    def _is_boundary(item: object) -> bool:
         return issubclass(type(item), ModuleType) or is_namespace(item)
 
 
@@ -73,13 +73,13 @@ class _Caches:
             roots = [each for each in modules if issubclass(type(each), ModuleType)]
             own = {id(namespace_of(module)) for module in roots}
 
-            def is_wall(item: Any) -> bool:
+            def is_boundary(item: Any) -> bool:
                 kind = type(item)
                 return issubclass(kind, (ModuleType, View)) or (
                     is_namespace(item) and id(item) not in own
                 )
 
-            self._known.update(item for item in walk(roots, is_wall) if type(item) is Cache)
+            self._known.update(item for item in walk(roots, is_boundary) if type(item) is Cache)
 
     def clear(self, search: _Search) -> None:
         for cache in list(self._known):
@@ -113,9 +113,9 @@ def _clear_warnings(search: _Search) -> None:
 _caches = _Caches()
 
 
-def let_go(remnants: Iterable[Remnant], *, anew: bool) -> None:
+def let_go(leftovers: Iterable[Leftover], *, anew: bool) -> None:
     """Takes these out of what holds them; ``anew`` looks for caches that there were not before."""
-    search = _Search(remnants)
+    search = _Search(leftovers)
     _caches.find(anew=anew)
     _caches.clear(search)
     _clear_logging(search)

@@ -18,7 +18,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import cpython, patches
-from caddysnake_py.layers import App, Layer
+from caddysnake_py.layers import AppView, Layer
 from caddysnake_py.view import as_importlib, top, use
 
 _hooks: dict[str, list[Callable[[ModuleType], None]]] = {}
@@ -41,7 +41,7 @@ def when_package_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
     """Loads a module for the view that owns it."""
     current = _caddysnake.current_view()
-    if isinstance(current, (App, Layer)):
+    if isinstance(current, (AppView, Layer)):
         module = current.load(spec, cpython.load_unlocked)
     else:
         module = cpython.load_unlocked(spec)
@@ -50,7 +50,7 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
             hook(module)
     if spec.name in _package_hooks and _caddysnake.owner(spec.name) is current:
         _package_hooks[spec.name](module)
-    if isinstance(current, App):
+    if isinstance(current, AppView):
         patches.check_soon(current)
     return module
 
@@ -129,7 +129,7 @@ def _original_code(loader: Any, fullname: str) -> CodeType:
 def get_code(loader: Any, fullname: str) -> CodeType:
     """Code of installed private packages is loaded once for all apps: code objects never change."""
     current = _caddysnake.current_view()
-    if not isinstance(current, App):
+    if not isinstance(current, AppView):
         return _original_code(loader, fullname)
     path = loader.get_filename(fullname)
     if current.is_below(path):

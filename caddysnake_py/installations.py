@@ -8,7 +8,7 @@ import sysconfig
 import threading
 from collections.abc import Iterable
 
-from caddysnake_py import environment, standard
+from caddysnake_py import standard, venvs
 from caddysnake_py.layers import Layer
 from caddysnake_py.view import Base, top
 
@@ -52,7 +52,7 @@ def layer_for(venv: str | None) -> Layer:
 
 def _make(key: str, venv: str, making: _Making) -> Layer:
     try:
-        found = environment.read_venv(venv)
+        found = venvs.read_venv(venv)
         outer = _HostLayer.layer if found.sees_host else None
         layer = Layer(found.site_packages, outer, venv)
         standard.give_own(layer)

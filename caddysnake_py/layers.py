@@ -14,7 +14,7 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 from typing import Any
 
-from caddysnake_py import cpython, extensions, logs, main_module, packages
+from caddysnake_py import cpython, extension_modules, logs, main_module, packages
 from caddysnake_py.copies import share_names
 from caddysnake_py.view import (
     Base,
@@ -117,7 +117,7 @@ class Layer(View):
         self.installed = packages.Installed(site_dirs)
         self.private: set[str] = set()
         self.registries: set[str] = set()
-        self._apps: dict[int, weakref.ref[App]] = {}
+        self._apps: dict[int, weakref.ref[AppView]] = {}
         self.lazy_modules: set[str] = set()
         self.lazy_children: dict[str, dict[str, bool]] = {}
         if outer is not None:
@@ -125,12 +125,12 @@ class Layer(View):
         _layers.append(self)
 
     @property
-    def apps(self) -> list[App]:
+    def apps(self) -> list[AppView]:
         """Those that use this layer first. Other threads may load or free some meanwhile, at which
         a WeakSet raises RuntimeError."""
         return [app for each in tuple(self._apps.values()) if (app := each()) is not None]
 
-    def add(self, app: App) -> None:
+    def add(self, app: AppView) -> None:
         """Counts an app among its own, as long as it lives."""
         number = app.app
         self._apps[number] = weakref.ref(app, lambda _: self._apps.pop(number, None))
@@ -207,8 +207,8 @@ class Layer(View):
             try:
                 if not isinstance(spec.loader, ExtensionFileLoader):
                     return load(spec)
-                extensions.check(spec, self.installed)
-                return extensions.load(spec, load)
+                extension_modules.check(spec, self.installed)
+                return extension_modules.load(spec, load)
             finally:
                 self.loading.discard(spec.name)
         return import_from(owner, self, spec.name)
@@ -291,7 +291,7 @@ class _AppFinder:
         return PathFinder.find_spec(fullname, self._path, target)
 
 
-class App(View):
+class AppView(View):
     """What one loaded app sees: everything under its directories, private packages, and the layers
     behind.
 
@@ -320,7 +320,7 @@ class App(View):
         layer: Layer,
         module: str,
         isolate: Sequence[str] = (),
-    ) -> App:
+    ) -> AppView:
         return super().__new__(cls, app, layer)
 
     def __init__(
@@ -404,7 +404,7 @@ class App(View):
         """Loads a module for this app, or has the layer load what it owns."""
         name = spec.name
         if isinstance(spec.loader, ExtensionFileLoader) and self.is_below(spec.origin or ""):
-            return extensions.load(spec, load)
+            return extension_modules.load(spec, load)
         if spec.origin and self.is_below(spec.origin):
             return load(spec)
         if top(name) in self.private:
@@ -429,4 +429,4 @@ class App(View):
         return load(cpython.find_spec(name, path)) if found is None else found
 
 
-as_importlib(App.load)
+as_importlib(AppView.load)

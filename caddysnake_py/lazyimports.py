@@ -27,7 +27,7 @@ import _caddysnake
 
 from caddysnake_py import cpython, logs
 from caddysnake_py.belongings import namespace_of
-from caddysnake_py.layers import App, Layer, every_layer
+from caddysnake_py.layers import AppView, Layer, every_layer
 from caddysnake_py.view import View, as_importlib, source_found_by, use
 
 # Names of submodules by the package's name; True for those that an import statement has named as a
@@ -73,7 +73,7 @@ def _import_for(
             return builtins.__import__(name, globals, locals, fromlist or (), level)
 
         found = view.import_later(holder, name, load) if isinstance(view, Layer) else load()
-        if isinstance(view, (App, Layer)):
+        if isinstance(view, (AppView, Layer)):
             view.lazy_modules.difference_update(
                 {name, *(f"{name}.{each}" for each in fromlist or ())}
             )
@@ -137,7 +137,7 @@ class LazyImports:
     def take_over(self, pending: dict[str, dict[str, Any]], names: set[str]) -> None:
         """Takes over what CPython has noted down about one statement, or several."""
         view = _caddysnake.current_view()
-        if isinstance(view, (App, Layer)):
+        if isinstance(view, (AppView, Layer)):
             view.lazy_modules |= names
         for package, children in pending.items():
             for child, placeholder in children.items():
@@ -153,7 +153,7 @@ class LazyImports:
         """Stands in for ``_imp._set_lazy_attributes``, which importlib calls after each load."""
         self._set_attributes(module, name)
         current = _caddysnake.current_view()
-        for view in (current,) if isinstance(current, App) else _all_views():
+        for view in (current,) if isinstance(current, AppView) else _all_views():
             children = _children(view).get(name)
             if children:
                 with use(view):
@@ -207,7 +207,7 @@ def _statement(placeholder: object) -> str | None:
 
 
 def _children(view: View | None) -> Children:
-    return view.lazy_children if isinstance(view, (App, Layer)) else _children_of_base
+    return view.lazy_children if isinstance(view, (AppView, Layer)) else _children_of_base
 
 
 def _all_views() -> Iterator[View | None]:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import _caddysnake
 
 from caddysnake_py import logs, settings
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 from caddysnake_py.streams import LogStream, Router
 
 # The attributes of a logger, and how each begins.
@@ -51,7 +51,7 @@ class _OfApp:
         if logger is None:
             return self
         view = _caddysnake.current_view()
-        if isinstance(view, App):
+        if isinstance(view, AppView):
             state = view.loggers.get(id(logger))
             if state is None:
                 state = view.loggers.setdefault(id(logger), _begin(logger))
@@ -63,7 +63,7 @@ class _OfApp:
 
     def __set__(self, logger: logging.Logger, value: Any) -> None:
         view = _caddysnake.current_view()
-        if isinstance(view, App):
+        if isinstance(view, AppView):
             state = view.loggers.get(id(logger))
             if state is None:
                 state = view.loggers.setdefault(id(logger), _begin(logger))
@@ -161,7 +161,7 @@ _is_enabled_for = logging.Logger.isEnabledFor
 def is_enabled_for(self: logging.Logger, level: int) -> bool:
     """``Logger.isEnabledFor``, where most calls end, without a descriptor for each attribute."""
     view = _caddysnake.current_view()
-    if isinstance(view, App):
+    if isinstance(view, AppView):
         state = view.loggers.get(id(self))
         if state is not None and not state["disabled"]:
             known: bool | None = state["_cache"].get(level)
@@ -241,7 +241,7 @@ def _capture_warnings(_: Any, capture: bool) -> None:
         own.pop("warnings.showwarning", None)
 
 
-def shut_down(app: App) -> None:
+def shut_down(app: AppView) -> None:
     """Flushes and closes the handlers of an app, as Python does at its end."""
     logging.shutdown(app.settings.pop("logging.handlers", []))
 

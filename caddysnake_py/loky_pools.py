@@ -16,7 +16,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import imports, pools
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 _PACKAGES = ("loky", "joblib.externals.loky")
 _STATE = ("_executor", "_executor_kwargs")
@@ -33,19 +33,19 @@ def _own_executors(module: ModuleType) -> None:
 
 def _own_reusable(module: ModuleType) -> None:
     names = vars(module)
-    of_apps: weakref.WeakKeyDictionary[App, dict[str, Any]] = weakref.WeakKeyDictionary()
+    of_apps: weakref.WeakKeyDictionary[AppView, dict[str, Any]] = weakref.WeakKeyDictionary()
 
     @contextmanager
     def state_of_app() -> Iterator[None]:
         view = _caddysnake.current_view()
         with names["_executor_lock"]:
             before = {name: names[name] for name in _STATE}
-            if isinstance(view, App):
+            if isinstance(view, AppView):
                 names.update(of_apps.get(view) or dict.fromkeys(_STATE))
             try:
                 yield
             finally:
-                if isinstance(view, App):
+                if isinstance(view, AppView):
                     of_apps[view] = {name: names[name] for name in _STATE}
                     names.update(before)
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import _caddysnake
 
 from caddysnake_py.belongings import namespace_of
-from caddysnake_py.layers import App, every_layer
+from caddysnake_py.layers import AppView, every_layer
 
 # What is compared: functions of these modules, and methods of these classes.
 MODULES = (
@@ -73,7 +73,7 @@ _PATIENCE = 1.0  # seconds
 class _Replacement:
     """What an app has put in the place of a function. `value` is missing once the app has gone."""
 
-    app: weakref.ref[App]
+    app: weakref.ref[AppView]
     value: Any
 
 
@@ -135,10 +135,10 @@ def _function(name: str, original: Any, replacements: tuple[_Replacement, ...]) 
 class Place(Protocol):
     """Something that apps may change, and that is to be as it was for all others."""
 
-    def check(self, author: Callable[[Any], App | None]) -> None:
+    def check(self, author: Callable[[Any], AppView | None]) -> None:
         """Finds what has been changed. ``author`` tells by whom; None: nobody knows."""
 
-    def forget(self, app: App) -> None:
+    def forget(self, app: AppView) -> None:
         """Drops what an app has put there."""
 
 
@@ -156,7 +156,7 @@ class _Place:
         self._expected = dict(self._originals)
         self._replacements: dict[str, tuple[_Replacement, ...]] = {}
 
-    def check(self, author: Callable[[Any], App | None]) -> None:
+    def check(self, author: Callable[[Any], AppView | None]) -> None:
         """Finds what has been replaced. ``author`` tells by whom."""
         names = vars(self._owner)
         for name, value in list(names.items()):
@@ -174,7 +174,7 @@ class _Place:
         for name in self._expected.keys() - names.keys():
             setattr(self._owner, name, self._expected[name])  # deleted
 
-    def _take(self, name: str, value: Any, app: App) -> None:
+    def _take(self, name: str, value: Any, app: AppView) -> None:
         before = self._replacements.get(name, ())
         kept = [each for each in before if each.app() not in (None, app)]
         if value is not self._originals.get(name, _MISSING):
@@ -193,7 +193,7 @@ class _Place:
             self._expected[name] = value
             setattr(self._owner, name, value)
 
-    def forget(self, app: App) -> None:
+    def forget(self, app: AppView) -> None:
         """Drops the replacements of an app. Other apps' may still hold the dispatchers."""
         for name, before in list(self._replacements.items()):
             gone = [each for each in before if each.app() in (None, app)]
@@ -231,7 +231,7 @@ def _namespace(value: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _author(value: Any) -> App | None:
+def _author(value: Any) -> AppView | None:
     """The app one of whose modules has made a replacement; None if it is a shared package's."""
     try:
         namespace = _namespace(value)
@@ -248,7 +248,7 @@ def _author(value: Any) -> App | None:
     return None
 
 
-def check(app: App | None) -> bool:
+def check(app: AppView | None) -> bool:
     """Makes what apps have replaced theirs alone. False if another thread is just doing it.
 
     Args:
@@ -267,20 +267,20 @@ def check(app: App | None) -> bool:
         _watch.checker.remove(me)
 
 
-def check_now(app: App) -> None:
+def check_now(app: AppView) -> None:
     """The same once more for an app that has been loaded."""
     deadline = monotonic() + _PATIENCE
     while not check(app) and monotonic() < deadline:
         sleep(_INTERVAL)
 
 
-def check_soon(app: App) -> None:
+def check_soon(app: AppView) -> None:
     """The same, unless it was done a moment ago."""
     if monotonic() >= _watch.checked + _INTERVAL:
         check(app)
 
 
-def forget(app: App) -> None:
+def forget(app: AppView) -> None:
     """Drops what an app has replaced."""
     for place in _watch.places:
         place.forget(app)

@@ -19,7 +19,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import cpython, imports
-from caddysnake_py.layers import App, every_layer
+from caddysnake_py.layers import AppView, every_layer
 
 _FUTURES = "concurrent.futures.process"
 _MULTIPROCESSING = "multiprocessing.pool"
@@ -41,7 +41,7 @@ def owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[...
     def init_for_app(pool: Any, *args: Any, **kwargs: Any) -> None:
         init(pool, *args, **kwargs)
         view = _caddysnake.current_view()
-        if isinstance(view, App):
+        if isinstance(view, AppView):
             at_exit = view.at_exit
 
             def forget(_: object) -> None:

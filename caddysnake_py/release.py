@@ -23,7 +23,7 @@ import _caddysnake
 
 from caddysnake_py import holders, logs, threads
 from caddysnake_py.belongings import Belongings
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 _GATHER = 0.2  # seconds
 _RETRY = 1.0
@@ -43,7 +43,7 @@ def forget_files(directories: Sequence[str]) -> None:
 
 
 @dataclasses.dataclass(slots=True)
-class Leftovers:
+class UnloadedApp:
     """What an app has left behind.
 
     Attributes:
@@ -77,16 +77,16 @@ class _Pace:
         self._next = time.monotonic() + took / _SHARE
 
 
-_waiting: queue.SimpleQueue[Leftovers] = queue.SimpleQueue()
+_waiting: queue.SimpleQueue[UnloadedApp] = queue.SimpleQueue()
 
 
-def free_later(view: App) -> None:
+def free_later(view: AppView) -> None:
     """Has everything freed that goes with a view. The caller must let go of it."""
-    _waiting.put(Leftovers(view.app, view.directories, Belongings(view), view.threads))
+    _waiting.put(UnloadedApp(view.app, view.directories, Belongings(view), view.threads))
 
 
-def _take(timeout: float | None) -> list[Leftovers]:
-    """Waits for leftovers, and a little longer: what was unloaded may not have come to its end."""
+def _take(timeout: float | None) -> list[UnloadedApp]:
+    """Waits for unloaded, and a little longer: what was unloaded may not have come to its end."""
     found = []
     try:
         found.append(_waiting.get(timeout=timeout))
@@ -97,23 +97,23 @@ def _take(timeout: float | None) -> list[Leftovers]:
         return found
 
 
-def _sweep(leftovers: list[Leftovers], *, anew: bool) -> list[Leftovers]:
+def _sweep(unloaded: list[UnloadedApp], *, anew: bool) -> list[UnloadedApp]:
     """Frees what it can, one app at a time, and returns those of which something is left."""
     for last in (False, True):
-        for each in leftovers:
+        for each in unloaded:
             _caddysnake.collect(each.belongings.take())
-        leftovers = [each for each in leftovers if each.belongings.alive]
-        if leftovers and not last:
-            alive = (remnant for each in leftovers for remnant in each.belongings.alive)
+        unloaded = [each for each in unloaded if each.belongings.alive]
+        if unloaded and not last:
+            alive = (leftover for each in unloaded for leftover in each.belongings.alive)
             holders.let_go(alive, anew=anew)
-    for each in leftovers:
+    for each in unloaded:
         each.sweeps -= 1
         if each.sweeps == 0:
             _report_threads(each)
-    return leftovers
+    return unloaded
 
 
-def _report_threads(each: Leftovers) -> None:
+def _report_threads(each: UnloadedApp) -> None:
     """Says once which threads go on with code that should be gone. Nobody can end them."""
     names = threads.names_of(each.threads)
     each.threads = {}
@@ -126,22 +126,22 @@ def _report_threads(each: Leftovers) -> None:
         logs.emit(logging.WARNING, "caddysnake", text, each.app)
 
 
-def _collect(leftovers: list[Leftovers], pace: _Pace) -> list[Leftovers]:
+def _collect(unloaded: list[UnloadedApp], pace: _Pace) -> list[UnloadedApp]:
     """Looks for what holds them among all objects, and returns those to look at again."""
     pace.collect()
     again = []
-    for each in _sweep(leftovers, anew=True):
+    for each in _sweep(unloaded, anew=True):
         each.collections -= 1
         if each.collections:
             again.append(each)
         else:
-            names = ", ".join(sorted({remnant.module for remnant in each.belongings.alive}))
+            names = ", ".join(sorted({leftover.module for leftover in each.belongings.alive}))
             text = f"modules of an unloaded application are still in use: {names}"
             logs.emit(logging.DEBUG, "caddysnake", text, each.app)
     return again
 
 
-def _free(new: list[Leftovers], old: list[Leftovers], pace: _Pace) -> list[Leftovers]:
+def _free(new: list[UnloadedApp], old: list[UnloadedApp], pace: _Pace) -> list[UnloadedApp]:
     """Frees what it can, and returns what is to be looked at again."""
     for each in new:
         forget_files(each.directories)
@@ -156,7 +156,7 @@ def _free(new: list[Leftovers], old: list[Leftovers], pace: _Pace) -> list[Lefto
 
 def _work() -> None:
     pace = _Pace()
-    left: list[Leftovers] = []
+    left: list[UnloadedApp] = []
     while True:
         try:
             left = _free(_take(_RETRY if left else None), left, pace)

@@ -8,7 +8,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 _MISSING = object()
 
@@ -16,7 +16,7 @@ _MISSING = object()
 def current() -> dict[str, Any] | None:
     """The settings of the current app; None where there is no app."""
     view = _caddysnake.current_view()
-    return view.settings if isinstance(view, App) else None
+    return view.settings if isinstance(view, AppView) else None
 
 
 def get(key: str, default: Any = None) -> Any:
@@ -69,7 +69,7 @@ def function_for_apps(module: Any, name: str, instead: Callable[..., Any]) -> No
     original = getattr(module, name)
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if isinstance(_caddysnake.current_view(), App):
+        if isinstance(_caddysnake.current_view(), AppView):
             return instead(original, *args, **kwargs)
         return original(*args, **kwargs)
 

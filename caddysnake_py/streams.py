@@ -20,7 +20,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import logs
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 # A line that never ends is cut here, so that it cannot fill the memory.
 _LINE_LIMIT = 1 << 20
@@ -225,7 +225,7 @@ class Router(io.TextIOBase):
     def own(self) -> LogStream:
         """The stream that the current app was given at first."""
         view = _caddysnake.current_view()
-        if not isinstance(view, App):
+        if not isinstance(view, AppView):
             return self._of_server
         stream: LogStream | None = view.streams.get(self._name)
         if stream is None:
@@ -235,7 +235,7 @@ class Router(io.TextIOBase):
     def _call(self, method: str, *args: Any) -> Any:
         view = _caddysnake.current_view()
         thread = threading.get_ident()
-        if not isinstance(view, App) or self._name not in view.settings:
+        if not isinstance(view, AppView) or self._name not in view.settings:
             return getattr(self.own(), method)(*args)
         # A replacement may write to us in turn: what shared packages have is the router.
         if thread in self._writing:

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import _caddysnake
 
 from caddysnake_py import cpython
-from caddysnake_py.layers import App
-from caddysnake_py.variables import for_apps
+from caddysnake_py.environ import for_apps
+from caddysnake_py.layers import AppView
 
 
 def _fork_exec(fork_exec: Callable[..., int]) -> Callable[..., int]:
@@ -23,7 +23,7 @@ def _fork_exec(fork_exec: Callable[..., int]) -> Callable[..., int]:
     env = cpython.FORK_EXEC_ENV
 
     def fork_exec_in_app(*args: Any) -> int:
-        if args[env] is None and isinstance(_caddysnake.current_view(), App):
+        if args[env] is None and isinstance(_caddysnake.current_view(), AppView):
             pairs = [b"%b=%b" % pair for pair in os.environb.items()]
             args = (*args[:env], pairs, *args[env + 1 :])
         return fork_exec(*args)

@@ -10,7 +10,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import patches
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 _PER_VIEW = ("path", "meta_path", "prefix", "exec_prefix", "executable", "argv")
 _SINCE_3_15 = ("lazy_modules",)
@@ -55,7 +55,7 @@ class _Place:
         self._values = {name: vars(sys)[name] for name in names}
         self._hooks = tuple(sys.path_hooks)
 
-    def check(self, author: Callable[[Any], App | None]) -> None:
+    def check(self, author: Callable[[Any], AppView | None]) -> None:
         """Puts back what is missing, whoever has removed it."""
         for name, value in self._values.items():
             if vars(sys).get(name) is not value:
@@ -67,7 +67,7 @@ class _Place:
                 if finder is None:  # looked for when there was no hook
                     sys.path_importer_cache.pop(path, None)
 
-    def forget(self, app: App) -> None:
+    def forget(self, app: AppView) -> None:
         """Nothing: nobody has anything of their own here."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import imports
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 from caddysnake_py.view import use
 
 _NAMES = frozenset({b"TMPDIR", b"TEMP", b"TMP"})
@@ -24,7 +24,7 @@ def _ask_the_app(module: Any) -> None:
         view = _caddysnake.current_view()
         if module.tempdir is not None and module.tempdir not in of_process:
             return str(module.tempdir)  # somebody has assigned it
-        if isinstance(view, App) and _NAMES & view.variables.keys():
+        if isinstance(view, AppView) and _NAMES & view.variables.keys():
             if view.tempdir is None:
                 view.tempdir = module._get_default_tempdir()
             return view.tempdir

@@ -13,7 +13,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import cpython, tracing
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 
 def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,7 +23,7 @@ def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
         if view is None:
             return start(function, *args, **kwargs)
 
-        running = view.threads if isinstance(view, App) else {}
+        running = view.threads if isinstance(view, AppView) else {}
 
         def run(*run_args: Any, **run_kwargs: Any) -> object:
             _caddysnake.enter(view)
@@ -102,8 +102,8 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def names_of(running: Mapping[int, str]) -> list[str]:
-    """Names of the threads that `App.threads` has; those that are none of ``threading``'s have the
-    name of their function."""
+    """Names of the threads that `AppView.threads` has. Those that ``threading`` does not know
+    have the name of their function."""
     known = {thread.ident: thread.name for thread in threading.enumerate()}
     return sorted(known.get(ident, function) for ident, function in list(running.items()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 # What threading calls them, with what does the same to one thread.
 _SETTERS = {"trace": sys.settrace, "profile": sys.setprofile}
@@ -18,7 +18,7 @@ _SETTERS = {"trace": sys.settrace, "profile": sys.setprofile}
 
 def begin(view: _caddysnake.View) -> None:
     """Starts what an app wants to have on its threads, on a new one."""
-    if isinstance(view, App):
+    if isinstance(view, AppView):
         for kind, function in view.tracing.items():
             _SETTERS[kind](function)
 
@@ -27,7 +27,7 @@ def _owned_setter(kind: str, set_for_all: Callable[..., None], now: bool) -> Cal
     @functools.wraps(set_for_all)
     def set_for_app(func: Any) -> None:
         view = _caddysnake.current_view()
-        if not isinstance(view, App):
+        if not isinstance(view, AppView):
             set_for_all(func)
             return
         view.tracing[kind] = func
@@ -41,7 +41,7 @@ def _owned_getter(kind: str, get_for_all: Callable[[], Any]) -> Callable[[], Any
     @functools.wraps(get_for_all)
     def get_for_app() -> Any:
         view = _caddysnake.current_view()
-        return view.tracing.get(kind) if isinstance(view, App) else get_for_all()
+        return view.tracing.get(kind) if isinstance(view, AppView) else get_for_all()
 
     return get_for_app
 

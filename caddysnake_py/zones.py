@@ -17,13 +17,13 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import logs, settings
-from caddysnake_py.layers import App, every_layer
+from caddysnake_py.layers import AppView, every_layer
 from caddysnake_py.view import use
 
 _FRAMES = 6  # between time.tzset() and ours
 
 _tzset: Callable[[], None] = time.tzset
-_needed: dict[int, tuple[App, str | None]] = {}  # by the app's id
+_needed: dict[int, tuple[AppView, str | None]] = {}  # by the app's id
 _lent: list[int] = []  # the id of an app that has its zone as long as it is alone
 
 
@@ -31,7 +31,7 @@ class ZoneError(RuntimeError):
     """Another app needs another time zone."""
 
 
-def _others(app: App) -> list[App]:
+def _others(app: AppView) -> list[AppView]:
     """The other apps, without what is about to be replaced by this one."""
     alive = [each for layer in every_layer() for each in layer.apps]
     return [each for each in alive if each is not app and each.directories != app.directories]
@@ -46,7 +46,7 @@ def _set(zone: str | None) -> None:
     _tzset()
 
 
-def need(app: App) -> None:
+def need(app: AppView) -> None:
     """Gives the process the time zone of an app.
 
     Raises:
@@ -69,7 +69,7 @@ def need(app: App) -> None:
         logs.emit(logging.WARNING, "caddysnake", text, app.app)
 
 
-def begin(app: App) -> None:
+def begin(app: AppView) -> None:
     """Prepares the load of an app.
 
     Raises:
@@ -84,7 +84,7 @@ def begin(app: App) -> None:
         need(app)
 
 
-def forget(app: App) -> None:
+def forget(app: AppView) -> None:
     """An app that has gone needs nothing."""
     _needed.pop(app.app, None)
 
@@ -107,7 +107,7 @@ def _has_aware_times() -> bool:
 
 def _tzset_in_app(_: Any) -> None:
     app = _caddysnake.current_view()
-    assert isinstance(app, App)
+    assert isinstance(app, AppView)
     if not _has_aware_times():
         need(app)
     elif not _needed and not _others(app):

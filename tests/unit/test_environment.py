@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from caddysnake_py.environment import Venv, read_venv, variables
 from caddysnake_py.loader import LoadError
+from caddysnake_py.venvs import Venv, read_venv, variables
 
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 

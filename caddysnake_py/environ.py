@@ -14,13 +14,13 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import cpython
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 
 
 def _own() -> dict[bytes, bytes | None] | None:
     """What the current app has set (None: deleted); None where there is no app."""
     view = _caddysnake.current_view()
-    return view.variables if isinstance(view, App) else None
+    return view.variables if isinstance(view, AppView) else None
 
 
 class _Variables(MutableMapping[bytes, bytes]):
@@ -67,7 +67,7 @@ class _Variables(MutableMapping[bytes, bytes]):
         return {key: value for key, value in merged.items() if value is not None}
 
 
-def set_variables(app: App, values: Mapping[str, str]) -> None:
+def set_variables(app: AppView, values: Mapping[str, str]) -> None:
     """Gives an app variables before it is loaded."""
     for name, value in values.items():
         app.variables[os.fsencode(name)] = os.fsencode(value)
@@ -79,7 +79,7 @@ def for_apps(name: str, instead: Callable[..., Any]) -> None:
 
     def function(*args: Any, **kwargs: Any) -> Any:
         view = _caddysnake.current_view()
-        return (instead if isinstance(view, App) else of_process)(*args, **kwargs)
+        return (instead if isinstance(view, AppView) else of_process)(*args, **kwargs)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = of_process.__doc__

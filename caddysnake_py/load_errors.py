@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import FrameType
 
 from caddysnake_py.belongings import namespace_of
-from caddysnake_py.layers import App
+from caddysnake_py.layers import AppView
 from caddysnake_py.view import top
 
 # "Duplicated timeseries in CollectorRegistry", "A colormap named "x" is already registered", …
@@ -32,7 +32,7 @@ def _has(modules: Mapping[str, object], frame: FrameType) -> bool:
     return module is not None and namespace_of(module) is frame.f_globals
 
 
-def _raised_by(error: BaseException, view: App) -> tuple[str, str | None] | None:
+def _raised_by(error: BaseException, view: AppView) -> tuple[str, str | None] | None:
     """The top-level name of the shared package that has raised an error, and a file of it."""
     for frame in _frames(error):
         if any(_has(layer.modules, frame) for layer in view.layer.chain()):
@@ -45,7 +45,7 @@ def _raised_by(error: BaseException, view: App) -> tuple[str, str | None] | None
     return (package, None) if is_shared else None
 
 
-def explain(error: BaseException, view: App) -> str | None:
+def explain(error: BaseException, view: AppView) -> str | None:
     """One line about an error that code raises when it is loaded again, if a shared package may
     be the reason."""
     if isinstance(error, (OSError, ImportError, SyntaxError)) or not isinstance(error, Exception):
