@@ -256,6 +256,7 @@ bench-density: build $(venvs)/benchmarks/ready ## measure what many apps in one 
 
 .PHONY: lint
 lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types
+	$(python) tools/check_commit_subjects.py
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $(call sources,'*.go')); \
 	    test -z "$$unformatted" || { echo "gofmt: run make format for $$unformatted"; exit 1; }
 	$(venvs)/tools/bin/clang-format --dry-run --Werror $(call sources,'*.c' '*.h')
