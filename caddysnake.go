@@ -40,9 +40,9 @@ const (
 // can't be loaded is rejected. Handlers with the same settings share one
 // application, which also outlives config reloads that don't change them.
 //
-// The names of the application, working_dir, venv, env and env_files may have
-// placeholders. Then each request names its application, which is loaded when
-// it is needed first.
+// The names of the application, working_dir, python_path, venv, env and
+// env_files may have placeholders. Then each request names its application,
+// which is loaded when it is needed first.
 type Handler struct {
 	// Module names a WSGI or ASGI application; which of the two is detected.
 	// "package.module:variable": the variable may have dots, and is called

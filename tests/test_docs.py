@@ -1,4 +1,4 @@
-"""The documentation: its Caddyfiles are valid, its JSON is what they mean, no option is missing."""
+"""The documentation agrees with the code: Caddyfiles, JSON, options, files, names, commands."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from harness.settings import BINARY, REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
+INSTALLATION = REPOSITORY / "docs" / "installation.md"
+ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -137,6 +139,121 @@ def test_every_global_option_is_documented() -> None:
     section = CONFIGURATION.read_text().partition("## Global option")[2].partition("\n## ")[0]
     assert {name for name in known if f"`{name}" in section} == known
     assert json_fields("engine.go") == known
+
+
+def test_options_that_take_placeholders_are_named_everywhere() -> None:
+    """They are the fields of `appTemplate` that are templates."""
+    source = (REPOSITORY / "app_template.go").read_text()
+    struct = source.partition("type appTemplate struct {")[2].partition("\n}")[0]
+    fields = re.findall(r"^\t(\w+) +\S*template$", struct, re.MULTILINE)
+    known = {re.sub(r"(?=[A-Z])", "_", field).lower() for field in fields} - {"module"}
+    assert "working_dir" in known
+
+    def named(page: str, sentence: str) -> set[str]:
+        """The options in a list behind "the names of the application", as fields are called."""
+        text = re.sub(r"\s+(?://)?\s*", " ", (REPOSITORY / page).read_text())
+        match = re.search(sentence, text)
+        assert match is not None, page
+        words = set(re.findall(r"\w+", match[1])) - {"in", "or", "and"}
+        return {{"env_var": "env", "env_file": "env_files"}.get(word, word) for word in words}
+
+    names = "names of the application, (.+?)"
+    assert named("docs/configuration.md", f"are allowed in the {names}: ") == known
+    assert (
+        named("docs/configuration.md", f"With placeholders in the {names}, each request") == known
+    )
+    assert named("CHANGELOG.md", f"Placeholders in the {names}: ") == known
+    assert named("caddysnake.go", f"The {names} may have placeholders") == known
+
+
+def section(page: Path, heading: str) -> str:
+    """The text below a heading, down to the next one of the same level."""
+    level = heading.partition(" ")[0]
+    return page.read_text().partition(f"\n{heading}\n")[2].partition(f"\n{level} ")[0]
+
+
+def source_files() -> list[str]:
+    """The files that the tables of the architecture have to name."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    source = re.compile(
+        r"[^/]+\.[ch]|(?:cmd/.+|internal/.+|[^/]+)\.(?:go|c)|core/.+|caddysnake_py/.+\.py"
+    )
+    return sorted(
+        file
+        for file in listing
+        if source.fullmatch(file) and not file.endswith("_test.go") and (REPOSITORY / file).exists()
+    )
+
+
+def test_the_architecture_names_each_source_file_once() -> None:
+    named = []
+    for part in section(ARCHITECTURE, "## Files").split("\n### In ")[1:]:
+        heading, _, table = part.partition("\n")
+        folder = "" if heading == "the root" else heading.strip("`")
+        for row in re.findall(r"^\| (`.+?) \| ", table, re.MULTILINE):
+            named += [folder + file for file in re.findall(r"`([^`]+)`", row)]
+    known = source_files()
+    assert "core/slot.c" in known
+    assert set(known) - set(named) == set()
+    assert set(named) - set(known) == set()
+    assert sorted(named) == known
+
+
+def seconds(file: str, constant: str) -> int:
+    """A constant of Go that is a number of seconds."""
+    match = re.search(
+        rf"\b{constant} += (\d+) \* time\.Second$", (REPOSITORY / file).read_text(), re.MULTILINE
+    )
+    assert match is not None, f"{file} has no {constant}"
+    return int(match[1])
+
+
+def test_the_steps_of_the_end_take_as_long_as_the_code_lets_them() -> None:
+    grace = seconds("python_server.go", "serverGracePeriod")
+    requests = seconds("generation.go", "exitTimeout")
+    shutdown = seconds("generation.go", "shutdownTimeout")
+    leave = seconds("python.go", "leaveTimeout")
+
+    text = section(CONFIGURATION, "### When the server stops")
+    steps = re.findall(r"^\| \d\. .+ \| (.+) \|$", text, re.MULTILINE)
+    limits = [[int(number) for number in re.findall(r"(\d+) s\b", step)] for step in steps]
+    assert limits == [[grace], [requests], [requests], [shutdown], [leave], [leave]]
+    after = shutdown + 2 * leave
+    assert f"twice that time and {after} seconds" in text
+    whole = f"{grace + max(grace, requests) + after} seconds"
+    assert whole in text
+    assert whole in (REPOSITORY / "docs" / "command-line.md").read_text()
+
+
+def test_names_in_the_glossary_are_in_the_code() -> None:
+    """The last column has names of the code, and the files that have them."""
+    files = {file.rpartition("/")[2]: REPOSITORY / file for file in source_files()}
+    words = {word for path in files.values() for word in re.findall(r"\w+", path.read_text())}
+    rows = re.findall(
+        r"^\| .+ \| .+ \| (.+) \|$", section(ARCHITECTURE, "## Glossary"), re.MULTILINE
+    )
+    assert len(rows) > 20
+    unknown = []
+    for name in re.findall(r"`([^`]+)`", "\n".join(rows)):
+        is_file = name in files or (REPOSITORY / name).exists()
+        if not is_file and not set(re.findall(r"\w+", name)) <= words:
+            unknown.append(name)
+    assert unknown == []
+
+
+def test_the_modules_that_the_installation_shows_are_there() -> None:
+    match = re.search(
+        r"list-modules \| grep python\n\n.+\n\n((?: {4}\S+\n)+)", INSTALLATION.read_text()
+    )
+    assert match is not None
+    listing = subprocess.run([BINARY, "list-modules"], capture_output=True, text=True, timeout=60)
+    assert match[1].split() == [line for line in listing.stdout.splitlines() if "python" in line]
 
 
 def anchors(page: Path) -> set[str]:
