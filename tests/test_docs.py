@@ -16,7 +16,8 @@ from harness.page import README, packages_for, packages_in
 from harness.pythons import MINORS
 from harness.settings import BINARY, REPOSITORY
 
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+PAGES = [REPOSITORY / "README.md", CONTRIBUTING, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
 INSTALLATION = REPOSITORY / "docs" / "installation.md"
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
@@ -205,6 +206,26 @@ def test_the_architecture_names_each_source_file_once() -> None:
     assert sorted(named) == known
 
 
+def test_files_and_names_where_changes_begin_are_there() -> None:
+    """Of CONTRIBUTING's table. A name is in one of the files of its row."""
+    rows = section(CONTRIBUTING, "### Where to begin").splitlines()[4:]
+    rows = [row for row in rows if row.startswith("| ")]
+    assert len(rows) == 10
+    missing = []
+    for row in rows:
+        quoted = re.findall(r"`([^`]+)`", row)
+        # In the folder of the row's first file, unless the name has one of its own.
+        folder = REPOSITORY / quoted[0].rpartition("/")[0]
+        files = {name: REPOSITORY / name for name in quoted if (REPOSITORY / name).is_file()}
+        files |= {name: folder / name for name in quoted if (folder / name).is_file()}
+        text = "\n".join(path.read_text() for path in files.values())
+        for name in quoted:
+            words = set(re.findall(r"\w+", name))
+            if name not in files and ("/" in name or not words <= set(re.findall(r"\w+", text))):
+                missing.append(name)
+    assert missing == []
+
+
 def seconds(file: str, constant: str) -> int:
     """A constant of Go that is a number of seconds."""
     match = re.search(
@@ -289,7 +310,7 @@ def test_make_has_the_targets_that_are_named() -> None:
 def test_every_page_names_the_same_packages_for_make() -> None:
     packages = packages_for("What is needed")
     assert packages_in(README) == ["git", *packages]
-    assert f"`apt-get install {' '.join(packages)}`" in (REPOSITORY / "CONTRIBUTING.md").read_text()
+    assert f"`apt-get install {' '.join(packages)}`" in CONTRIBUTING.read_text()
 
 
 def test_versions_of_python_are_those_that_are_tested() -> None:
@@ -298,11 +319,11 @@ def test_versions_of_python_are_those_that_are_tested() -> None:
     assert [f"3.{number}" for number in range(int(first[2:]), int(last[2:]) + 1)] == MINORS
     # Decisions are of their time.
     current = [page for page in PAGES if page.parent.name != "decisions"]
-    others = ["CONTRIBUTING.md", "Makefile", "tests/requirements.txt"]
+    others = ["Makefile", "tests/requirements.txt"]
     texts = {page: page.read_text() for page in [*current, *map(REPOSITORY.joinpath, others)]}
     named = {page: re.findall(r"\b3\.\d+ to 3\.\d+\b", text) for page, text in texts.items()}
     assert {span for spans in named.values() for span in spans} == {f"{first} to {last}"}
-    for name in ("README.md", "docs/installation.md", *others):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/installation.md", *others):
         assert named[REPOSITORY / name], name
     loose = re.compile(r"CPython 3\.\d+ (?:and|or) newer")
     assert [page for page, text in texts.items() if loose.search(text)] == []
