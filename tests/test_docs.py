@@ -168,9 +168,10 @@ def test_options_that_take_placeholders_are_named_everywhere() -> None:
 
 
 def section(page: Path, heading: str) -> str:
-    """The text below a heading, down to the next one of the same level."""
-    level = heading.partition(" ")[0]
-    return page.read_text().partition(f"\n{heading}\n")[2].partition(f"\n{level} ")[0]
+    """The text below a heading, down to the next one of its level or above."""
+    level = len(heading.partition(" ")[0])
+    text = FENCED.sub("", page.read_text()).partition(f"\n{heading}\n")[2]
+    return re.split(rf"^#{{1,{level}}} ", text, flags=re.MULTILINE)[0]
 
 
 def repository_files() -> list[str]:
