@@ -36,7 +36,7 @@ enum {
     SNAKE_GONE = 1,            /* the client can neither send nor receive */
     SNAKE_STOPPED_SENDING = 2, /* HTTP/1: the client may still read */
     SNAKE_TIMED_OUT = 3,       /* Go has answered in the app's place */
-    SNAKE_CLOSED = 4, /* a websocket: its last messages and its close follow as chunks */
+    SNAKE_CLOSED = 4,          /* a websocket: its last messages and its close follow as chunks */
 };
 
 /* What the connection offers (snake_slot.features). */

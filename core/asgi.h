@@ -51,7 +51,8 @@ struct asgi_exchange {
     bool head_sent, no_body, complete; /* complete: the app has sent its last message */
     bool body_received, too_large;
     bool client_left, client_stopped_sending;
-    bool listeners_turn; /* the app has time to cancel its senders, after receive() returned the disconnect */
+    bool listeners_turn; /* the app has time to cancel its senders, after receive() returned the
+                            disconnect */
     uint32_t late_sends; /* sends during listeners_turn */
     bool excused;        /* the next send of a stream gets no error */
     bool ended;          /* the coroutine has ended */
@@ -61,7 +62,7 @@ struct asgi_exchange {
     PyObject *overdue;          /* timer that checks for too many abandoned exchanges */
     /* HTTP */
     bool trailers_promised, body_complete;
-    bool all_sent;           /* the app has sent its last body piece; later sends can't be cut off */
+    bool all_sent; /* the app has sent its last body piece; later sends can't be cut off */
     packed_fields *trailers; /* trailers to send after the body, or NULL */
     /* WebSocket */
     enum websocket_phase phase;

@@ -45,7 +45,8 @@ typedef struct header_name {
 
 /* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
 enum {
-    HOOK_ERROR,   /* (app id, exception, kind, environ or scope or None, client_left): logs the exception */
+    HOOK_ERROR,   /* (app id, exception, kind, environ or scope or None, client_left): logs the
+                     exception */
     HOOK_INPUT,   /* (read) -> file object over a streamed request body */
     HOOK_FILE,    /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
     HOOK_SYSTEM,  /* () -> object: saves the system's per-thread state */
@@ -181,10 +182,11 @@ struct snake_generation {
     PyObject *callable;
     PyObject *template; /* the environ or scope that every request copies */
     /* WSGI; guarded by the pool's mutex. See wsgi_places.c. */
-    uint32_t threads, running;   /* total places, and occupied places */
-    uint32_t aside, aside_limit; /* running threads without a place */
+    uint32_t threads, running;                  /* total places, and occupied places */
+    uint32_t aside, aside_limit;                /* running threads without a place */
     snake_slot *deferred_first, *deferred_last; /* requests that wait for a place */
-    struct wsgi_place_returner *returners_first, *returners_last; /* threads that wait for a place */
+    struct wsgi_place_returner *returners_first,
+        *returners_last; /* threads that wait for a place */
     /* ASGI; touched only on the loop's thread, except signal, efd and armed. */
     queue queue;
     uint32_t signal;      /* [atomic] futex; see asgi_loop.c */
@@ -196,7 +198,8 @@ struct snake_generation {
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
-    uint64_t probed_at; /* [atomic] when asgi_probe asked the loop for a sign of life; 0: the loop answered */
+    uint64_t probed_at; /* [atomic] when asgi_probe asked the loop for a sign of life; 0: the loop
+                           answered */
     struct header_cache *cache;
     bool draining, flush_soon, announced;
     uint64_t round_began;        /* 0: no round of requests is running */

@@ -1,5 +1,5 @@
-/* _caddysnake.Generation: one loaded generation of an app, as Go pushes to it and as
- * the bridge configures it. */
+/* _caddysnake.Generation: one loaded generation of an app. Go pushes requests to it; the bridge
+ * configures it. */
 #include "core.h"
 #include <limits.h>
 #include <sys/prctl.h>
@@ -123,13 +123,12 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
     self->kind = APP_ASGI;
     self->thread = PyThread_get_thread_ident();
-    prctl(PR_SET_NAME, "asgi"); /* we are on the loop's thread */
+    prctl(PR_SET_NAME, "asgi"); /* this is the loop's thread */
     Py_RETURN_NONE;
 }
 
-/* select(timeout: float | None, files: int) -> int: what the app's own asyncio loop sleeps in.
- * files: descriptor of an epoll, or -1. TURN: drain() has something to do; FILES: the epoll may
- * have. */
+/* select(timeout: float | None, files: int) -> int: the select() of our own asyncio loop. files:
+ * descriptor of an epoll, or -1. TURN: call drain(); FILES: the epoll may have events. */
 static PyObject *app_select(PyObject *object, PyObject *args) {
     PyObject *timeout;
     int files;
@@ -145,7 +144,8 @@ static PyObject *app_wake(PyObject *object, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
-/* watch() -> int: what a loop that does not call select() watches, to call drain(). */
+/* watch() -> int: the descriptor that a foreign loop watches; when it is readable, the loop calls
+ * drain(). */
 static PyObject *app_watch(PyObject *object, PyObject *ignored) {
     (void)ignored;
     snake_generation *self = (snake_generation *)object;
@@ -186,8 +186,8 @@ static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
     return PyBool_FromLong(left == 0);
 }
 
-/* cancel(answered: bool): cancels the tasks of the requests that still run; those whose response is
- * complete only if answered is true. On the loop's thread. */
+/* cancel(answered: bool): cancels the tasks of the requests that still run. Cancels requests with a
+ * complete response only if answered is true. On the loop's thread. */
 static PyObject *app_cancel(PyObject *object, PyObject *answered) {
     if (asgi_cancel((snake_generation *)object, answered == Py_True) < 0)
         return NULL;
@@ -201,13 +201,14 @@ static PyObject *app_answered(PyObject *object, PyObject *ignored) {
     return asgi_answered((snake_generation *)object);
 }
 
-/* probe() -> float: asks the loop for a sign of life; for how many seconds it has owed one. */
+/* probe() -> float: asks the loop for a sign of life. Returns the age of an unanswered probe in
+ * seconds. */
 static PyObject *app_probe(PyObject *object, PyObject *ignored) {
     (void)ignored;
     return PyFloat_FromDouble((double)asgi_probe((snake_generation *)object) / 1e6);
 }
 
-/* stop(): the app takes no more requests; Go has promised to send none. */
+/* stop(): the app takes no more requests; Go guarantees to send none. */
 static PyObject *app_stop(PyObject *object, PyObject *ignored) {
     (void)ignored;
     snake_generation *self = (snake_generation *)object;

@@ -1,4 +1,4 @@
-/* The _caddysnake module and its start: what Python and Go find first. */
+/* The _caddysnake module and the start of the core. */
 #include "view.h"
 #include <ctype.h>
 #include <pthread.h>
@@ -46,7 +46,7 @@ static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
     return PyLong_FromUnsignedLong(current_app);
 }
 
-/* is_servers(fd): whether Go or the core would miss the descriptor. */
+/* is_servers(fd): whether Go or the core uses the descriptor. */
 static PyObject *module_is_servers(PyObject *module, PyObject *args) {
     (void)module;
     int fd;
@@ -140,7 +140,7 @@ static int init_header_names(core *st) {
             key[5 + j] = c == '-' ? '_' : (char)toupper(c);
             lower[j] = (char)tolower(c);
         }
-        /* CGI names these two without HTTP_ */
+        /* CGI names these two headers without HTTP_. */
         bool bare = !strcmp(lower, "content-type") || !strcmp(lower, "content-length");
         name->environ_key = PyUnicode_InternFromString(bare ? key + 5 : key);
         name->lower = PyBytes_FromString(lower);
@@ -206,7 +206,7 @@ static int module_exec(PyObject *module) {
                : -1;
 }
 
-/* The references of the state, for traverse and clear. */
+/* The number of references in the state, for traverse and clear. */
 enum { REFERENCES = offsetof(core, header_names) / sizeof(PyObject *) };
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -250,7 +250,7 @@ static struct PyModuleDef module_def = {
 
 /* ---- start */
 
-/* A module object from the definition, put into sys.modules. New reference. */
+/* Creates the module from its definition and puts it into sys.modules. New reference. */
 static PyObject *create_module(void) {
     PyObject *machinery = PyImport_ImportModule("importlib.machinery");
     PyObject *spec =
@@ -267,7 +267,7 @@ static PyObject *create_module(void) {
     return module;
 }
 
-/* Takes a text and the NUL that ends it; NULL where there is none. */
+/* Takes a NUL-terminated text; NULL if there is none. */
 static const char *next_text(cursor *c) {
     const unsigned char *nul = memchr(c->p, 0, cursor_left(c));
     return nul ? cursor_take(c, (size_t)(nul - c->p) + 1).p : NULL;

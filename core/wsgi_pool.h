@@ -10,8 +10,9 @@ typedef struct wsgi_thread_state {
     PyTypeObject *type;
     PyObject *attributes, *saved; /* its __dict__, and the saved contents */
     PyObject *system;             /* the rest, as saved by the bridge */
-    PyObject *trace, *profile;    /* trace and profile functions at the start of the request; NULL: none */
-    uint32_t app;                 /* the app of the last request; 0: none */
+    PyObject *trace,
+        *profile; /* trace and profile functions at the start of the request; NULL: none */
+    uint32_t app; /* the app of the last request; 0: none */
 } wsgi_thread_state;
 
 typedef struct wsgi_thread {
