@@ -214,7 +214,7 @@ func (t *appTemplate) parse(h *Handler, module string) (err error) {
 	t.env = make(map[string]template, len(h.Env))
 	for _, name := range slices.Sorted(maps.Keys(h.Env)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			err = errors.Join(err, fmt.Errorf("env_var: %q is no name of a variable", name))
+			err = errors.Join(err, fmt.Errorf("env_var: %q is not a variable name", name))
 		}
 		t.env[name] = parse("env_var "+name, h.Env[name])
 	}

@@ -190,7 +190,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 // errExiting is the reason for aborting a load.
-var errExiting = errors.New("the server is to stop")
+var errExiting = errors.New("the server is stopping")
 
 // untilExit returns a context that is also cancelled when the process exits. Caddy
 // stops nothing before the config is loaded, and notifies no module until then.

@@ -175,7 +175,7 @@ func (g *generation) drain(limits drainLimits) {
 		case <-deadline:
 			g.webSockets.closeAll()
 			if cut := slots.cut(g); cut > 0 {
-				g.appLog.logger.Load().Warn("requests are cancelled: the code that they run on is to end",
+				g.appLog.logger.Load().Warn("requests are cancelled: their code is being unloaded",
 					zap.String("app", g.appLog.app), zap.Int("requests", cut))
 			}
 			return

@@ -89,9 +89,9 @@ var startPython = sync.OnceValue(func() error {
 	return nil
 })
 
-// leavePython waits until the apps of the last config, and then those of earlier
-// configs, have shut down. Then it runs Python's atexit functions: the process ends
-// without finalizing Python.
+// leavePython waits until the apps of the last config have shut down and, for
+// leaveTimeout at most, those of earlier configs. Then it runs Python's atexit
+// functions: the process ends without finalizing Python.
 func leavePython(ctx context.Context) {
 	leaving.Wait() // each app has a deadline
 	retired := make(chan struct{})

@@ -27,7 +27,7 @@ func (a *App) reload(ctx context.Context, reason changes) {
 		logger.Info("python app reloaded", fields...)
 		a.replace(gen, nil)
 	case a.config.Autoreload.OnError == "keep":
-		logger.Error("reloading python app failed; it goes on with the code that it had", append(fields, zap.Error(err))...)
+		logger.Error("reloading python app failed; it keeps the code that was loaded before", append(fields, zap.Error(err))...)
 	default:
 		logger.Error("reloading python app failed; requests fail until it is fixed", append(fields, zap.Error(err))...)
 		a.replace(nil, &loadFailure{err})

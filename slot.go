@@ -249,7 +249,7 @@ func readList(list C.snake_list, take func() bool) error {
 	file := os.NewFile(uintptr(list.fd), "caddysnake-list")
 	conn, err := file.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("watching what Python leaves for Go: %w", err)
+		return fmt.Errorf("watching a list of the C core: %w", err)
 	}
 	go func() {
 		_ = conn.Read(func(uintptr) bool {
@@ -280,7 +280,7 @@ func dispatch(list unsafe.Pointer) {
 		next := c.done_next
 		events := atomic.SwapUint32((*uint32)(unsafe.Pointer(&c.to_go)), 0)
 		if int(c.id) >= len(view) || view[c.id].c != c {
-			caddy.Log().Named(loggerName).Error("news of a request that is none", zap.Uint32("id", uint32(c.id)))
+			caddy.Log().Named(loggerName).Error("completion of an unknown request", zap.Uint32("id", uint32(c.id)))
 			c = next
 			continue
 		}

@@ -122,7 +122,7 @@ uint64_t now_us(void);
 bool futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us);
 void futex_wake(uint32_t *word, int count);
 
-/* ---- view.c, view_modules.c, view_names.c: what a thread sees when it imports */
+/* ---- view.c, view_modules.c, view_names.c: the modules that a thread's imports find */
 typedef struct snake_view snake_view;
 extern PyType_Spec view_spec;
 /* The owner of the code that the current thread runs: the app's id (0: none) and the view (a strong
@@ -352,7 +352,7 @@ PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args);
 bool wsgi_pool_watch(uint64_t now);
 
 /* ---- wsgi_places.c: which requests of an app may run. The caller holds the pool's mutex. */
-/* A thread whose wait for its client is over and that now waits for a place. */
+/* A thread that has waited for its client and now waits for a place. */
 typedef struct wsgi_place_returner {
     struct wsgi_place_returner *next;
     uint32_t ticket;

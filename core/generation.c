@@ -238,16 +238,16 @@ static PyMethodDef app_methods[] = {
     {"select", app_select, METH_VARARGS, "select(timeout, files) -> int: the loop's sleep."},
     {"wake", app_wake, METH_NOARGS, "wake(): ends the loop's select()."},
     {"watch", app_watch, METH_NOARGS, "watch() -> int: an fd, for loops that do not select()."},
-    {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},
+    {"drain", app_drain, METH_NOARGS, "drain(): starts queued requests; the loop's reader."},
     {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
     {"cancel", app_cancel, METH_O, "cancel(answered): cancels the requests that still run."},
-    {"answered", app_answered, METH_NOARGS, "answered() -> scopes of what runs after a response."},
+    {"answered", app_answered, METH_NOARGS, "answered() -> scopes of requests that run on."},
     {"probe", app_probe, METH_NOARGS, "probe() -> float: seconds since an unanswered probe."},
-    {"stop", app_stop, METH_NOARGS, "stop(): lets go of the app."},
+    {"stop", app_stop, METH_NOARGS, "stop(): drops the app's objects."},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef app_getset[] = {
-    {"handle", app_handle, NULL, "What Go passes to snake_push.", NULL},
+    {"handle", app_handle, NULL, "The pointer for snake_push.", NULL},
     {"inflight", app_inflight, NULL, "Requests that have not finished.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -69,13 +69,13 @@ static PyMethodDef module_methods[] = {
     {"wsgi_next_thread", wsgi_pool_next_thread, METH_NOARGS,
      "wsgi_next_thread(): waits until another WSGI thread must be started."},
     {"wsgi_thread_failed", wsgi_pool_thread_failed, METH_NOARGS,
-     "wsgi_thread_failed(): that thread can't be started."},
+     "wsgi_thread_failed(): the requested thread can't be started."},
     {"wsgi_running", wsgi_threads_running, METH_NOARGS,
      "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
     {"wsgi_interrupt", wsgi_thread_interrupt, METH_VARARGS,
      "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
     {"is_servers", module_is_servers, METH_VARARGS,
-     "is_servers(fd: int) -> bool: whether Go or the core would miss the descriptor."},
+     "is_servers(fd: int) -> bool: whether Go or the core uses the descriptor."},
     {"current_app", module_current_app, METH_NOARGS, "Id of the app this thread works for, or 0."},
     {"current_view", view_module_current, METH_NOARGS, "The view of this thread, or None."},
     {"enter", view_module_enter, METH_O,
@@ -87,17 +87,17 @@ static PyMethodDef module_methods[] = {
     {"take_locals", locals_take, METH_O,
      "take_locals(app): takes what the app has kept in threading.local from all threads."},
     {"thread_touched", wsgi_thread_touched, METH_O,
-     "thread_touched(spoiled): this thread is not as it was, and, if spoiled, can't be."},
+     "thread_touched(spoiled): system state of this thread has changed; spoiled: for good."},
     {"forget_answers", view_forget_answers, METH_NOARGS,
-     "forget_answers(): lets go of modules that C code was told of."},
+     "forget_answers(): drops the modules that planted names hold."},
     {"collect", heap_collect, METH_O,
-     "collect(objects) -> int: empties the list, and frees what was reachable from there alone."},
+     "collect(objects) -> int: empties the list, and frees objects reachable only from it."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
-     "adopt_modules(): from now on sys.modules is what the current view sees."},
+     "adopt_modules(): makes sys.modules answer for the current view."},
     {"lazy_importer", lazy_importer, METH_VARARGS,
      "lazy_importer(original, pending, names, before, after): a __lazy_import__ for builtins."},
     {"open_guard", open_guard, METH_VARARGS,
-     "open_guard(original, of_descriptor): an open() that has files of descriptors made by that."},
+     "open_guard(original, of_descriptor): an open() that passes descriptors to of_descriptor."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -282,7 +282,7 @@ static PyObject *sources_dict(void) {
         const char *name = next_text(&c), *source = name ? next_text(&c) : NULL;
         PyObject *text = source ? PyUnicode_FromString(source) : NULL;
         if (!source)
-            PyErr_SetString(PyExc_SystemError, "the embedded caddysnake_py is not whole");
+            PyErr_SetString(PyExc_SystemError, "the embedded caddysnake_py is incomplete");
         if (!text || PyDict_SetItemString(dict, name, text) < 0)
             Py_CLEAR(dict);
         Py_XDECREF(text);

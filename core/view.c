@@ -120,7 +120,7 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     PyObject *outer;
     core *st = PyType_GetModuleState((PyTypeObject *)PyType_GetSlot(type, Py_tp_base));
     if (!st) {
-        PyErr_SetString(PyExc_TypeError, "View is there to be subclassed, directly");
+        PyErr_SetString(PyExc_TypeError, "View must be subclassed directly");
         return NULL;
     }
     static char *names[] = {"app", "outer", NULL};
