@@ -89,7 +89,7 @@ typedef struct snake_slot {
     struct snake_slot *done_next;
     struct snake_slot *queue_next;
     snake_generation *app; /* set by snake_push */
-    void *owner;           /* C: the ASGI exchange or the WSGI wsgi_thread that runs the request */
+    void *owner;           /* C: the ASGI exchange or the WSGI thread that runs the request */
     uint32_t id;           /* index of Go's counterpart; constant */
     uint32_t ticket;       /* C: place in line while the WSGI app has no free place; else 0 */
 
@@ -105,7 +105,7 @@ typedef struct snake_slot {
     uint32_t header_count;
     uint32_t features;  /* SNAKE_EARLY_HINTS … */
     uint32_t body_kind; /* SNAKE_BODY_* */
-    size_t body_offset; /* offset of the inline body in in */
+    size_t body_offset; /* of the inline body, within in */
     size_t body_len;
 
     /* One piece of a streamed request body, or records of websocket messages: Go fills the buffer
@@ -117,8 +117,7 @@ typedef struct snake_slot {
     uint32_t chunk_end;  /* SNAKE_MORE … */
     uint32_t body_state; /* [atomic] SNAKE_CHUNK_* */
 
-    /* One piece of the response: C writes it before SNAKE_GO_RESPONSE; Go owns it until snake_ack.
-     * */
+    /* A piece of the response: C writes it before SNAKE_GO_RESPONSE; Go owns it until snake_ack. */
     unsigned char *out; /* headers: u32 name length, u32 value length, bytes …; then body */
     size_t out_cap;
     size_t out_len;
@@ -170,8 +169,7 @@ const char *snake_python_version(void);
 
 /* NULL when memory is out. Slots are never freed; Go pools them. */
 snake_slot *snake_slot_new(uint32_t id);
-/* Grow a buffer to at least cap bytes and discard its contents. Return 0, or -1 when memory is out.
- * */
+/* Grow a buffer to at least cap bytes; discard its contents. Return 0, or -1: memory is out. */
 int snake_slot_reserve_in(snake_slot *slot, size_t cap);
 int snake_slot_reserve_chunk(snake_slot *slot, size_t cap);
 /* Frees unusually large buffers before Go pools the slot. */

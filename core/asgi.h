@@ -16,8 +16,7 @@ typedef struct asgi_protocol {
     PyObject *(*send)(asgi_exchange *self, PyObject *type, PyObject *message);
     /* The same, after the client has left. */
     PyObject *(*send_late)(asgi_exchange *self, PyObject *type, PyObject *message);
-    /* The app has returned or raised; failed: with an error. Completes whatever the app left open.
-     * */
+    /* The app has returned or raised; failed: with an error. Completes an unfinished response. */
     void (*end)(asgi_exchange *self, bool returned, bool failed);
     /* A requested chunk has arrived. */
     void (*on_chunk)(asgi_exchange *self);
@@ -51,8 +50,7 @@ struct asgi_exchange {
     bool head_sent, no_body, complete; /* complete: the app has sent its last message */
     bool body_received, too_large;
     bool client_left, client_stopped_sending;
-    bool listeners_turn; /* the app has time to cancel its senders, after receive() returned the
-                            disconnect */
+    bool listeners_turn; /* after a disconnect, the app has time to cancel its senders */
     uint32_t late_sends; /* sends during listeners_turn */
     bool excused;        /* the next send of a stream gets no error */
     bool ended;          /* the coroutine has ended */

@@ -44,8 +44,7 @@ void asgi_go_on(snake_generation *app) {
 void asgi_announce(snake_generation *app) {
     app->announced = true;
     if (PyThread_get_thread_ident() != app->thread) {
-        completions_announce(); /* another thread runs the loop, which must not be called from here
-                                 */
+        completions_announce(); /* another thread runs the loop: don't call it from here */
         return;
     }
     if (app->draining || app->flush_soon)

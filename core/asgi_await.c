@@ -218,8 +218,7 @@ static PySendResult step(asgi_await_object *self, PyObject *arg, PyObject **resu
 static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
     asgi_await_object *self = (asgi_await_object *)object;
     *result = NULL;
-    if (self->kind ==
-        AWAIT_ROUND) { /* yielding None makes the Task continue in the loop's next round */
+    if (self->kind == AWAIT_ROUND) { /* yielding None resumes in the next round */
         self->kind = AWAIT_DONE;
         *result = Py_NewRef(Py_None);
         return PYGEN_NEXT;

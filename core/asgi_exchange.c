@@ -100,8 +100,7 @@ static PyObject *asgi_exchange_receive(PyObject *object, PyObject *ignored) {
 
 /* ---- the coroutine */
 
-/* The iterator of the awaitable that the app returned: the awaitable itself if it is a coroutine.
- * */
+/* The iterator of the app's awaitable: the awaitable itself if it is a coroutine. */
 static PyObject *awaitable_iterator(core *st, PyObject *awaitable) {
     if (PyType_GetSlot(Py_TYPE(awaitable), Py_am_send))
         return Py_NewRef(awaitable);

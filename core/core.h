@@ -184,9 +184,8 @@ struct snake_generation {
     /* WSGI; guarded by the pool's mutex. See wsgi_places.c. */
     uint32_t threads, running;                  /* total places, and occupied places */
     uint32_t aside, aside_limit;                /* running threads without a place */
-    snake_slot *deferred_first, *deferred_last; /* requests that wait for a place */
-    struct wsgi_place_returner *returners_first,
-        *returners_last; /* threads that wait for a place */
+    snake_slot *deferred_first, *deferred_last; /* waiting requests */
+    struct wsgi_place_returner *returners_first, *returners_last; /* waiting threads */
     /* ASGI; touched only on the loop's thread, except signal, efd and armed. */
     queue queue;
     uint32_t signal;      /* [atomic] futex; see asgi_loop.c */
@@ -198,8 +197,7 @@ struct snake_generation {
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
-    uint64_t probed_at; /* [atomic] when asgi_probe asked the loop for a sign of life; 0: the loop
-                           answered */
+    uint64_t probed_at;           /* [atomic] time of an unanswered asgi_probe; 0: none */
     struct header_cache *cache;
     bool draining, flush_soon, announced;
     uint64_t round_began;        /* 0: no round of requests is running */
@@ -256,8 +254,7 @@ typedef struct cached_value {
     const char *data; /* data of value, not owned */
     Py_ssize_t len;
 } cached_value;
-/* The values that a thread saw last, because most requests repeat them. One thread owns the cache.
- * */
+/* The values that a thread saw last, as most requests repeat them. One thread owns the cache. */
 typedef struct header_cache {
     cached_value method, scheme, client, server, port;
     cached_value headers[]; /* indexed like header_names */
@@ -402,8 +399,7 @@ void asgi_gate_leave(snake_generation *app, uint64_t round_began);
 /* Call before the app is freed. With the GIL. */
 void asgi_gate_forget(snake_generation *app);
 bool asgi_gate_is_crowded(void);
-/* For the monitor: passes the gate to the next app when its holder is stuck. True while apps wait.
- * */
+/* For the monitor: passes the gate on when its holder is stuck. True while apps wait. */
 bool asgi_gate_watch(uint64_t now);
 
 /* ---- monitor.c */
@@ -420,8 +416,7 @@ void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
 /* Starts the queued requests. On the loop's thread. */
 void asgi_start_round(snake_generation *app);
-/* select() of our own loop: ends the round and waits. Returns LOOP_TURN and LOOP_FILES, as an int.
- * */
+/* select() of our own loop: ends the round and waits. Returns LOOP_TURN and LOOP_FILES. */
 PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 /* Cancels the requests that still run. Cancels requests with a complete response only if answered

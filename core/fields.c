@@ -28,8 +28,7 @@ static int check_name(field_text name) {
     return ok ? 0 : -1;
 }
 
-/* Rejects control characters other than tab (RFC 9110 section 5.5): HTTP/2 would drop the header.
- * */
+/* Rejects control characters except tab (RFC 9110 section 5.5): HTTP/2 would drop the header. */
 static int check_value(field_text name, field_text value) {
     for (Py_ssize_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];

@@ -194,8 +194,8 @@ static PyObject *app_cancel(PyObject *object, PyObject *answered) {
     Py_RETURN_NONE;
 }
 
-/* answered() -> list of scopes: requests that still run after their response. On the loop's thread.
- */
+/* answered() -> list of the scopes of requests that still run after their response. On the loop's
+ * thread. */
 static PyObject *app_answered(PyObject *object, PyObject *ignored) {
     (void)ignored;
     return asgi_answered((snake_generation *)object);

@@ -43,8 +43,7 @@ static PyObject *lazy_import(PyObject *known, PyObject *args, PyObject *kwargs) 
     if (scope)
         lazy = PyObject_CallFunction(PyTuple_GetItem(known, LAZY_ORIGINAL), "OOOOi", name, scope,
                                      scope, fromlist, level);
-    /* Take these at once: the original records the statement in containers that everyone can see.
-     * */
+    /* Take these at once: everyone can see the containers in which the original records it. */
     if (lazy && (pending = take(PyTuple_GetItem(known, LAZY_PENDING))) &&
         (names = take(PyTuple_GetItem(known, LAZY_NAMES))))
         done =

@@ -30,8 +30,7 @@ static PyObject *wsgi_exchange_write(PyObject *object, PyObject *data) {
 /* Re-raises the app's exception: the head is sent, so no other response is possible. */
 static void raise_exc_info(PyObject *exc_info) {
     PyObject *value = PyTuple_Size(exc_info) == 3 ? PyTuple_GetItem(exc_info, 1) : NULL;
-    if (!value ||
-        !PyExceptionInstance_Check(value)) { /* sys.exc_info() outside an exception handler */
+    if (!value || !PyExceptionInstance_Check(value)) { /* (None, None, None), for instance */
         PyErr_Format(PyExc_TypeError,
                      "the response has begun, and exc_info names no exception to raise: %R",
                      exc_info);

@@ -22,7 +22,7 @@ type Tree struct {
 
 	root    string              // the directory that path resolves to; "" if none
 	dirs    map[string]string   // maps directories that matter to their relative paths
-	anchors map[string]string   // maps paths that affect the target of root ("") or of a link to that link's relative path
+	anchors map[string]string   // from paths that affect root ("") or a link to that link's relative path
 	held    map[string]struct{} // directories watched for this tree
 	limited bool                // Limited has been called
 }
