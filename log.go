@@ -64,7 +64,8 @@ func (l *logList) take() bool {
 	return list != nil
 }
 
-// writeLogs writes a list of records, newest first, in chronological order.
+// writeLogs writes a list of records in chronological order. The list is newest
+// first.
 func writeLogs(list unsafe.Pointer) {
 	var oldest *C.snake_log
 	for record := (*C.snake_log)(list); record != nil; {

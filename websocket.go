@@ -44,7 +44,7 @@ type webSocket struct {
 	room   sync.Cond  // signalled when inbox was emptied, or ended was set
 	inbox  []byte     // records for the app
 	wanted bool       // the app waits for records
-	ended  bool       // the close record was appended
+	ended  bool       // the app gets no further records
 }
 
 func newWebSocket(s *slot) *webSocket {
