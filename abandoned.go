@@ -1,9 +1,8 @@
 package caddysnake
 
-// Exchanges that the client of an HTTP/2 or 3 connection has left while the
-// application still runs on them. Their streams no longer count against the
-// connection's limit of streams, so they have a limit of their own
-// (docs/decisions/0054).
+// Exchanges that still run although the client of their HTTP/2 or HTTP/3 connection
+// has left them. Their streams no longer count against the connection's stream
+// limit, so abandoned exchanges have a limit of their own (docs/decisions/0054).
 
 /*
 #include "caddysnake.h"
@@ -22,11 +21,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// connection tells the clients of HTTP/2 and 3 apart. A trusted proxy's
-// connection carries several, which it names.
+// connection identifies a client of HTTP/2 or 3. A trusted proxy's connection
+// carries several clients, which the proxy names.
 type connection struct{ remote, client string }
 
-// connectionOf returns false for clients that can't be told apart: those of a
+// connectionOf returns false for clients that can't be distinguished: clients of a
 // Unix socket, unless a trusted proxy names them.
 func connectionOf(r *http.Request) (connection, bool) {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
@@ -35,12 +34,12 @@ func connectionOf(r *http.Request) (connection, bool) {
 	return connection{r.RemoteAddr, client}, known
 }
 
-// abandonment holds the counters of the connections that have some. C counts
-// down; a counter at 0 is nobody's, and freed when another one is needed.
+// abandonment holds the counters of connections with abandoned exchanges. C counts
+// down. A counter at 0 has no owner and is freed by a later sweep.
 type abandonment struct {
 	mu       sync.Mutex
 	counters map[connection]*C.snake_abandoned
-	sweepAt  int // so many counters
+	sweepAt  int // number of counters that triggers a sweep
 }
 
 var abandoned = newCounters()
@@ -49,12 +48,13 @@ func newCounters() *abandonment {
 	return &abandonment{counters: map[connection]*C.snake_abandoned{}}
 }
 
-// load returns the number of a connection's exchanges that still run.
+// load returns the number of a connection's abandoned exchanges that still run.
 func load(counter *C.snake_abandoned) uint32 {
 	return atomic.LoadUint32((*uint32)(unsafe.Pointer(&counter.running)))
 }
 
-// count adds one to the connection of r. The counter is nil if it is not counted.
+// count adds an exchange to the connection of r. It returns nil if the exchange is
+// not counted.
 func (a *abandonment) count(r *http.Request) *C.snake_abandoned {
 	if r.ProtoMajor < 2 { // one request per connection
 		return nil
@@ -77,10 +77,11 @@ func (a *abandonment) count(r *http.Request) *C.snake_abandoned {
 	return counter
 }
 
-// endAbandoned takes one back.
+// endAbandoned subtracts an exchange.
 func endAbandoned(counter *C.snake_abandoned) { C.snake_abandoned_end(counter) }
 
-// sweep frees the counters at 0, whenever they may be half of all. The lock is held.
+// sweep frees the counters at 0, each time the number of counters has doubled. The
+// caller holds the lock.
 func (a *abandonment) sweep() {
 	if len(a.counters) < a.sweepAt {
 		return
@@ -94,7 +95,7 @@ func (a *abandonment) sweep() {
 	a.sweepAt = max(64, 2*len(a.counters))
 }
 
-// isFull tells whether the connection of r may begin no more requests.
+// isFull tells whether the connection of r may start no more requests.
 func (a *abandonment) isFull(r *http.Request) bool {
 	if r.ProtoMajor < 2 || atomic.LoadUint32((*uint32)(unsafe.Pointer(&C.snake_abandoned_total))) < C.SNAKE_MAX_ABANDONED {
 		return false

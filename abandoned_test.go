@@ -18,7 +18,8 @@ func requestFrom(version int, remote, client string) *http.Request {
 	return r.WithContext(context.WithValue(context.Background(), caddyhttp.VarsCtxKey, vars))
 }
 
-// newAbandonment returns an empty one. All that was counted must have ended with the test.
+// newAbandonment returns an empty abandonment. Every counted exchange must end
+// within the test.
 func newAbandonment(t *testing.T) *abandonment {
 	t.Helper()
 	a := newCounters()

@@ -1,6 +1,6 @@
 //go:build pyext
 
-/* The extension module lives in somebody's interpreter and adopts it. */
+/* The extension module runs inside an existing interpreter and adopts it. */
 #include "core/core.h"
 
 int snake_own_interpreter(char *err, size_t err_cap) {

@@ -1,7 +1,7 @@
 package caddysnake
 
-// App: a Python application, shared by all handlers with the same
-// configuration and kept across config reloads.
+// App: a Python application. Handlers with the same configuration share it, and
+// config reloads keep it.
 
 /*
 #include "caddysnake.h"
@@ -19,22 +19,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// lateTimeout is how long requests may take to get here from a server that
-// Caddy has replaced, and whose modules it has cleaned up.
+// lateTimeout is the time for requests that are still on their way from a server
+// that Caddy has replaced and whose modules it has cleaned up.
 const lateTimeout = 500 * time.Millisecond
 
-// appConfig identifies an App: two handlers with the same one share it. Paths
+// appConfig identifies an App: handlers with equal configurations share it. Paths
 // are absolute.
 type appConfig struct {
 	bridgeConfig
 	WebSocket  webSocketConfig
-	Autoreload *autoreloadConfig // nil: no
+	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool
-	Round      uint64 // of forced loads, see codeRound
+	Round      uint64 // number of forced loads, see codeRound
 }
 
-// bridgeConfig is the part of it that the bridge is told: the fields of LoadRequest
-// in caddysnake_py/bridge.py.
+// bridgeConfig is the part of appConfig that Go sends to the bridge: the fields of
+// LoadRequest in caddysnake_py/bridge.py.
 type bridgeConfig struct {
 	Module     string            `json:"app"`
 	Interface  string            `json:"interface"` // "wsgi", "asgi" or "" to detect it
@@ -53,7 +53,7 @@ type bridgeConfig struct {
 	BlockedLoop    seconds `json:"blocked_loop"`
 }
 
-// seconds is a duration that is a number of seconds in JSON.
+// seconds is a duration that JSON shows as a number of seconds.
 type seconds time.Duration
 
 // MarshalJSON implements json.Marshaler.
@@ -71,27 +71,27 @@ func keyOf(settings any) string {
 	return string(b)
 }
 
-// App is one loaded application. It implements caddy.Destructor.
+// App is one application. It implements caddy.Destructor.
 type App struct {
 	config       appConfig
-	logger       atomic.Pointer[zap.Logger] // of the newest config which uses the app
+	logger       atomic.Pointer[zap.Logger] // of the newest config that uses the app
 	startTimeout atomic.Int64               // of that config, a time.Duration
 	current      atomic.Pointer[generation]
-	failure      atomic.Pointer[loadFailure] // why there is no current one
+	failure      atomic.Pointer[loadFailure] // why there is no current generation
 	reloader     *reloader                   // nil without autoreload
 	cancel       context.CancelFunc          // ends the reloader
-	evicted      atomic.Bool                 // requests that come late are for another one
+	evicted      atomic.Bool                 // late requests belong to another app
 
-	mu      sync.Mutex // replacing current
+	mu      sync.Mutex // guards stopped and the replacement of current
 	stopped bool
 }
 
 var (
 	apps    = caddy.NewUsagePool()
-	running sync.Map // from its key to each *App and *tenants that has not been stopped
+	running sync.Map // maps a key to each *App and *tenants that is not stopped
 )
 
-// loadApp returns the app for a configuration, loading it if no handler uses
+// loadApp returns the app for a configuration. It loads the app if no handler uses
 // it yet.
 func loadApp(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*App, error) {
 	value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
@@ -109,7 +109,7 @@ func loadApp(ctx context.Context, config appConfig, timeout time.Duration, logge
 	return app, nil
 }
 
-// adopt is told of a new config that uses the app.
+// adopt applies the settings of a new config that uses the app.
 func (a *App) adopt(logger *zap.Logger, startTimeout time.Duration) {
 	a.logger.Store(logger)
 	a.startTimeout.Store(int64(startTimeout))
@@ -148,8 +148,8 @@ func (a *App) start(ctx context.Context, timeout time.Duration) error {
 	return nil
 }
 
-// acquire returns the current generation for one request; the caller must
-// release it.
+// acquire returns the current generation for one request. The caller must release
+// it.
 func (a *App) acquire() (*generation, error) {
 	for {
 		gen := a.current.Load()
@@ -168,8 +168,8 @@ func (a *App) acquire() (*generation, error) {
 	}
 }
 
-// Destruct unloads the app in the background, once its requests are done. When
-// the process ends, leavePython waits for that: apps end side by side.
+// Destruct unloads the app in the background, once its requests are done. When the
+// process ends, leavePython waits for all unloads, which run in parallel.
 func (a *App) Destruct() error {
 	running.CompareAndDelete(a.config.key(), a)
 	if a.reloader != nil {
@@ -194,7 +194,7 @@ func (a *App) Destruct() error {
 	return nil
 }
 
-// end retires what is left of an app that has been stopped.
+// end retires the last generation of a stopped app.
 func (a *App) end(limits drainLimits) {
 	gen := a.current.Swap(nil)
 	a.failure.Store(nil)
@@ -204,8 +204,8 @@ func (a *App) end(limits drainLimits) {
 	}
 }
 
-// successor returns an app with the settings of one that has been stopped, if
-// a later config has one, whatever its round.
+// successor returns the app of a later config with the same settings as this
+// stopped app, whatever its round; nil if none.
 func (a *App) successor() *App {
 	config := a.config
 	config.Round = codeRound.Load()

@@ -1,7 +1,6 @@
 package caddysnake
 
-// appTemplate: the settings of a handler, before the placeholders in them have
-// values.
+// appTemplate: the settings of a handler, before the placeholders are filled in.
 
 import (
 	"errors"
@@ -37,9 +36,9 @@ func (t *appTemplate) placeholders() []string {
 	return slices.Compact(all)
 }
 
-// resolve returns the settings of the app that the values of the placeholders
-// name, with absolute paths. Its error is an errBadValue or an errNoApp if the
-// values are to blame.
+// resolve returns the settings of the app that the placeholders' values select,
+// with absolute paths. The error wraps errBadValue or errNoApp if the values caused
+// it.
 func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	config := t.base
 	for name, value := range values {
@@ -76,9 +75,9 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	return config, err
 }
 
-// resolveEnvFile is resolvePath for an env_file: a relative path is below the working
-// directory of the application if there is such a file, as it was in releases
-// until 0.6, else below Caddy's.
+// resolveEnvFile is resolvePath for an env_file. A relative path is resolved in the
+// application's working directory if such a file exists there, as in releases until
+// 0.6; otherwise in Caddy's directory.
 func resolveEnvFile(path template, values map[string]string, workingDir string, target *string) error {
 	if workingDir != "" && resolvePath("env_file", path, values, workingDir, target) == nil {
 		if info, err := os.Stat(*target); err == nil && !info.IsDir() {
@@ -89,8 +88,8 @@ func resolveEnvFile(path template, values map[string]string, workingDir string, 
 }
 
 // resolvePath fills in a path and makes it absolute; an empty venv stays empty.
-// Relative paths are below base, or below Caddy's directory if base is empty.
-// What a request names must be there, before Python is asked.
+// Relative paths are resolved in base, or in Caddy's directory if base is empty. A
+// path that a request selects must exist before Python is asked.
 func resolvePath(option string, path template, values map[string]string, base string, target *string) error {
 	text, fixed, err := path.fillPath(option, values)
 	if err != nil {
@@ -121,8 +120,8 @@ func resolvePath(option string, path template, values map[string]string, base st
 	return nil
 }
 
-// isWithin tells whether a path is in a directory when all symbolic links are
-// followed.
+// isWithin tells whether a path is in a directory after resolving all symbolic
+// links.
 func isWithin(dir, path string) bool {
 	dir, err1 := filepath.Abs(dir)
 	realDir, err2 := filepath.EvalSymlinks(dir)
@@ -134,9 +133,9 @@ func isWithin(dir, path string) bool {
 	return err == nil && filepath.IsLocal(relative)
 }
 
-// findModule checks that a module which a request may choose is in the working
-// directory, with all packages that its name leads through: Python would import them
-// before it finds out that the rest is not there.
+// findModule checks that the working directory contains the module that a request
+// selects, and all packages in its dotted name. Otherwise Python would import those
+// packages before it fails.
 func findModule(config appConfig) error {
 	module, _, _ := strings.Cut(config.Module, ":")
 	path, isNamespace := config.WorkingDir, true
@@ -147,16 +146,16 @@ func findModule(config appConfig) error {
 			break
 		}
 	}
-	if isNamespace { // or nothing at all
+	if isNamespace { // or the module was not found
 		return fmt.Errorf("%w: there is no module for %s in %s", errNoApp, config.Module, config.WorkingDir)
 	}
 	return nil
 }
 
-// moduleFile returns the path in the working directory of the file or package
-// that the first part of the module's name stands for, or "". Directories
-// without __init__.py count only as far as a module is found in them: any module
-// of that name elsewhere, such as one of the standard library, would win.
+// moduleFile returns the path in the working directory of the file or package for
+// the first part of the module's name, or "". A directory without __init__.py
+// counts only if the module is found in it: any other module of that name, such as
+// one of the standard library, would take precedence.
 func moduleFile(config appConfig) string {
 	module, _, _ := strings.Cut(config.Module, ":")
 	path, isNamespace := config.WorkingDir, true
@@ -168,8 +167,8 @@ func moduleFile(config appConfig) string {
 	return ""
 }
 
-// moduleIn returns what a module's name stands for in a directory, and whether
-// that is a directory without __init__.py.
+// moduleIn returns the path of the module with this name in a directory, and
+// whether it is a directory without __init__.py.
 func moduleIn(dir, name string) (found string, isNamespace bool) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -196,7 +195,7 @@ func moduleIn(dir, name string) (found string, isNamespace bool) {
 	return found, isNamespace
 }
 
-// moduleSuffix is what follows the name and a dot in files that Python imports.
+// moduleSuffix matches the suffixes, after the dot, of files that Python imports.
 var moduleSuffix = regexp.MustCompile(`^(py|pyc|((abi3|cpython-[^.]+)\.)?so)$`)
 
 // parse fills the template from the options of a handler.
@@ -215,7 +214,7 @@ func (t *appTemplate) parse(h *Handler, module string) (err error) {
 	t.env = make(map[string]template, len(h.Env))
 	for _, name := range slices.Sorted(maps.Keys(h.Env)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			err = errors.Join(err, fmt.Errorf("env_var: %q is no name of a variable", name))
+			err = errors.Join(err, fmt.Errorf("env_var: %q is not a variable name", name))
 		}
 		t.env[name] = parse("env_var "+name, h.Env[name])
 	}

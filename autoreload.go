@@ -1,8 +1,8 @@
 package caddysnake
 
-// Autoreload: the option of the directive, and loading an app's code again when
-// its files have changed and then stayed as they are for a moment. internal/watch
-// sees the changes.
+// Autoreload: the option of the directive, and reloading an app when its files have
+// changed and then stayed unchanged for a moment. internal/watch reports the
+// changes.
 
 import (
 	"cmp"
@@ -25,38 +25,38 @@ const (
 	defaultGrace    = 10 * time.Second
 )
 
-// AutoreloadOptions tell when an application is loaded anew because its files
-// have changed, and what becomes of the code that ran before.
+// AutoreloadOptions control when an application is reloaded after its files have
+// changed, and how long its old code may run on.
 type AutoreloadOptions struct {
-	// Debounce is for how long nothing must have changed before the application
-	// is loaded anew. Default: 500ms.
+	// Debounce is the time without further changes before the application is
+	// reloaded. Default: 500ms.
 	Debounce caddy.Duration `json:"debounce,omitempty"`
 
-	// Include are globs of files that matter besides *.py. One without a slash is
-	// for names in any directory, one with a slash for paths relative to
-	// working_dir, in which ** stands for any number of directories.
+	// Include lists globs of files to watch besides *.py. A glob without a slash
+	// matches names in any directory; a glob with a slash matches paths relative to
+	// working_dir, in which ** matches any number of directories.
 	Include []string `json:"include,omitempty"`
 
-	// Exclude are globs of files and directories that don't matter, in the form of
+	// Exclude lists globs of files and directories to ignore, in the form of
 	// include. Hidden directories, __pycache__, node_modules and virtual
-	// environments never do.
+	// environments are always ignored.
 	Exclude []string `json:"exclude,omitempty"`
 
-	// OnError tells what answers requests when the changed code can't be loaded:
-	// "fail" has them fail with HTTP status 500 until it can, "keep" goes on with
-	// the code that was loaded last. Default: fail.
+	// OnError sets the behaviour when the changed code can't be loaded: "fail"
+	// answers requests with HTTP status 500 until it can, "keep" continues with the
+	// code that was loaded last. Default: fail.
 	OnError string `json:"on_error,omitempty"`
 
-	// Grace is after what time the websockets of the old code are closed, with
-	// code 1012, and its streams that stand still. Default: 10s.
+	// Grace is the time after which websockets of the old code are closed, with
+	// code 1012, and its idle streams end. Default: 10s.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
-	// DrainTimeout is how long the other requests of the old code may take before
-	// they are cancelled. Default: 5m.
+	// DrainTimeout is how long other requests may continue to run on the old code
+	// before they are cancelled. Default: 5m.
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 }
 
-// autoreloadConfig is the same with the defaults filled in.
+// autoreloadConfig is AutoreloadOptions with the defaults filled in.
 type autoreloadConfig struct {
 	Debounce         time.Duration
 	Include, Exclude []string
@@ -128,27 +128,27 @@ func (h *Handler) unmarshalAutoreload(d *caddyfile.Dispenser) error {
 // watcher watches the files of all apps.
 var watcher watch.Watcher
 
-// changes are what an app is reloaded for.
+// changes is the reason for a reload.
 type changes struct {
 	first string
 	files int
 }
 
-// reloader reloads one app, never twice at once.
+// reloader reloads one app, with one reload at a time.
 type reloader struct {
 	app      *App
 	tree     *watch.Tree
 	debounce time.Duration
-	wake     chan struct{} // capacity 1: it is time to reload
+	wake     chan struct{} // capacity 1: the debounce time is over
 
-	mu    sync.Mutex // what has changed since the last reload began
+	mu    sync.Mutex // guards the changes since the last reload began
 	seen  map[string]struct{}
 	first string
 	timer *time.Timer
 }
 
-// startWatching watches an app's files. It comes before loading, so that no
-// change is missed.
+// startWatching watches an app's files. Call it before loading, so that no change
+// is missed.
 func (a *App) startWatching() error {
 	config := a.config.Autoreload
 	r := &reloader{
@@ -167,13 +167,13 @@ func (a *App) startWatching() error {
 	return nil
 }
 
-// limited logs that some changes will not be seen.
+// limited logs that autoreload misses changes below directory.
 func (r *reloader) limited(directory, hint string) {
 	r.app.logger.Load().Error("autoreload does not see all changes: the limit of inotify watches is reached",
 		zap.String("directory", directory), zap.String("hint", hint))
 }
 
-// note is told of a changed file.
+// note records a changed file.
 func (r *reloader) note(rel string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

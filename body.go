@@ -1,7 +1,7 @@
 package caddysnake
 
-// The request body: small ones travel with the head, others are read when the
-// app asks.
+// The request body: a small body travels with the head; a larger one is read when
+// the app asks.
 
 /*
 #include "caddysnake.h"
@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// maxInline is the size up to which a body is read before the app is called.
+	// maxInline is the largest body that is read before the app is called.
 	maxInline = 64 << 10
 	chunkSize = 64 << 10
 )
@@ -31,24 +31,24 @@ const (
 type bodyStream struct {
 	slot     *slot
 	body     io.Reader
-	left     int64 // of the announced length, if there is one
+	left     int64 // rest of the announced length, if any
 	stop     chan struct{}
-	finished atomic.Bool // everything has been read
+	finished atomic.Bool // the whole body has been read
 	tooLarge atomic.Bool
-	broken   atomic.Bool // by the client: it is malformed, or ends early
+	broken   atomic.Bool // the client sent a malformed or incomplete body
 }
 
-// isInline tells whether the body is small and certain to come: with
-// "Expect: 100-continue", reading it is the app's decision, and on HTTP/2
-// net/http does not tell whether the client expects that.
+// isInline tells whether the body is small and certain to arrive. With "Expect:
+// 100-continue" the app decides whether to read it, and on HTTP/2 net/http hides
+// that header.
 func isInline(r *http.Request) bool {
 	return r.ContentLength > 0 && r.ContentLength <= maxInline &&
 		r.ProtoMajor == 1 && len(r.Header["Expect"]) == 0
 }
 
-// hasOtherLength tells whether a request of HTTP/2 announces a length that net/http
-// has not gone by: it looks at the first header only, not at all if the request ends
-// with its head, and takes what is no number for 0.
+// hasOtherLength tells whether an HTTP/2 request announces a length other than the
+// one that net/http uses. net/http reads only the first header, ignores it if the
+// request ends with its head, and treats an invalid number as 0.
 func hasOtherLength(r *http.Request) bool {
 	if r.ProtoMajor != 2 {
 		return false
@@ -63,7 +63,7 @@ func hasOtherLength(r *http.Request) bool {
 	return false
 }
 
-// appendInline reads the body behind the head.
+// appendInline reads the body and appends it to the head.
 func appendInline(b []byte, r *http.Request) ([]byte, error) {
 	head := len(b)
 	n := head + int(r.ContentLength)
@@ -81,7 +81,7 @@ func appendInline(b []byte, r *http.Request) ([]byte, error) {
 	return b, nil
 }
 
-// run serves the app's wishes for more until stop is closed.
+// run reads a chunk whenever the app wants one, until stop is closed.
 func (b *bodyStream) run() {
 	defer b.slot.release()
 	for {
@@ -99,7 +99,7 @@ func (b *bodyStream) run() {
 
 func (b *bodyStream) read() (n int, end C.uint32_t) {
 	defer func() {
-		if recover() != nil { // likewise
+		if recover() != nil { // another handler's reader may panic
 			n, end = 0, C.SNAKE_LOST
 		}
 	}()
@@ -111,11 +111,11 @@ func (b *bodyStream) read() (n int, end C.uint32_t) {
 	b.left -= int64(n)
 	var tooLarge *http.MaxBytesError
 	switch {
-	case n < 0 || n > chunkSize: // of a body that another handler has wrapped
+	case n < 0 || n > chunkSize: // another handler's reader returned a wrong count
 		return 0, C.SNAKE_LOST
 	case err == nil:
 		return n, C.SNAKE_MORE
-	case errors.Is(err, io.EOF) && b.left > 0: // of HTTP/3, where nobody else counts
+	case errors.Is(err, io.EOF) && b.left > 0: // HTTP/3: no other layer checks the length
 		return 0, C.SNAKE_LOST
 	case errors.Is(err, io.EOF):
 		b.finished.Store(true)

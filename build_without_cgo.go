@@ -2,6 +2,6 @@
 
 package caddysnake
 
-// Without cgo most files are left out of the build. This import fails before
-// the compiler would complain about what they define.
+// Without cgo the build omits most files. This import fails first, before the
+// compiler would report the missing definitions.
 import _ "github.com/caddysnake/caddysnake/internal/set_CGO_ENABLED_to_1_and_install_gcc_and_python3_dev"

@@ -210,7 +210,8 @@ func onlyArg(d *caddyfile.Dispenser, target *string) error {
 	return nil
 }
 
-// onlyNumber reads the single number, from 1, of an option that may be given once.
+// onlyNumber reads the single number, at least 1, of an option that may be given
+// once.
 func onlyNumber(d *caddyfile.Dispenser, target *int) error {
 	option, value := d.Val(), ""
 	if !d.AllArgs(&value) {
@@ -237,8 +238,8 @@ func someArgs(d *caddyfile.Dispenser, target *[]string) error {
 	return nil
 }
 
-// onlyDuration reads the single duration of an option that may be given once.
-// One of the words in never stands for -1.
+// onlyDuration reads the single duration of an option that may be given once. The
+// words in never mean -1.
 func onlyDuration(d *caddyfile.Dispenser, target *caddy.Duration, never ...string) error {
 	option, value := d.Val(), ""
 	if !d.AllArgs(&value) {

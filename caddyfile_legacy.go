@@ -1,7 +1,7 @@
 package caddysnake
 
-// Options of the python directive in earlier releases: their Caddyfiles load,
-// and the log says what became of them.
+// Options of the python directive in earlier releases. Caddyfiles with these
+// options still load, and the log says how to replace the options.
 
 import (
 	"encoding/json"
@@ -17,8 +17,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// unmarshalLegacyOption reads an option that only earlier releases had. They
-// have no JSON of their own. Syntax:
+// unmarshalLegacyOption reads an option of earlier releases. These options have no
+// JSON fields. Syntax:
 //
 //	python … {
 //	    workers          <n>
@@ -72,7 +72,7 @@ func unmarshalWorkersRuntime(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	switch value {
-	case "thread": // as it is
+	case "thread": // the only mode
 	case "process":
 		warn(d, "workers_runtime process is not available: threads of Caddy's process are used; remove it")
 	default:
@@ -123,8 +123,8 @@ func (h *Handler) unmarshalMaxBody(d *caddyfile.Dispenser, option, value string)
 	return nil
 }
 
-// withBodyLimit returns the handler, behind Caddy's own that limits request
-// bodies if the Caddyfile has the option for it.
+// withBodyLimit returns the handler. If the Caddyfile has the legacy request_body
+// option, it puts Caddy's own request_body handler in front.
 func (h *Handler) withBodyLimit() caddyhttp.MiddlewareHandler {
 	if h.maxBody == 0 {
 		return h
@@ -136,8 +136,8 @@ func (h *Handler) withBodyLimit() caddyhttp.MiddlewareHandler {
 	}}}}
 }
 
-// warnOfPackages warns of directories that are better known as a part of their
-// virtual environment.
+// warnOfPackages warns of package directories that the user should replace with the
+// venv option.
 func warnOfPackages(d *caddyfile.Dispenser, directory string) {
 	switch filepath.Base(directory) {
 	case "site-packages", "dist-packages":
@@ -146,9 +146,9 @@ func warnOfPackages(d *caddyfile.Dispenser, directory string) {
 	}
 }
 
-// warn logs what a user should know of the option that is being read, as
-// Caddy's own directives do: each command that reads a Caddyfile shows it. The
-// name of the logger is lost while caddy run holds its log back.
+// warn logs a message for the user about the current option, as Caddy's own
+// directives do; each command that reads a Caddyfile shows it. The logger's name is
+// lost while caddy run buffers its log.
 func warn(d *caddyfile.Dispenser, message string) {
 	caddy.Log().Named(loggerName).Warn("python: "+message, zap.String("file", d.File()), zap.Int("line", d.Line()))
 }

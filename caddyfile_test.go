@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
-// Each file in testdata/caddyfile is a Caddyfile, a line of dashes, and either
-// the JSON that it adapts to or "error: " and a part of the error.
+// Each file in testdata/caddyfile holds a Caddyfile, a line of dashes, and either
+// the expected JSON or "error: " and a part of the error.
 func TestCaddyfilesAdaptAsTheirFixturesSay(t *testing.T) {
 	files, err := filepath.Glob("testdata/caddyfile/*.txt")
 	if err != nil || len(files) == 0 {

@@ -42,7 +42,7 @@
 #include "core/asgi_output.c"
 #include "core/asgi_websocket.c"
 
-/* What apps share, and what each sees of it. */
+/* Modules: what apps share, and what each app sees. */
 #include "core/open.c"
 #include "core/property_module.c"
 #include "core/view.c"

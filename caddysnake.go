@@ -29,24 +29,24 @@ const (
 	defaultSlowRequest  = 30 * time.Second
 	defaultBlockedLoop  = 5 * time.Second
 
-	// exitPoll is how soon a load learns that the process is to end.
+	// exitPoll is the interval at which a load checks whether the process exits.
 	exitPoll = 100 * time.Millisecond
 )
 
 // Handler answers requests with a Python application. Exactly one of module,
 // module_wsgi and module_asgi names it.
 //
-// The application is loaded when the config is; a config whose application
-// can't be loaded is rejected. Handlers with the same settings share one
-// application, which also outlives config reloads that don't change them.
+// The application is loaded when the config is; a config whose application can't be
+// loaded is rejected. Handlers with the same settings share one application, which
+// also outlives config reloads that don't change them.
 //
-// The names of the application, working_dir, python_path, venv, env and
-// env_files may have placeholders. Then each request names its application,
-// which is loaded when it is needed first.
+// The application's name, working_dir, python_path, venv, env and env_files may
+// contain placeholders. Each request then selects its application, which is loaded
+// for its first request.
 type Handler struct {
-	// Module names a WSGI or ASGI application; which of the two is detected.
-	// "package.module:variable": the variable may have dots, and is called
-	// without arguments when it ends in "()".
+	// Module names a WSGI or ASGI application; the interface is detected. Form:
+	// "package.module:variable". The variable may have dots, and is called without
+	// arguments when it ends in "()".
 	Module string `json:"module,omitempty"`
 
 	// ModuleWSGI names a WSGI application, in the form of module.
@@ -55,25 +55,26 @@ type Handler struct {
 	// ModuleASGI names an ASGI application, in the form of module.
 	ModuleASGI string `json:"module_asgi,omitempty"`
 
-	// WorkingDir is the directory with the application's modules, first on its
-	// sys.path. It is relative to Caddy's working directory, the default.
+	// WorkingDir is the directory of the application's modules, the first entry of
+	// its sys.path. It is relative to Caddy's working directory, which is the
+	// default.
 	WorkingDir string `json:"working_dir,omitempty"`
 
-	// PythonPath are further directories with modules of the application, behind
-	// WorkingDir on its sys.path.
+	// PythonPath lists further directories with modules of the application. They
+	// follow WorkingDir on its sys.path.
 	PythonPath []string `json:"python_path,omitempty"`
 
-	// Venv is a virtual environment whose packages the application uses. It must
-	// belong to the Python version that Caddy runs.
+	// Venv is the application's virtual environment. It must belong to the Python
+	// version that Caddy runs.
 	Venv string `json:"venv,omitempty"`
 
-	// Lifespan tells how to treat the ASGI lifespan protocol: "auto" uses it if
-	// the application supports it, "on" requires that it does, "off" never uses
-	// it. Default: auto.
+	// Lifespan sets the use of the ASGI lifespan protocol: "auto" uses it if the
+	// application supports it, "on" requires support, "off" never uses it. Default:
+	// auto.
 	Lifespan string `json:"lifespan,omitempty"`
 
-	// Threads is how many requests of a WSGI application may run at once; others
-	// wait. Default: 32.
+	// Threads is the number of requests that a WSGI application may run at once;
+	// further requests wait. Default: 32.
 	Threads int `json:"threads,omitempty"`
 
 	// Loop is the event loop of an ASGI application: "asyncio", "uvloop", or
@@ -86,56 +87,56 @@ type Handler struct {
 	// EnvFiles are files with NAME=value lines, read in order before env.
 	EnvFiles []string `json:"env_files,omitempty"`
 
-	// Isolate are further packages that the application imports for itself instead
-	// of sharing them with others, by the names of their distributions or their
-	// own: those that keep one configuration for the whole process.
+	// Isolate lists further packages that the application imports for itself
+	// instead of sharing them with other applications. Use it for packages that
+	// keep one configuration for the whole process. An entry is the name of a
+	// distribution or of a package.
 	Isolate []string `json:"isolate,omitempty"`
 
-	// MaxApps limits how many applications a handler with placeholders may hold
-	// at once. For a further one, the one that has been idle for longest is
-	// unloaded; if all are busy, the answer is 503. Default: no limit.
+	// MaxApps limits the number of applications that a handler with placeholders
+	// holds at once. For a further application, the one that has been idle longest
+	// is unloaded; if all are busy, the answer is 503. Default: no limit.
 	MaxApps int `json:"max_apps,omitempty"`
 
-	// IdleTimeout is after what time without requests an application of a handler
-	// with placeholders is unloaded. Default: never.
+	// IdleTimeout is the time without requests after which a handler with
+	// placeholders unloads an application. Default: never.
 	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
 
-	// StartTimeout is how long the application may take to load, its startup
-	// included. Negative: as long as it takes. Default: 60s.
+	// StartTimeout limits the time to load the application, including its startup.
+	// Negative: no limit. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
 
-	// RequestTimeout is how long the application may take for a request, its
-	// response included. Then the client gets status 504, or a broken connection
-	// if the response has begun; an ASGI application's task is cancelled, and a
-	// WSGI application gets an exception as soon as it runs Python code.
-	// Default: no limit.
+	// RequestTimeout limits the time for a request, including its response. When it
+	// expires, the client gets status 504, or a broken connection if the response
+	// has begun. An ASGI application's task is cancelled; a WSGI application gets
+	// an exception as soon as it runs Python code. Default: no limit.
 	RequestTimeout caddy.Duration `json:"request_timeout,omitempty"`
 
-	// SlowRequest is after what time a running WSGI request is reported in the
-	// log, with its Python stack. Negative: never. Default: 30s.
+	// SlowRequest is the time after which a running WSGI request is logged with its
+	// Python stack. Negative: never. Default: 30s.
 	SlowRequest caddy.Duration `json:"slow_request,omitempty"`
 
-	// BlockedLoop is after what time a blocked event loop of an ASGI application
-	// is reported in the log, with its Python stack. Negative: never. Default: 5s.
+	// BlockedLoop is the time after which a blocked event loop of an ASGI
+	// application is logged with its Python stack. Negative: never. Default: 5s.
 	BlockedLoop caddy.Duration `json:"blocked_loop,omitempty"`
 
-	// WebSocket are the settings for websockets of an ASGI application.
+	// WebSocket holds the settings for websockets of an ASGI application.
 	WebSocket *WebSocketOptions `json:"websocket,omitempty"`
 
-	// Autoreload loads the application's code anew when its files change. Default:
-	// it is not.
+	// Autoreload reloads the application's code when its files change. Default: no
+	// autoreload.
 	Autoreload *AutoreloadOptions `json:"autoreload,omitempty"`
 
-	// Debug shows those who ask for HTML why changed code can't be loaded, with the
-	// traceback. Not for production. Default: false.
+	// Debug answers requests that accept HTML with the traceback when changed code
+	// can't be loaded. Not for production. Default: false.
 	Debug bool `json:"debug,omitempty"`
 
-	// One of the two, and its key in the pool.
+	// Either app or tenants is set; key is its key in the usage pool.
 	app     *App
 	tenants *tenants
 	key     string
 
-	maxBody int64 // while a Caddyfile is read: see caddyfile_legacy.go
+	maxBody int64 // only while a Caddyfile is read; see caddyfile_legacy.go
 }
 
 // CaddyModule returns the Caddy module information.
@@ -143,7 +144,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.python", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision loads the application, unless requests name it.
+// Provision loads the application, unless placeholders select it per request.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	parsed, err := h.parse()
 	if err != nil {
@@ -188,11 +189,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// errExiting is why a load does not go on.
-var errExiting = errors.New("the server is to stop")
+// errExiting is the reason for aborting a load.
+var errExiting = errors.New("the server is stopping")
 
-// untilExit returns a context that also ends when the process is to: Caddy stops
-// nothing before the config is loaded, and tells nobody until then.
+// untilExit returns a context that is also cancelled when the process exits. Caddy
+// stops nothing before the config is loaded, and notifies no module until then.
 func untilExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -208,7 +209,8 @@ func untilExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { cancel(nil) }
 }
 
-// Cleanup lets go of the application, or of all that requests have named.
+// Cleanup releases the application, or all applications that requests have
+// selected.
 func (h *Handler) Cleanup() (err error) {
 	switch {
 	case h.app != nil:
@@ -294,12 +296,11 @@ func (h *Handler) parse() (*appTemplate, error) {
 	return parsed, parsed.parse(h, module)
 }
 
-// check finds mistakes in the settings, as far as they show before the server
-// runs them.
+// check finds the mistakes in the settings that are visible before the server runs.
 func (h *Handler) check() error {
 	parsed, err := h.parse()
 	if errors.Is(err, errUnset) {
-		return nil // the machine that adapts the config need not be the server
+		return nil // the machine that adapts the config may not be the server
 	}
 	if err != nil || len(parsed.placeholders()) > 0 {
 		return err

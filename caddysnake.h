@@ -1,12 +1,11 @@
 /* The boundary between Go and the C core: the only file that both sides read.
  *
- * A request is one snake_slot. Go packs the request into it, pushes it to an
- * app, and learns of everything the app does from one list (snake_completions) that
- * is announced by one eventfd. Nothing here takes the GIL except snake_start.
+ * A request is one snake_slot. Go packs the request into the slot and pushes the slot to an app. Go
+ * learns what the app did from one list (snake_completions), which one eventfd announces. Only
+ * snake_start takes the GIL.
  *
- * Fields marked [atomic] are touched only with atomic operations: by __atomic
- * built-ins in C and by sync/atomic in Go (cgo cannot map _Atomic).
- */
+ * Fields marked [atomic] are touched only with atomic operations: by __atomic built-ins in C and by
+ * sync/atomic in Go (cgo cannot map _Atomic). */
 #ifndef CADDYSNAKE_H
 #define CADDYSNAKE_H
 
@@ -15,44 +14,44 @@
 
 /* What C tells Go about a slot (snake_slot.to_go). */
 enum {
-    SNAKE_GO_RESPONSE = 1,  /* out holds a piece of the response; Go owns it until snake_ack */
+    SNAKE_GO_RESPONSE = 1,  /* out holds a piece of the response; Go owns out until snake_ack */
     SNAKE_GO_WANT_BODY = 2, /* the app waits for the next piece of the request body */
     SNAKE_GO_RELEASED = 4,  /* Python is done with the slot for good */
-    SNAKE_GO_HINT = 8,      /* there are hints to be sent before the response */
+    SNAKE_GO_HINT = 8,      /* the slot has hints to send before the response */
 };
 
 /* What a piece of the response contains (snake_slot.out_flags). */
 enum {
-    SNAKE_OUT_HEAD = 1,      /* status and headers come with this piece */
+    SNAKE_OUT_HEAD = 1,      /* the piece has the status and the headers */
     SNAKE_OUT_END = 2,       /* the response is complete */
-    SNAKE_OUT_FAIL = 4,      /* the app failed before the head: nothing else is valid */
+    SNAKE_OUT_FAIL = 4,      /* the app failed before the head; no other field is valid */
     SNAKE_OUT_ABORT = 8,     /* the app failed after the head: break the connection */
-    SNAKE_OUT_FILE = 16,     /* the body is the part of a file */
-    SNAKE_OUT_SHARED = 64,   /* the app has that file open, too: its offset is the app's */
+    SNAKE_OUT_FILE = 16,     /* the body is a part of a file */
+    SNAKE_OUT_SHARED = 64,   /* the app has the file open too, and shares its offset */
     SNAKE_OUT_TRAILERS = 32, /* headers follow the body */
 };
 
-/* Why the client is no longer there (snake_slot.gone). */
+/* Why the client is gone (snake_slot.gone). */
 enum {
-    SNAKE_GONE = 1,            /* it can neither send nor receive any more */
-    SNAKE_STOPPED_SENDING = 2, /* HTTP/1: it may still read */
-    SNAKE_TIMED_OUT = 3,       /* it has been answered without the app */
-    SNAKE_CLOSED = 4, /* a websocket: chunks with what it sent before, and its end, follow */
+    SNAKE_GONE = 1,            /* the client can neither send nor receive */
+    SNAKE_STOPPED_SENDING = 2, /* HTTP/1: the client may still read */
+    SNAKE_TIMED_OUT = 3,       /* Go has answered in the app's place */
+    SNAKE_CLOSED = 4,          /* a websocket: its last messages and its close follow as chunks */
 };
 
 /* What the connection offers (snake_slot.features). */
 enum {
-    SNAKE_EARLY_HINTS = 1, /* informational responses may be sent */
-    SNAKE_TRAILERS = 2,    /* the client takes trailers */
-    SNAKE_TLS = 4,         /* the packed head ends with facts about TLS */
+    SNAKE_EARLY_HINTS = 1, /* Go may send informational responses */
+    SNAKE_TRAILERS = 2,    /* the client accepts trailers */
+    SNAKE_TLS = 4,         /* the packed head ends with TLS facts */
     SNAKE_WEBSOCKET = 8, /* the request asks for a websocket; its subprotocols follow the headers */
-    SNAKE_UNSIZED = 16,  /* the streamed body has no announced length */
+    SNAKE_UNSIZED = 16,  /* the streamed body has no Content-Length */
 };
 
 /* Where the request body is (snake_slot.body_kind). */
 enum { SNAKE_BODY_NONE = 0, SNAKE_BODY_INLINE = 1, SNAKE_BODY_STREAM = 2 };
 
-/* Life of the stream buffer (snake_slot.body_state). */
+/* State of the stream buffer (snake_slot.body_state). */
 enum {
     SNAKE_CHUNK_NONE = 0,
     SNAKE_CHUNK_WANTED = 1, /* Go reads from the client */
@@ -66,8 +65,8 @@ enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
 typedef struct snake_generation
     snake_generation; /* one loaded generation of an app; opaque to Go */
 
-/* Lengths of buffers are size_t, those packed into buffers are u32. Who reads either compares it
- * with the buffer first, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
+/* Buffer lengths are size_t; lengths packed into buffers are u32. The reader checks every length
+ * against the buffer, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
 
 /* Links for a 103 response: each a u32 length and its bytes. Made by C, freed by Go. */
 typedef struct snake_hint {
@@ -76,48 +75,49 @@ typedef struct snake_hint {
     char data[];
 } snake_hint;
 
-/* Counts the exchanges of a connection that run although their client has left. */
+/* Counts a connection's exchanges that still run after their client left. */
 typedef struct snake_abandoned {
-    uint32_t running; /* [atomic] at 0, it belongs to Go alone */
+    uint32_t running; /* [atomic] at 0, Go is the only owner */
 } snake_abandoned;
 
-/* With so many of them a connection begins no more: as many as it may have streams. */
+/* A connection with this many abandoned exchanges starts no more. The limit equals the number of
+ * streams that a connection may have. */
 enum { SNAKE_MAX_ABANDONED = 250 };
 
 typedef struct snake_slot {
-    /* Links. C owns both; Go's reader reads done_next once before it tells anyone. */
+    /* Links. C owns both; Go's reader reads done_next once, before it notifies anyone. */
     struct snake_slot *done_next;
     struct snake_slot *queue_next;
     snake_generation *app; /* set by snake_push */
-    void *owner;           /* C: the ASGI exchange or the WSGI wsgi_thread that runs the request */
+    void *owner;           /* C: the ASGI exchange or the WSGI thread that runs the request */
     uint32_t id;           /* index of Go's counterpart; constant */
-    uint32_t ticket;       /* C: its turn, if the WSGI app had no place for it; else 0 */
+    uint32_t ticket;       /* C: place in line while the WSGI app has no free place; else 0 */
 
-    uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes */
+    uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes and clears */
     uint32_t to_py;     /* [atomic] events for the app's queue; C only */
-    uint32_t gone;      /* [atomic] 0 or SNAKE_GONE … */
-    uint32_t out_state; /* [atomic] C only: who owns out, see core/slot.c */
+    uint32_t gone;      /* [atomic] 0, or SNAKE_GONE … */
+    uint32_t out_state; /* [atomic] C only: who owns out; see core/slot.c */
 
-    /* Request: written by Go before snake_push, read by C until the slot is released. */
+    /* Request: Go writes it before snake_push; C reads it until the slot is released. */
     unsigned char *in; /* packed head (see request.go), then the inline body */
     size_t in_cap;
     size_t in_len;
     uint32_t header_count;
     uint32_t features;  /* SNAKE_EARLY_HINTS … */
     uint32_t body_kind; /* SNAKE_BODY_* */
-    size_t body_offset; /* of the inline body in in */
+    size_t body_offset; /* of the inline body, within in */
     size_t body_len;
 
-    /* One piece of a streamed request body, or records of websocket messages: Go fills it after
-     * SNAKE_GO_WANT_BODY and gives it back with snake_body_ready; C empties it before it asks
-     * again. */
+    /* One piece of a streamed request body, or records of websocket messages: Go fills the buffer
+     * after SNAKE_GO_WANT_BODY and returns it with snake_body_ready. C empties the buffer before it
+     * asks again. */
     unsigned char *chunk;
     size_t chunk_cap;
     size_t chunk_len;
     uint32_t chunk_end;  /* SNAKE_MORE … */
     uint32_t body_state; /* [atomic] SNAKE_CHUNK_* */
 
-    /* One piece of the response: written by C before SNAKE_GO_RESPONSE, Go's until snake_ack. */
+    /* A piece of the response: C writes it before SNAKE_GO_RESPONSE; Go owns it until snake_ack. */
     unsigned char *out; /* headers: u32 name length, u32 value length, bytes …; then body */
     size_t out_cap;
     size_t out_len;
@@ -127,73 +127,72 @@ typedef struct snake_slot {
     uint32_t out_trailer_count;
     uint32_t out_status;
     uint32_t out_flags;
-    int32_t file_fd; /* with SNAKE_OUT_FILE: Go closes it; else -1 */
+    int32_t file_fd; /* with SNAKE_OUT_FILE: Go closes it; otherwise -1 */
     int64_t file_offset;
     int64_t file_len;
     snake_hint *hints; /* [atomic] newest first; Go takes them with SNAKE_GO_HINT */
-    /* Where the exchange is counted, or NULL. Go sets it before snake_gone; C takes it if the app
-     * runs on without the slot, else Go ends it with the slot. */
+    /* The counter that includes this exchange, or NULL. Go sets it before snake_gone. C takes it if
+     * the app runs on without the slot; otherwise Go decrements it with the slot's release. */
     snake_abandoned *abandoned;
 } snake_slot;
 
-/* A record for Caddy's log, made by C, freed by Go with snake_log_free. */
+/* A record for Caddy's log. C makes it; Go frees it with snake_log_free. */
 typedef struct snake_log {
     struct snake_log *next;
-    uint32_t level;    /* Python's: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
-    uint32_t app;      /* id given at load, 0: none */
-    size_t source_len; /* data[0:source_len]: logger or stream name, the rest is the message */
+    uint32_t level;    /* Python's levels: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
+    uint32_t app;      /* the id from the load; 0: none */
+    size_t source_len; /* data[0:source_len]: logger or stream name; the rest is the message */
     size_t len;        /* no padding before data, which cgo cannot name */
     char data[];
 } snake_log;
 
-/* A list on which C leaves work for Go. */
+/* A list of work that C leaves for Go. */
 typedef struct {
-    void **newest;  /* [atomic] a snake_slot or a snake_log; Go swaps it with NULL */
+    void **newest;  /* [atomic] a snake_slot or a snake_log; Go swaps in NULL */
     uint32_t *rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes the list */
     int fd;
 } snake_list;
 
 typedef struct {
-    const char *const *header_names; /* canonical; index + 1 stands for the name in a packed head */
+    const char *const *header_names; /* canonical; a packed head names a header by index + 1 */
     uint32_t header_count;
     const char *sources; /* the bridge package: name NUL source NUL …, both never empty */
     size_t sources_len;
 } snake_options;
 
-/* Starts (or adopts) the interpreter, once per process. Returns 0, or -1 with a text in err. */
+/* Starts or adopts the interpreter, once per process. Returns 0, or -1 with a message in err. */
 int snake_start(const snake_options *options, char *err, size_t err_cap);
 snake_list snake_completions(void); /* slots with to_go set */
-snake_list snake_logs(void);        /* records */
-/* Full version of the running Python; valid after snake_start. */
+snake_list snake_logs(void);        /* log records */
+/* Full version of the running Python. Valid after snake_start. */
 const char *snake_python_version(void);
 
-/* NULL when memory is out. Slots live for ever; Go pools them. */
+/* NULL when memory is out. Slots are never freed; Go pools them. */
 snake_slot *snake_slot_new(uint32_t id);
-/* Grow a buffer to at least cap bytes, contents are not kept. Return 0, or -1 when memory is out.
- */
+/* Grow a buffer to at least cap bytes; discard its contents. Return 0, or -1: memory is out. */
 int snake_slot_reserve_in(snake_slot *slot, size_t cap);
 int snake_slot_reserve_chunk(snake_slot *slot, size_t cap);
-/* Gives the memory of unusually large buffers back before the slot is pooled. */
+/* Frees unusually large buffers before Go pools the slot. */
 void snake_slot_trim(snake_slot *slot);
 
-/* Hands a request to an app (NULL: a command for the bridge). Go may not touch the request
- * fields afterwards. */
+/* Hands a request to an app (NULL: a command for the bridge). Go must not touch the request fields
+ * afterwards. */
 void snake_push(snake_generation *app, snake_slot *slot);
-/* The piece in out has been written to the client (or thrown away): C may fill it again. */
+/* Go has written the piece in out to the client, or discarded it. C may fill out again. */
 void snake_ack(snake_slot *slot);
-/* The chunk buffer has been filled as asked. */
+/* Go has filled the chunk buffer that C asked for. */
 void snake_body_ready(snake_slot *slot);
-/* The client is no longer there (SNAKE_GONE …): completes whatever the app waits for. */
+/* The client is gone (SNAKE_GONE …). Wakes whatever the app waits for. */
 void snake_gone(snake_slot *slot, uint32_t why);
-/* At 0; NULL when memory is out. */
+/* Returns a counter at 0, or NULL when memory is out. */
 snake_abandoned *snake_abandoned_new(void);
 void snake_abandoned_free(snake_abandoned *counter);
 void snake_abandoned_begin(snake_abandoned *counter);
-/* The counter may be freed from here on. */
+/* The counter may be freed after this call. */
 void snake_abandoned_end(snake_abandoned *counter);
-extern uint32_t snake_abandoned_total; /* [atomic] of all counters */
+extern uint32_t snake_abandoned_total; /* [atomic] sum of all counters */
 void snake_log_free(snake_log *record);
-/* Whether there are records that have not been freed. */
+/* Whether any record is not freed yet. */
 int snake_logs_pending(void);
 void snake_hints_free(snake_hint *newest);
 

@@ -1,11 +1,10 @@
 package caddysnake
 
-// Reading what C has packed.
+// Reads buffers that C has packed.
 
-// cursor reads a buffer that others have packed. No length is used before it is
-// compared with what is left: one that does not fit breaks the cursor, and all
-// that is read from there on is empty. So a reader looks at broken once, when it
-// has read everything.
+// cursor reads a packed buffer. Every length is checked against the rest of the
+// buffer before use. A length that does not fit breaks the cursor, and every later
+// read is empty. So a reader checks broken once, after reading everything.
 type cursor[T string | []byte] struct {
 	left   T
 	broken bool
@@ -36,11 +35,10 @@ func (c *cursor[T]) uint32() int {
 	return int(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
 }
 
-// field reads a length and as many bytes.
+// field reads a length and that many bytes.
 func (c *cursor[T]) field() T { return c.take(c.uint32()) }
 
-// header reads a name and a value, whose lengths are before both (out in
-// caddysnake.h).
+// header reads a name and a value; both lengths come first (out in caddysnake.h).
 func (c *cursor[T]) header() (name, value T) {
 	nameLen, valueLen := c.uint32(), c.uint32()
 	return c.take(nameLen), c.take(valueLen)

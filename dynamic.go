@@ -1,7 +1,7 @@
 package caddysnake
 
-// The tenants: the apps of a handler whose settings have placeholders. Each
-// request names its app; the first one has it loaded.
+// Tenants: the apps of a handler whose settings have placeholders. Each request
+// selects its app; the first request loads it.
 
 import (
 	"context"
@@ -20,18 +20,18 @@ import (
 )
 
 const (
-	// retryAfter is how long a failed load counts, unless a file changes.
+	// retryAfter is how long a failed load is remembered, unless a file changes.
 	retryAfter = 5 * time.Second
-	// maxFailures limits how many failed loads are remembered.
+	// maxFailures limits the number of remembered failures.
 	maxFailures = 1000
 )
 
-// tenants is a table of apps, shared by handlers with the same settings, and kept across
-// config reloads. It implements caddy.Destructor.
+// tenants is a table of apps. Handlers with the same settings share it, and config
+// reloads keep it. It implements caddy.Destructor.
 type tenants struct {
 	template    *appTemplate
 	keyIn       func(round uint64) string
-	names       []string // of the placeholders
+	names       []string // names of the placeholders
 	timeout     time.Duration
 	maxApps     int           // 0: no limit
 	idleTimeout time.Duration // 0: never
@@ -42,15 +42,15 @@ type tenants struct {
 	idle *time.Timer
 
 	mu       sync.RWMutex
-	byKey    map[string]*tenant // by the values of the placeholders
-	failures int                // how many of them have failed
+	byKey    map[string]*tenant // key: the values of the placeholders
+	failures int                // number of failed tenants in byKey
 }
 
 // tenant is one app in a table of tenants: loading, loaded, or failed.
 type tenant struct {
 	config appConfig
-	ready  chan struct{} // closed when it is loaded or has failed
-	used   atomic.Int64  // when a request came, in ns of Unix time
+	ready  chan struct{} // closed when the app is loaded or has failed
+	used   atomic.Int64  // time of the last request, in ns of Unix time
 
 	// Set before ready is closed.
 	app    *App
@@ -61,11 +61,11 @@ type tenant struct {
 
 var tenantTables = caddy.NewUsagePool()
 
-// tenantsKey identifies a table of tenants: by the handler's settings, as its JSON has them.
+// tenantsKey identifies a table of tenants by the JSON of the handler's settings.
 func tenantsKey(h *Handler, round uint64) string { return keyOf([]any{h, round}) }
 
-// newTenants returns the table of a key, which the caller must delete
-// from tenantTables when it is done with it.
+// newTenants returns the table for a key. The caller must delete the key from
+// tenantTables when it is done.
 func newTenants(h *Handler, key string, parsed *appTemplate, timeout time.Duration, logger *zap.Logger) (*tenants, error) {
 	value, _, err := tenantTables.LoadOrNew(key, func() (caddy.Destructor, error) {
 		ts := &tenants{
@@ -79,7 +79,7 @@ func newTenants(h *Handler, key string, parsed *appTemplate, timeout time.Durati
 		}
 		ts.ctx, ts.stop = context.WithCancel(context.Background())
 		if ts.idleTimeout > 0 {
-			ts.mu.Lock() // it may be that fast
+			ts.mu.Lock() // evictIdle must not run before idle is set
 			ts.idle = time.AfterFunc(ts.idleTimeout, ts.evictIdle)
 			ts.mu.Unlock()
 		}
@@ -105,7 +105,7 @@ func (ts *tenants) setLogger(logger *zap.Logger) {
 	}
 }
 
-// loaded returns the app, or nil if it is not there (yet).
+// loaded returns the app, or nil if it is not loaded (yet).
 func (t *tenant) loaded() *App {
 	select {
 	case <-t.ready:
@@ -115,7 +115,7 @@ func (t *tenant) loaded() *App {
 	}
 }
 
-// serve has the app answer that the request names.
+// serve answers with the app that the request selects.
 func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 	var room [256]byte
 	key, err := ts.appendKey(room[:0], r)
@@ -150,7 +150,7 @@ func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 		gen, err := t.app.acquire()
 		if errors.Is(err, errAppStopped) {
 			if ts.ctx.Err() == nil {
-				continue // it was evicted in the meantime
+				continue // the app was evicted in the meantime
 			}
 			return ts.serveLate(w, r)
 		}
@@ -162,7 +162,7 @@ func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// serveLate is App.serveLate for an app that a request names.
+// serveLate is App.serveLate for an app that a request selects.
 func (ts *tenants) serveLate(w http.ResponseWriter, r *http.Request) error {
 	found, _ := running.Load(ts.keyIn(codeRound.Load()))
 	if successor, ok := found.(*tenants); ok && successor != ts {
@@ -193,9 +193,9 @@ func (ts *tenants) appendKey(key []byte, r *http.Request) ([]byte, error) {
 	return key, nil
 }
 
-// namesHost tells whether the value of a placeholder is the host or a part of it.
-// An empty label, such as behind a dot at the end, would shift the others: the host
-// of one app would name another.
+// namesHost tells whether the placeholder's value is the host or part of it. An
+// empty label, such as behind a trailing dot, would shift the other labels: one
+// app's host would select another app.
 func namesHost(placeholder string) bool {
 	return strings.HasPrefix(placeholder, "http.request.host") ||
 		strings.EqualFold(placeholder, "http.request.header.host")
@@ -221,7 +221,7 @@ func (ts *tenants) values(key string) (map[string]string, error) {
 	return values, nil
 }
 
-// add begins to load the app of a key, unless someone else has.
+// add starts loading the app for a key, unless another request already has.
 func (ts *tenants) add(key string) (*tenant, error) {
 	values, err := ts.values(key)
 	if err != nil {
@@ -249,8 +249,8 @@ func (ts *tenants) add(key string) (*tenant, error) {
 	return t, nil
 }
 
-// load loads an app, for whoever waits: neither a client that leaves stops it nor
-// a new config, which may want the same app.
+// load loads an app for all waiting requests. Neither a client that leaves nor a
+// new config, which may use the same app, cancels the load.
 func (ts *tenants) load(t *tenant) {
 	logger := ts.logger.Load()
 	file := readFileState(t.config)
@@ -273,7 +273,7 @@ func (ts *tenants) load(t *tenant) {
 	}
 }
 
-// forget removes a failed app if it is time to try again.
+// forget removes a failed app if it is time to retry.
 func (ts *tenants) forget(key string, t *tenant) bool {
 	if time.Since(t.failed) < retryAfter && readFileState(t.config) == t.file {
 		return false
@@ -287,8 +287,8 @@ func (ts *tenants) forget(key string, t *tenant) bool {
 	return true
 }
 
-// limitFailures removes failed apps if there are too many: the old ones, or if
-// there are none, any. The lock is held.
+// limitFailures removes failed apps if there are too many: first the old ones, then
+// any. The caller holds the lock.
 func (ts *tenants) limitFailures() {
 	if ts.failures <= maxFailures {
 		return
@@ -315,8 +315,8 @@ func (ts *tenants) Destruct() error {
 		ts.idle.Stop()
 	}
 	var unloading sync.WaitGroup
-	for _, t := range ts.byKey { // nobody adds to them any more
-		if t.loaded() != nil { // else load sees to it
+	for _, t := range ts.byKey { // the stopped table gets no new apps
+		if t.loaded() != nil { // otherwise load unloads the app
 			unloading.Go(func() { t.unload(ts.logger.Load()) })
 		}
 	}

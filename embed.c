@@ -1,7 +1,7 @@
 //go:build !pyext
 
-/* The linked executable owns its interpreter. The only file that needs more
- * than the stable ABI: PyConfig. */
+/* The linked executable owns its interpreter. This file alone needs more than the stable ABI:
+ * PyConfig. */
 #define _GNU_SOURCE 1 /* as in Python.h */
 #if !__has_include(<Python.h>)
 #error "No Python headers: apt-get install python3-dev (Fedora: dnf install python3-devel)"
@@ -29,8 +29,8 @@ typedef struct start {
 } start;
 
 /* sys.executable must be a python that belongs to this library: multiprocessing starts it, and
- * prefix and site-packages follow from it. Python's own search would take the first python3 on
- * PATH. The library is in <prefix>/lib or, on Debian, <prefix>/lib/<triplet>. */
+ * Python derives prefix and site-packages from it. Python's own search would take the first python3
+ * on PATH. The library is in <prefix>/lib or, on Debian, <prefix>/lib/<triplet>. */
 static int find_executable(char *path, size_t cap) {
     Dl_info info;
     char dir[PATH_MAX];
@@ -61,7 +61,7 @@ static int initialize(start *s) {
     char executable[PATH_MAX];
     int found = find_executable(executable, sizeof executable) == 0;
     if (found)
-        unsetenv("PYTHONHOME"); /* the home of another Python; children must not see it, either */
+        unsetenv("PYTHONHOME"); /* it is another Python's home; children must not see it either */
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
     config.install_signal_handlers = 0; /* signals are Caddy's */
@@ -89,7 +89,7 @@ static void error_text(start *s) {
     Py_XDECREF(text);
 }
 
-/* Python's main thread: no app code ever runs on it. */
+/* Python's main thread. It never runs app code. */
 static void *main_thread(void *arg) {
     start *s = arg;
     s->rc = initialize(s);

@@ -1,6 +1,6 @@
 package caddysnake
 
-// The python app of Caddy's config: what concerns the process, not one app.
+// The python app of Caddy's config: settings of the process, not of one app.
 
 import (
 	"os"
@@ -22,10 +22,10 @@ func init() {
 }
 
 // Engine is the `python` app: settings of the interpreter that all Python
-// applications of the process share. It is there without being configured.
+// applications of the process share. It exists even if it is not configured.
 type Engine struct {
-	// SpareCore leaves one core to Python, by setting GOMAXPROCS to the number
-	// of cores minus one while Python apps are configured. It has no effect on a
+	// SpareCore leaves one core to Python: it sets GOMAXPROCS to the number of
+	// cores minus one while Python apps are configured. It has no effect on a
 	// machine with one core, when the GOMAXPROCS environment variable is set, or
 	// when a container limits the cores. Default: true.
 	SpareCore *bool `json:"spare_core,omitempty"`
@@ -34,7 +34,8 @@ type Engine struct {
 	ctx  caddy.Context
 }
 
-// gracePeriod is that of the running config's HTTP app, a time.Duration.
+// gracePeriod is the grace period of the running config's HTTP app, a
+// time.Duration.
 var gracePeriod atomic.Int64
 
 // CaddyModule returns the Caddy module information.
@@ -42,17 +43,17 @@ func (Engine) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "python", New: func() caddy.Module { return new(Engine) }}
 }
 
-// Provision only keeps the context: handlers that need Python call start.
+// Provision only stores the context. Handlers that need Python call start.
 func (e *Engine) Provision(ctx caddy.Context) error {
 	e.ctx = ctx
 	return nil
 }
 
-// Start implements caddy.App. All apps have been provisioned by then.
+// Start implements caddy.App. Caddy calls it after provisioning all apps.
 func (e *Engine) Start() error {
 	app, err := e.ctx.AppIfConfigured("http")
 	if err != nil {
-		return nil //nolint:nilerr // no HTTP, no requests
+		return nil //nolint:nilerr // without the HTTP app there are no requests
 	}
 	if servers, ok := app.(*caddyhttp.App); ok {
 		gracePeriod.Store(int64(servers.GracePeriod))
@@ -63,8 +64,7 @@ func (e *Engine) Start() error {
 // Stop implements caddy.App.
 func (*Engine) Stop() error { return nil }
 
-// start starts Python and applies the settings; handlers call it when they are
-// provisioned.
+// start starts Python and applies the settings. Handlers call it in Provision.
 func (e *Engine) start(logger *zap.Logger) error {
 	if err := startPython(); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (e *Engine) start(logger *zap.Logger) error {
 	return nil
 }
 
-// Cleanup gives the core back.
+// Cleanup returns the spare core to Go.
 func (e *Engine) Cleanup() error {
 	if e.held {
 		spareCores.release()
@@ -84,7 +84,7 @@ func (e *Engine) Cleanup() error {
 	return nil
 }
 
-// spareCores counts the configs that want a core left to Python.
+// spareCores counts the configs that leave a core to Python.
 var spareCores coreCounter
 
 type coreCounter struct {
@@ -99,7 +99,7 @@ func (c *coreCounter) hold(logger *zap.Logger) {
 	c.holders++
 	cores := runtime.NumCPU()
 	if c.lowered || os.Getenv("GOMAXPROCS") != "" || cores < 2 || runtime.GOMAXPROCS(0) != cores {
-		return // done already, or decided by someone else
+		return // already lowered, or set by the user or a container limit
 	}
 	runtime.GOMAXPROCS(cores - 1)
 	c.lowered = true

@@ -8,20 +8,20 @@ import (
 	"go.uber.org/zap"
 )
 
-// touch notes that an app is in use.
+// touch records that an app is in use.
 func (ts *tenants) touch(t *tenant) {
 	if ts.maxApps > 0 || ts.idleTimeout > 0 {
 		t.used.Store(time.Now().UnixNano())
 	}
 }
 
-// isBusy tells whether requests run on the app, or wait for it to be loaded.
+// isBusy tells whether requests run on the app, or wait for its load.
 func (t *tenant) isBusy() bool {
 	app := t.loaded()
 	return app == nil || app.isBusy()
 }
 
-// evictOne unloads the idle app that has been idle for longest. The lock is held.
+// evictOne unloads the app that has been idle longest. The caller holds the lock.
 func (ts *tenants) evictOne() bool {
 	var oldest *tenant
 	var oldestKey string
@@ -37,8 +37,8 @@ func (ts *tenants) evictOne() bool {
 	return true
 }
 
-// evictIdle unloads the apps that had no request for the idle timeout, and sets
-// the timer for the next ones.
+// evictIdle unloads the apps without a request for the idle timeout, and sets the
+// timer for the next check.
 func (ts *tenants) evictIdle() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -63,8 +63,8 @@ func (ts *tenants) evictIdle() {
 	ts.idle.Reset(max(next, time.Millisecond))
 }
 
-// evict lets go of an app. Requests that have it already finish there. The lock
-// is held.
+// evict removes an app from the table and unloads it. Requests that have already
+// acquired it finish on it. The caller holds the lock.
 func (ts *tenants) evict(key string, t *tenant, reason string) {
 	delete(ts.byKey, key)
 	logger := ts.logger.Load()

@@ -1,6 +1,6 @@
 package caddysnake
 
-// What a request offers beyond HTTP: a websocket, TLS, trailers, early hints.
+// Features of a request beyond plain HTTP: websocket, TLS, trailers, early hints.
 
 /*
 #include "caddysnake.h"
@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// requestFeatures tells what the connection of an ASGI request offers.
+// requestFeatures returns the features of an ASGI request's connection.
 func requestFeatures(r *http.Request) uint32 {
 	var features uint32
 	if r.ProtoAtLeast(1, 1) {
@@ -43,18 +43,17 @@ func isWebSocket(r *http.Request) bool {
 		httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade")
 }
 
-// isExtendedConnect tells whether the client wants another protocol on a stream
-// of HTTP/2 or 3 (RFC 8441), which is not advertised by us.
+// isExtendedConnect tells whether the client requests another protocol on an HTTP/2
+// or HTTP/3 stream (RFC 8441), which this server does not advertise.
 func isExtendedConnect(r *http.Request) bool {
 	return r.Method == http.MethodConnect &&
 		(len(r.Header[":protocol"]) > 0 || r.ProtoMajor == 3 && r.Proto != "HTTP/3.0")
 }
 
-// checkHandshake refuses a websocket that can't come about, before the app
-// hears of it.
+// checkHandshake refuses an invalid websocket handshake before the app sees it.
 func checkHandshake(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		// What follows the handshake are frames, to us and to every proxy before us.
+		// This server and every proxy before it would read the body as frames.
 		w.Header().Set("Connection", "close")
 		return refuse(w, errWebSocketBody)
 	}
@@ -71,7 +70,8 @@ func checkHandshake(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// offeredSubprotocols joins what the client lists in one or several headers.
+// offeredSubprotocols joins the subprotocols that the client lists in one or more
+// headers.
 func offeredSubprotocols(r *http.Request) string {
 	values := r.Header["Sec-Websocket-Protocol"]
 	if len(values) == 0 {

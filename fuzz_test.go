@@ -1,7 +1,7 @@
 package caddysnake
 
-// What Go takes apart, given anything at all. `make fuzz` runs every target. That of a
-// websocket's frames is in internal/wsconn.
+// Fuzz targets for Go's parsers. `make fuzz` runs every target. The target for
+// websocket frames is in internal/wsconn.
 
 import (
 	"bufio"
@@ -68,7 +68,7 @@ func FuzzWebSocketRecords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, packed []byte, flate bool) {
 		w, client := webSocketFor(t, flate)
 		_ = w.writeRecords(packed)
-		// The client gets whole frames, and none after a close.
+		// The client gets complete frames, and none after a close.
 		for r := bytes.NewReader(client.written.Bytes()); r.Len() > 0; {
 			header, err := ws.ReadHeader(r)
 			if err != nil {
@@ -84,7 +84,7 @@ func FuzzWebSocketRecords(f *testing.F) {
 	})
 }
 
-// unpackRequest reads what pack has made, as core/head.c does.
+// unpackRequest reads pack's output, as core/head.c does.
 func unpackRequest(t *testing.T, packed []byte, n uint32, webSocket, encrypted bool) {
 	c := cursor[string]{left: string(packed)}
 	for range 13 {

@@ -1,6 +1,7 @@
 package caddysnake
 
-// A generation's life: loaded, acquired by requests and released, retired, drained, unloaded.
+// The life of a generation: load, acquire and release per request, retire, drain,
+// unload.
 
 /*
 #include "caddysnake.h"
@@ -20,28 +21,28 @@ import (
 )
 
 const (
-	// drainTimeout is how long an app that is no longer configured may finish
+	// drainTimeout limits how long an app that is no longer configured may finish
 	// its requests.
 	drainTimeout = 5 * time.Minute
-	// exitTimeout is the same when the process ends: Caddy's grace period is
+	// exitTimeout is the same limit when the process ends: Caddy's grace period is
 	// over by then.
 	exitTimeout = 5 * time.Second
-	// shutdownTimeout is what the app's own shutdown may take beyond that.
+	// shutdownTimeout is the additional time for the app's own shutdown.
 	shutdownTimeout = 15 * time.Second
-	// forever is how long an app that was left behind may take to end.
+	// forever is the time for an app that was left behind to end.
 	forever = 10 * 365 * 24 * time.Hour
 )
 
-// drainLimits is how long what runs on a generation that is to end may go on.
+// drainLimits limits the work that still runs on a retired generation.
 type drainLimits struct {
-	WebSockets time.Duration // open websockets; then they are closed with code 1012
-	Streams    time.Duration // responses that have begun and stand still
+	WebSockets time.Duration // open websockets; they are then closed with code 1012
+	Streams    time.Duration // responses that have begun and make no progress
 	Requests   time.Duration // everything else
-	Tasks      time.Duration // beyond that: what an ASGI app does after its responses
+	Tasks      time.Duration // additional time for ASGI code that runs after its response
 }
 
-// generation is an App's code as it was loaded at one time. It counts the
-// requests that run on it, and the App itself.
+// generation is an App's code, as loaded at one time. refs counts the requests that
+// run on it, plus one for the App.
 type generation struct {
 	id      uint32
 	handle  *C.snake_generation
@@ -55,12 +56,12 @@ type generation struct {
 
 var (
 	lastID   atomic.Uint32
-	retiring retirement // generations that a config or a reload has left behind
-	leaving  retirement // those of the last config, when the process ends
+	retiring retirement // generations that a new config or a reload replaced
+	leaving  retirement // generations of the last config, when the process ends
 )
 
-// retirement counts the generations that are to be unloaded before the process
-// ends. At the end it counts no more: a WaitGroup must not grow while it is waited for.
+// retirement counts the generations that must be unloaded before the process ends.
+// During Wait it adds no more: a WaitGroup must not grow while it is waited for.
 type retirement struct {
 	mu    sync.Mutex
 	group sync.WaitGroup
@@ -84,7 +85,8 @@ func (r *retirement) Wait() {
 	r.group.Wait()
 }
 
-// loadGeneration has the bridge load the app's code, and returns when it can answer requests.
+// loadGeneration has the bridge load the app's code. It returns when the generation
+// can answer requests.
 func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
 	start := time.Now()
 	if timeout > 0 {
@@ -125,7 +127,8 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 	return gen, nil
 }
 
-// acquire counts a request, which must release the generation. False: it has ended.
+// acquire counts a request; the caller must release the generation. It returns
+// false when the generation has ended.
 func (g *generation) acquire() bool {
 	for refs := g.refs.Load(); refs > 0; refs = g.refs.Load() {
 		if g.refs.CompareAndSwap(refs, refs+1) {
@@ -135,7 +138,7 @@ func (g *generation) acquire() bool {
 	return false
 }
 
-// release ends what acquire, or the load, has begun.
+// release drops the reference of acquire or of the load.
 func (g *generation) release() {
 	if g.refs.Add(-1) == 0 {
 		close(g.drained)
@@ -149,8 +152,8 @@ func (g *generation) retire(limits drainLimits) {
 	g.unload(max(0, time.Until(deadline)), limits.Tasks)
 }
 
-// drain waits until nothing runs on the generation, within limits, and sends
-// away what would never end.
+// drain waits, within limits, until nothing runs on the generation, and ends
+// exchanges that would never end by themselves.
 func (g *generation) drain(limits drainLimits) {
 	if limits.WebSockets == 0 {
 		g.webSockets.closeAll()
@@ -161,7 +164,7 @@ func (g *generation) drain(limits drainLimits) {
 	default:
 	}
 	deadline := time.After(limits.Requests)
-	slots.nudge(g) // those who don't move from here on stand still
+	slots.nudge(g) // marks the streams; idle ones are found at the next nudge
 	webSockets, streams := time.NewTimer(limits.WebSockets), time.NewTicker(max(limits.Streams, time.Second))
 	defer webSockets.Stop()
 	defer streams.Stop()
@@ -172,7 +175,7 @@ func (g *generation) drain(limits drainLimits) {
 		case <-deadline:
 			g.webSockets.closeAll()
 			if cut := slots.cut(g); cut > 0 {
-				g.appLog.logger.Load().Warn("requests are cancelled: the code that they run on is to end",
+				g.appLog.logger.Load().Warn("requests are cancelled: their code is being unloaded",
 					zap.String("app", g.appLog.app), zap.Int("requests", cut))
 			}
 			return
@@ -184,8 +187,8 @@ func (g *generation) drain(limits drainLimits) {
 	}
 }
 
-// taskTimeout is how long beyond exitTimeout what runs after its response may go
-// on when the process ends: with it as long as Caddy lets requests.
+// taskTimeout is how long, beyond exitTimeout, code may run after its response when
+// the process ends. Together they equal Caddy's grace period for requests.
 func taskTimeout() time.Duration {
 	grace := time.Duration(gracePeriod.Load())
 	if grace <= 0 {
@@ -194,23 +197,24 @@ func taskTimeout() time.Duration {
 	return max(0, grace-exitTimeout)
 }
 
-// unload shuts the generation down. What still runs on it after drain is ended,
-// tasks that run after their responses only when their time is over, too.
+// unload shuts the generation down and ends the requests that still run after
+// drain. Tasks that run after their response are ended only when their own time is
+// over.
 func (g *generation) unload(drain, tasks time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), drain+tasks+shutdownTimeout,
 		errors.New("it does not shut down; it is left behind"))
 	defer cancel()
 	left, err := ask(ctx, command{Op: "unload", ID: g.id, Drain: drain.Seconds(), Tasks: tasks.Seconds()}, g.unloaded)
-	if err != nil && errors.Is(err, context.Cause(ctx)) { // unloaded is told later
+	if err != nil && errors.Is(err, context.Cause(ctx)) { // the late answer calls unloaded
 		g.appLog.logger.Load().Error("unloading python app", zap.String("app", g.appLog.app), zap.Error(err))
 		return
 	}
 	g.unloaded(left, err)
 }
 
-// unloaded is told what came of it.
+// unloaded logs the result of unload.
 func (g *generation) unloaded(left answer, err error) {
-	logs.take() // what the app has said comes before that it has gone
+	logs.take() // the app's last records come before the record of its end
 	logger := g.appLog.logger.Load()
 	switch {
 	case err != nil:
@@ -218,7 +222,7 @@ func (g *generation) unloaded(left answer, err error) {
 	case !left.Idle:
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
 			zap.String("app", g.appLog.app))
-		if g.isWSGI { // a thread may come back from C yet; a loop is closed
+		if g.isWSGI { // a thread may still return from C; a loop is closed
 			go g.unload(forever, 0)
 		}
 	default:

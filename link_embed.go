@@ -2,8 +2,8 @@
 
 package caddysnake
 
-// The linked executable: libpython comes with it. The build without this file
-// is the Python extension module of cmd/module.
+// The linked executable: it links libpython. The build without this file is the
+// Python extension module of cmd/module.
 
 /*
 #cgo pkg-config: python3-embed

@@ -2,7 +2,7 @@
 
 package caddysnake
 
-// The extension module: the process that loads it has Python's symbols.
+// The extension module: the process that loads it provides Python's symbols.
 
 /*
 #cgo pkg-config: caddysnake-python

@@ -1,6 +1,6 @@
 package caddysnake
 
-// The records that Python leaves for Caddy's log.
+// Writes Python's log records to Caddy's log.
 
 /*
 #include "caddysnake.h"
@@ -17,14 +17,14 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// loggerName is the name under which apps log, and their handler too.
+// loggerName is the logger's name for apps and for their handler.
 const loggerName = "http.handlers.python"
 
 // appLogs maps the id of a loaded generation to its *appLog.
 var appLogs sync.Map
 
-// appLog is how an app appears in the log. The logger is that of the newest
-// config which uses the app.
+// appLog is an app's identity in the log. The logger belongs to the newest config
+// that uses the app.
 type appLog struct {
 	app    string
 	logger atomic.Pointer[zap.Logger]
@@ -37,23 +37,23 @@ func addAppLog(id uint32, app string, logger *zap.Logger) *appLog {
 	return added
 }
 
-// removeAppLog is called when nothing is left that could say more. What has been
-// said is written first.
+// removeAppLog ends an app's logging, after its last source has ended. It first
+// writes the pending records.
 func removeAppLog(id uint32) {
 	logs.take()
 	appLogs.Delete(id)
 }
 
-// logs is the list of records that Python has left for us.
+// logs is the list of records that Python has left for Go.
 var logs logList
 
 type logList struct {
-	mu   sync.Mutex // records that were taken have been written
+	mu   sync.Mutex // held until the taken records are written
 	head *unsafe.Pointer
 }
 
-// take writes the records that are listed; false if there were none. When it
-// returns, those that were listed before the call have been written.
+// take writes the listed records; it returns false if there were none. When it
+// returns, all records listed before the call have been written.
 func (l *logList) take() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,8 +64,8 @@ func (l *logList) take() bool {
 	return list != nil
 }
 
-// writeLogs writes a list of records, newest first, in the order in which they
-// were made.
+// writeLogs writes a list of records in chronological order. The list is newest
+// first.
 func writeLogs(list unsafe.Pointer) {
 	var oldest *C.snake_log
 	for record := (*C.snake_log)(list); record != nil; {
@@ -101,7 +101,7 @@ func writeLog(record *C.snake_log) {
 	}
 }
 
-// complain logs an error that is neither the app's nor the client's.
+// complain logs an error that neither the app nor the client caused.
 func (s *slot) complain(err error) {
 	logger, fields := caddy.Log().Named(loggerName), []zap.Field(nil)
 	if gen := s.gen; gen != nil && gen.appLog != nil {
@@ -110,8 +110,8 @@ func (s *slot) complain(err error) {
 	logger.Error(err.Error(), fields...)
 }
 
-// splitRecord cuts the data of a record behind its source. All of it is the
-// message if that does not fit.
+// splitRecord splits a record's data after its source. If the length does not fit,
+// all of it is the message.
 func splitRecord(data []byte, sourceLen int) (source, message string) {
 	c := cursor[string]{left: string(data)}
 	source = c.take(sourceLen)
@@ -121,7 +121,7 @@ func splitRecord(data []byte, sourceLen int) (source, message string) {
 	return source, c.left
 }
 
-// zapLevel maps a level of Python's logging. CRITICAL is an error here: zap's
+// zapLevel maps a level of Python's logging. CRITICAL becomes an error: zap's
 // higher levels end the process.
 func zapLevel(python int) zapcore.Level {
 	switch {

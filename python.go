@@ -1,6 +1,6 @@
 package caddysnake
 
-// The interpreter: started once, asked to load and unload apps.
+// The interpreter: starts once, and loads and unloads apps on request.
 
 /*
 #cgo CFLAGS: -O2 -std=gnu11 -Wall -Wextra
@@ -34,19 +34,19 @@ import (
 //go:embed caddysnake_py/*.py
 var bridgeFiles embed.FS
 
-// Go's build cache sees a change in core/, and `go mod vendor` copies it, only because it is embedded. The
-// linker drops it.
+// Go's build cache tracks core/, and `go mod vendor` copies it, only because core/
+// is embedded. The linker drops the embedded files.
 //
 //go:embed core
 var _ embed.FS
 
-// leaveTimeout limits each of the things that remain to be done when the process ends.
+// leaveTimeout limits each remaining step when the process ends.
 const leaveTimeout = 5 * time.Second
 
 // startPython starts the interpreter, once per process.
 var startPython = sync.OnceValue(func() error {
-	// Python writes to sockets on threads that Go does not know; there, SIGPIPE
-	// would end the process.
+	// Python writes to sockets on threads that Go does not know. SIGPIPE on such a
+	// thread would end the process.
 	signal.Ignore(syscall.SIGPIPE)
 
 	sources, err := bridgeSources()
@@ -55,7 +55,7 @@ var startPython = sync.OnceValue(func() error {
 	}
 	names := (*[1 << 16]*C.char)(C.calloc(C.size_t(len(knownHeaders)), C.size_t(unsafe.Sizeof((*C.char)(nil)))))
 	for i, name := range knownHeaders {
-		names[i] = C.CString(name) // for the life of the process, like the next one
+		names[i] = C.CString(name) // never freed, like sources below
 	}
 	options := C.snake_options{
 		header_names: (**C.char)(unsafe.Pointer(names)),
@@ -89,11 +89,11 @@ var startPython = sync.OnceValue(func() error {
 	return nil
 })
 
-// leavePython waits until the apps of the last config have shut down, lets those
-// that an earlier one has left behind do the same, then runs Python's atexit
+// leavePython waits until the apps of the last config have shut down and, for
+// leaveTimeout at most, those of earlier configs. Then it runs Python's atexit
 // functions: the process ends without finalizing Python.
 func leavePython(ctx context.Context) {
-	leaving.Wait() // each has a deadline
+	leaving.Wait() // each app has a deadline
 	retired := make(chan struct{})
 	go func() {
 		retiring.Wait()
@@ -106,7 +106,7 @@ func leavePython(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	_, _ = ask(ctx, command{Op: "leave"})
-	// What Python said last is written by another goroutine.
+	// Another goroutine writes Python's last records.
 	for C.snake_logs_pending() != 0 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
@@ -138,7 +138,7 @@ func pythonVersion() string {
 	return version
 }
 
-// command is a question for caddysnake_py/bridge.py.
+// command is a command for caddysnake_py/bridge.py.
 type command struct {
 	Op    string       `json:"op"`
 	Load  *loadRequest `json:"load,omitempty"`
@@ -152,7 +152,7 @@ type loadRequest struct {
 	bridgeConfig
 }
 
-// answer is what the bridge says.
+// answer is the bridge's reply.
 type answer struct {
 	Error     string  `json:"error"`
 	Handle    uintptr `json:"handle"`
@@ -162,8 +162,8 @@ type answer struct {
 
 var errBridgeLost = errors.New("the Python bridge did not answer")
 
-// ask sends a command and waits for its answer or for ctx. A late answer goes
-// to late, if the command has one.
+// ask sends a command and waits for its answer or for ctx. A late answer goes to
+// late, if given.
 func ask(ctx context.Context, cmd command, late ...func(answer, error)) (answer, error) {
 	question, err := json.Marshal(cmd)
 	if err != nil {

@@ -27,14 +27,14 @@ const (
 	importPath    = "github.com/caddysnake/caddysnake"
 	defaultListen = "127.0.0.1:9080"
 
-	// serverGracePeriod is how long open requests may take after Ctrl-C.
+	// serverGracePeriod is how long open requests may run after Ctrl-C.
 	serverGracePeriod = 10 * time.Second
 )
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  serverCommand,
-		Usage: "[module:variable]", // the manual would lose angle brackets
+		Usage: "[module:variable]", // the manual would drop angle brackets
 		Short: "Serves a Python application",
 		Long: strings.ReplaceAll(`
 Serves a WSGI or ASGI application, on http://127.0.0.1:9080 unless told
@@ -85,9 +85,9 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 	})
 }
 
-// Arguments returns the arguments of Caddy's command line with the short form
-// `caddy main:app` written out, which is `caddy python-server main:app`. What is
-// meant to be one, but wrong, is left to python-server, too, which says why.
+// Arguments expands the short form `caddy main:app` to `caddy python-server
+// main:app`. It also expands wrong uses of the short form, so that python-server
+// can report the mistake.
 func Arguments(args []string) []string {
 	if len(args) < 2 || strings.HasPrefix(args[1], "-") ||
 		!strings.Contains(args[1], ":") && !strings.HasSuffix(args[1], ".py") {
@@ -110,7 +110,7 @@ type serverOptions struct {
 	admin             string
 }
 
-// run serves until a signal ends the process. What it returns is for people.
+// run serves until a signal ends the process. Its error is a message for the user.
 func (o *serverOptions) run() error {
 	config, err := o.config()
 	if err != nil {
@@ -125,7 +125,7 @@ func (o *serverOptions) run() error {
 	caddy.TrapSignals()
 	if err := caddy.Run(config); err != nil {
 		if caddy.Exiting() {
-			select {} // a signal came; who handles it ends the process
+			select {} // the signal's handler ends the process
 		}
 		return errors.New(reason(err))
 	}
@@ -134,8 +134,8 @@ func (o *serverOptions) run() error {
 	select {}
 }
 
-// reason strips from an error what only says through which of its modules
-// Caddy has come to the application.
+// reason removes from an error the chain of Caddy modules that led to the
+// application.
 func reason(err error) string {
 	_, own, found := strings.Cut(err.Error(), "provision "+loggerName+": ")
 	if !found {
@@ -154,10 +154,10 @@ func (o *serverOptions) warn() {
 	}
 }
 
-// greeting says what is served, where, and by what.
+// greeting names the application, its address and the versions.
 func (o *serverOptions) greeting() string {
 	what := o.app
-	apps.Range(func(_, value any) bool { // there is none if requests name it
+	apps.Range(func(_, value any) bool { // empty if requests select the app
 		if gen := value.(*App).current.Load(); gen != nil && gen.isWSGI {
 			what += " (WSGI)"
 		} else {
@@ -205,8 +205,8 @@ func (o *serverOptions) address() string {
 	return cmp.Or(o.listen, defaultListen)
 }
 
-// checkAddress refuses an address on which somebody listens already. Caddy
-// itself would share it in silence with another Caddy, and take over a Unix socket.
+// checkAddress refuses an address that another server already uses. Caddy itself
+// would silently share it with another Caddy, and take over a Unix socket.
 func (o *serverOptions) checkAddress() error {
 	address, err := caddy.ParseNetworkAddressWithDefaults(o.address(), "tcp", 0)
 	if err != nil {
@@ -230,7 +230,7 @@ func (o *serverOptions) checkAddress() error {
 	return fmt.Errorf("another server listens on %s already; choose another address with --listen", o.address())
 }
 
-// dialable returns an address at which a server that listens there can be reached.
+// dialable returns an address that reaches a server listening on address.
 func dialable(address caddy.NetworkAddress) string {
 	host := address.Host
 	if ip := net.ParseIP(host); ip.IsUnspecified() {
@@ -241,7 +241,7 @@ func dialable(address caddy.NetworkAddress) string {
 
 type object = map[string]any
 
-// config returns the configuration that the options stand for.
+// config returns the configuration for the options.
 func (o *serverOptions) config() (*caddy.Config, error) {
 	if o.app == "" {
 		return nil, errors.New("which application? Name it as <module>:<variable>, such as main:app")
@@ -296,7 +296,7 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 	return config, nil
 }
 
-// handler returns the python handler, its settings checked.
+// handler returns the python handler with checked settings.
 func (o *serverOptions) handler() (json.RawMessage, error) {
 	h := Handler{
 		WorkingDir: o.workingDir,

@@ -35,7 +35,7 @@ func httpConfig(t *testing.T, o serverOptions) (server struct {
 	return server
 }
 
-// Automatic HTTPS follows from a host matcher and a port other than 80.
+// A host matcher and a port other than 80 trigger automatic HTTPS.
 func TestDomainMeansHTTPS(t *testing.T) {
 	server := httpConfig(t, serverOptions{app: "main:app", domain: "example.com"})
 	if got := server.Listen[0]; got != ":443" {

@@ -1,6 +1,6 @@
 package caddysnake
 
-// Every answer in an app's place: which error leads to which status.
+// Every answer that Go gives in an app's place, and the status for each error.
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// statusClientClosedRequest is what Caddy's reverse_proxy uses, too.
+// statusClientClosedRequest is also the status that Caddy's reverse_proxy uses.
 const statusClientClosedRequest = 499
 
 // The client's fault.
@@ -48,7 +48,7 @@ var (
 	errAbandoned  = errors.New("too many requests that this client has left still run")
 )
 
-// refusals has the statuses. Errors that are not in it are answered with 503.
+// refusals maps errors to statuses. Other errors get 503.
 var refusals = []struct {
 	err        error
 	status     int
@@ -77,8 +77,8 @@ var refusals = []struct {
 	{errAbandoned, http.StatusServiceUnavailable, "1"},
 }
 
-// refuse returns the error for Caddy's error routes, with its status. Headers that
-// belong to the answer are set on w.
+// refuse returns the error with its status, for Caddy's error routes. It sets the
+// answer's headers on w.
 func refuse(w http.ResponseWriter, err error) error {
 	for _, refusal := range refusals {
 		if !errors.Is(err, refusal.err) {
@@ -92,12 +92,12 @@ func refuse(w http.ResponseWriter, err error) error {
 	return caddyhttp.Error(http.StatusServiceUnavailable, err)
 }
 
-// loadFailure is why an app has no generation to answer with.
+// loadFailure is the reason why an app has no generation.
 type loadFailure struct{ err error }
 
 func (f *loadFailure) Error() string { return f.err.Error() }
 
-// refuse answers a request for which there is no generation.
+// refuse answers a request while the app has no generation.
 func (a *App) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	var failure *loadFailure
 	if !errors.As(err, &failure) {
@@ -109,7 +109,7 @@ func (a *App) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	return refuse(w, errNotLoaded)
 }
 
-// show writes a page for the developer.
+// show writes an error page for the developer.
 func (f *loadFailure) show(w http.ResponseWriter) error {
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")

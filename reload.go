@@ -1,7 +1,7 @@
 package caddysnake
 
-// Loading an app's code anew while it serves: the new generation starts next to
-// the old one, takes its place, and the old one ends when its requests have.
+// Reloads an app's code while it serves: the new generation starts next to the old
+// one and replaces it. The old generation ends after its last request.
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// reload loads the app's code anew because of changes.
+// reload loads the app's changed code.
 func (a *App) reload(ctx context.Context, reason changes) {
 	start := time.Now()
 	logger := a.logger.Load()
@@ -19,7 +19,7 @@ func (a *App) reload(ctx context.Context, reason changes) {
 	}
 	gen, err := loadGeneration(ctx, a.config, time.Duration(a.startTimeout.Load()), logger)
 	if ctx.Err() != nil && err != nil {
-		return // the app is no longer wanted
+		return // the app has been stopped
 	}
 	fields = append(fields, zap.Duration("duration", time.Since(start)))
 	switch {
@@ -27,15 +27,15 @@ func (a *App) reload(ctx context.Context, reason changes) {
 		logger.Info("python app reloaded", fields...)
 		a.replace(gen, nil)
 	case a.config.Autoreload.OnError == "keep":
-		logger.Error("reloading python app failed; it goes on with the code that it had", append(fields, zap.Error(err))...)
+		logger.Error("reloading python app failed; it keeps the code that was loaded before", append(fields, zap.Error(err))...)
 	default:
 		logger.Error("reloading python app failed; requests fail until it is fixed", append(fields, zap.Error(err))...)
 		a.replace(nil, &loadFailure{err})
 	}
 }
 
-// replace puts a generation, or the reason why there is none, in the place of
-// the current one.
+// replace replaces the current generation with gen, or with the reason why there is
+// none.
 func (a *App) replace(gen *generation, failure *loadFailure) {
 	a.mu.Lock()
 	if a.stopped {
@@ -46,14 +46,14 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 		}
 		return
 	}
-	if failure != nil { // before there is no generation
+	if failure != nil { // set it before current becomes nil
 		a.failure.Store(failure)
 	}
 	old := a.current.Swap(gen)
 	if failure == nil {
 		a.failure.Store(nil)
 	}
-	if gen != nil { // a config may have come meanwhile
+	if gen != nil { // the config may have changed meanwhile
 		gen.appLog.logger.Store(a.logger.Load())
 	}
 	a.mu.Unlock()

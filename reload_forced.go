@@ -1,8 +1,9 @@
 package caddysnake
 
-// `caddy reload --force`: the code of all apps is loaded anew, even of those whose
-// configuration has not changed. Caddy does not tell modules that a load is
-// forced, only its own endpoint, by a header; this one stands before that.
+// `caddy reload --force` reloads the code of all apps, even of those whose
+// configuration has not changed. Caddy does not tell modules that a load is forced;
+// it only sends a header to its own endpoint. The endpoint in this file wraps
+// Caddy's.
 
 import (
 	"net/http"
@@ -17,16 +18,16 @@ func init() {
 	caddy.RegisterModule(adminLoad{})
 }
 
-// codeRound counts forced loads. It is part of an app's identity, so that the
-// apps of a forced load are new ones next to those of the running config.
+// codeRound counts forced loads. It is part of an app's identity, so a forced load
+// creates new apps next to those of the running config.
 var codeRound atomic.Uint64
 
-// adminLoad takes POST /load, of which the pattern of Caddy's own endpoint is
-// the more general one.
+// adminLoad handles POST /load. Its pattern is more specific than that of Caddy's
+// own endpoint and takes precedence.
 type adminLoad struct{}
 
 var loads struct {
-	sync.Mutex // so that no other load is taken for a forced one
+	sync.Mutex // serialises loads: another load must not count as forced
 	lastRound  uint64
 }
 
@@ -64,7 +65,7 @@ func loadBy(handler caddy.AdminHandler) caddy.AdminHandler {
 		before := codeRound.Swap(loads.lastRound)
 		err := handler.ServeHTTP(w, r)
 		if err != nil {
-			codeRound.Store(before) // the running config goes on
+			codeRound.Store(before) // the running config stays in use
 		}
 		return err
 	})

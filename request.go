@@ -1,6 +1,6 @@
 package caddysnake
 
-// From an http.Request to the packed head that core/head.c reads.
+// Packs an http.Request into the head that core/head.c reads.
 
 import "C"
 
@@ -14,8 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// knownHeaders have an index of one byte in a packed head: 1 + their position.
-// Python prepares its own spellings of them once.
+// knownHeaders have a one-byte index in a packed head: 1 + their position. Python
+// prepares its own spellings of them once.
 var knownHeaders = []string{
 	"Host", "User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Connection", "Cookie",
 	"Content-Type", "Content-Length", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
@@ -49,13 +49,13 @@ func appendString(b []byte, s string) []byte {
 // pack appends the head of r to b and returns the number of headers in it.
 //
 // The fields are, each as a little-endian uint32 length and its bytes: method,
-// script name, path (both decoded), raw path, query, HTTP version, scheme,
-// client host and port, server host and port, request URI, user. Headers
-// follow: a byte with the index of a known name, or 0 and the name as a field;
-// then the value as a field. Host and Content-Length are those that Caddy goes by.
+// script name, path (both decoded), raw path, query, HTTP version, scheme, client
+// host and port, server host and port, request URI, user. Headers follow: a byte
+// with the index of a known name, or 0 and the name as a field; then the value as a
+// field. Host and Content-Length are the values that Caddy uses.
 //
-// For WSGI, headers that occur several times are joined, since an environ has
-// one string for each (RFC 9110 section 5.3, RFC 9113 section 8.2.3).
+// For WSGI, repeated headers are joined, since an environ has one string for each
+// (RFC 9110 section 5.3, RFC 9113 section 8.2.3).
 func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 	ctx := r.Context()
 	original, _ := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
@@ -99,7 +99,8 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 		n++
 	}
 	if !forWSGI && len(r.TransferEncoding) > 0 {
-		// net/http keeps it apart. WSGI applications such as Bottle would decode the chunks again.
+		// net/http removes it from the headers. WSGI applications such as Bottle
+		// would decode the chunks again.
 		b = appendHeader(b, 0, "Transfer-Encoding")
 		b = appendString(b, strings.Join(r.TransferEncoding, ", "))
 		n++
@@ -111,7 +112,7 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 		}
 		if forWSGI {
 			// A header like X_Y would become the same variable as X-Y, and
-			// HTTP_PROXY is a setting of HTTP clients (CVE-2016-5385).
+			// HTTP_PROXY configures HTTP clients (CVE-2016-5385).
 			if index == 0 && (strings.IndexByte(name, '_') >= 0 || name == "Proxy") {
 				continue
 			}
@@ -129,14 +130,14 @@ func pack(b []byte, r *http.Request, forWSGI bool) ([]byte, uint32) {
 	return b, n
 }
 
-// hasLength tells whether the length of the body is known and worth a header.
+// hasLength tells whether the body's length is known and needs a header.
 func hasLength(r *http.Request) bool {
 	return r.ContentLength > 0 || r.ContentLength == 0 && len(r.Header["Content-Length"]) > 0
 }
 
-// isApart tells which names, beside Host and Content-Length, net/http keeps apart
-// from the headers: what is among them as well, by HTTP/2, by HTTP/3 or by another
-// handler, would contradict what the request was routed and framed by.
+// isApart tells which names, besides Host and Content-Length, net/http keeps out of
+// the headers. Such a name among the headers, from HTTP/2, HTTP/3 or another
+// handler, would contradict the routing and framing of the request.
 func isApart(name string) bool {
 	return name == "Transfer-Encoding" || strings.HasPrefix(name, ":")
 }
@@ -160,9 +161,9 @@ func joined(name string, values []string) string {
 	return strings.Join(values, separator)
 }
 
-// strippedPrefix returns what handle_path or uri strip_prefix took off the
-// path: SCRIPT_NAME and root_path. They clean the path, and make "/" of what is
-// left of the prefix itself.
+// strippedPrefix returns the prefix that handle_path or uri strip_prefix removed
+// from the path: SCRIPT_NAME and root_path. These handlers clean the path, and
+// replace an empty rest with "/".
 func strippedPrefix(original, current string) string {
 	if original == current {
 		return ""
@@ -200,8 +201,8 @@ func httpVersion(r *http.Request) string {
 	}
 }
 
-// requestScheme believes X-Forwarded-Proto of trusted proxies only. Some, such as
-// Traefik, say wss there for a websocket.
+// requestScheme trusts X-Forwarded-Proto only from trusted proxies. Some proxies,
+// such as Traefik, send wss for a websocket.
 func requestScheme(r *http.Request, vars map[string]any) string {
 	if r.TLS != nil {
 		return "https"
@@ -216,8 +217,8 @@ func requestScheme(r *http.Request, vars map[string]any) string {
 	return "http"
 }
 
-// clientAddress returns the peer, or the client that trusted proxies name, for
-// which no port is known. A client on a Unix socket has neither.
+// clientAddress returns the peer, or the client that a trusted proxy names, whose
+// port is unknown. A client on a Unix socket has neither host nor port.
 func clientAddress(r *http.Request, vars map[string]any) (host, port string) {
 	host, port = splitHostPort(r.RemoteAddr)
 	if ip, _ := vars[caddyhttp.ClientIPVarKey].(string); ip != "" && ip != host {
@@ -229,9 +230,9 @@ func clientAddress(r *http.Request, vars map[string]any) (host, port string) {
 	return host, port
 }
 
-// serverAddress returns the host and port that the client addressed: together
-// with the scheme they make a working URL (PEP 3333, "URL Reconstruction").
-// Without a Host header, it is the address that the connection came to.
+// serverAddress returns the host and port that the client addressed: with the
+// scheme they form a working URL (PEP 3333, "URL Reconstruction"). Without a Host
+// header, it is the connection's local address.
 func serverAddress(r *http.Request, scheme string) (host, port string) {
 	address := r.Host
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && address == "" {
@@ -250,8 +251,8 @@ func serverAddress(r *http.Request, scheme string) (host, port string) {
 	return host, port
 }
 
-// splitHostPort is net.SplitHostPort for input that may lack the port, without
-// an error to allocate. Brackets are removed.
+// splitHostPort is net.SplitHostPort for input that may lack the port; it allocates
+// no error. Brackets are removed.
 func splitHostPort(address string) (host, port string) {
 	colon := strings.LastIndexByte(address, ':')
 	if colon < 0 || strings.IndexByte(address[colon:], ']') >= 0 {

@@ -1,6 +1,6 @@
 package caddysnake
 
-// From the pieces that the app sends to the http.ResponseWriter.
+// Writes the pieces of the app's response to the http.ResponseWriter.
 
 /*
 #include "caddysnake.h"
@@ -26,19 +26,19 @@ type exchange struct {
 	r    *http.Request
 	slot *slot
 	body *bodyStream // nil unless the body is streamed
-	sent bool        // the head is out
-	slow bool        // the slot knows the client
+	sent bool        // the head is written
+	slow bool        // setClient was called
 
-	pushed bool // Python has the slot
-	over   bool // the slot has been given back
+	pushed bool // Python has got the slot
+	over   bool // the slot was released
 
-	pieces, nudgedAt int  // of the response; nudgedAt as of the last nudge
-	idle             int  // nudges without a piece between them
-	nudged           bool // at all
+	pieces, nudgedAt int  // pieces of the response, and their number at the last nudge
+	idle             int  // nudges since the last piece
+	nudged           bool // nudged at least once
 }
 
-// run writes the app's response. It returns when the response is complete or
-// the client is gone; the app may still be running in the latter case.
+// run writes the app's response. It returns when the response is complete or the
+// client is gone; in the latter case the app may still be running.
 func (x *exchange) run(timeout time.Duration) error {
 	gone := x.r.Context().Done()
 	var timedOut <-chan time.Time
@@ -71,8 +71,8 @@ func (x *exchange) run(timeout time.Duration) error {
 				x.leave(C.SNAKE_GONE)
 				return nil
 			}
-			// HTTP/1: perhaps the client only closed its sending side. If not, a
-			// write will fail soon enough.
+			// HTTP/1: the client may have closed only its sending side. If it has
+			// left, a write will fail soon enough.
 			C.snake_gone(x.slot.c, C.SNAKE_STOPPED_SENDING)
 			gone = nil
 		case <-timedOut:
@@ -81,7 +81,7 @@ func (x *exchange) run(timeout time.Duration) error {
 	}
 }
 
-// giveUp answers in the app's place.
+// giveUp ends the exchange and answers in the app's place.
 func (x *exchange) giveUp(err error) error {
 	x.closeIfUnread()
 	x.leave(C.SNAKE_TIMED_OUT)
@@ -91,9 +91,9 @@ func (x *exchange) giveUp(err error) error {
 	return refuse(x.w, err)
 }
 
-// standsStill is asked in intervals when the app's code is being replaced. A
-// response that has begun and does not move between two of them is a stream that
-// waits for something: its app sees a disconnect. It has another interval to end.
+// standsStill is called at intervals while the app's code is being replaced. A
+// started response that wrote nothing between two nudges is treated as an idle
+// stream: its app sees a disconnect and has one more interval to end.
 func (x *exchange) standsStill() bool {
 	if !x.sent || !x.nudged || x.pieces != x.nudgedAt {
 		x.nudged, x.nudgedAt, x.idle = true, x.pieces, 0
@@ -106,21 +106,21 @@ func (x *exchange) standsStill() bool {
 	return x.idle > 1
 }
 
-// leave ends the exchange before the app has.
+// leave ends the exchange while the app still runs.
 func (x *exchange) leave(why C.uint32_t) {
 	x.stop()
 	x.slot.c.abandoned = abandoned.count(x.r)
 	x.slot.abandon(why)
 }
 
-// finish ends the exchange after the app's last piece; the slot may be used
-// again from here on.
+// finish ends the exchange after the app's last piece. The slot may be reused
+// afterwards.
 func (x *exchange) finish() {
 	x.stop()
 	x.slot.release()
 }
 
-// letGo ends the exchange if nothing else has.
+// letGo ends the exchange if it has not ended yet.
 func (x *exchange) letGo() {
 	switch {
 	case x.over:
@@ -131,7 +131,7 @@ func (x *exchange) letGo() {
 	}
 }
 
-// stop has nobody use the body or the ResponseWriter any more.
+// stop ends all use of the body and of the ResponseWriter.
 func (x *exchange) stop() {
 	x.over = true
 	if x.body != nil {
@@ -142,7 +142,7 @@ func (x *exchange) stop() {
 	}
 }
 
-// write hands one piece to the client. done tells that it was the last.
+// write writes one piece to the client. done is true after the last piece.
 func (x *exchange) write() (done bool, err error) {
 	c := x.slot.c
 	flags := c.out_flags
@@ -172,9 +172,10 @@ func (x *exchange) write() (done bool, err error) {
 	if file := x.slot.takeFile(); file != nil {
 		return x.writeFile(file, flags)
 	}
-	if flags&C.SNAKE_OUT_END == 0 && !x.slow { // the app waits for the client
+	if flags&C.SNAKE_OUT_END == 0 && !x.slow { // the app waits until the client reads
 		x.slow = true
-		// Not through what other handlers have wrapped it with, which is for one goroutine.
+		// Wrappers added by other handlers are not safe for concurrent use, nor
+		// after ServeHTTP has returned.
 		slots.setClient(x.slot, http.NewResponseController(innermost(x.w)))
 	}
 	if len(piece.body) > 0 {
@@ -205,8 +206,8 @@ func (x *exchange) write() (done bool, err error) {
 	return false, nil
 }
 
-// writeHints sends what the app hints at before its response (RFC 8297). A hint
-// that can't be sent is none.
+// writeHints sends the app's early hints before its response (RFC 8297). A hint
+// that can't be sent is dropped.
 func (x *exchange) writeHints() {
 	newest := x.slot.takeHints()
 	defer C.snake_hints_free(newest)
@@ -231,10 +232,10 @@ func (x *exchange) writeHints() {
 	}
 }
 
-// misfit ends the exchange after a piece that can't be: a length, a count or a
-// status in it contradicts the rest. Nothing of it goes to the client.
+// misfit ends the exchange after an invalid piece: a length, a count or a status
+// contradicts the rest. Nothing of the piece goes to the client.
 func (x *exchange) misfit(flags C.uint32_t) error {
-	if x.sent { // else Caddy logs what is returned
+	if x.sent { // otherwise Caddy logs the returned error
 		x.slot.complain(errMisfit)
 	}
 	_ = x.lost(flags)
@@ -255,23 +256,23 @@ func (x *exchange) lost(flags C.uint32_t) error {
 	return nil
 }
 
-// writeFile completes the response with a part of a file.
+// writeFile completes the response with part of a file.
 func (x *exchange) writeFile(file *os.File, flags C.uint32_t) (done bool, err error) {
 	defer file.Close()
 	offset, length := int64(x.slot.c.file_offset), int64(x.slot.c.file_len)
-	x.finish() // the file is ours, apart from the slot
+	x.finish() // the file no longer belongs to the slot
 	if err := copyFile(x.w, file, offset, length, flags&C.SNAKE_OUT_SHARED != 0); err != nil {
-		// The client is gone, or the file can't be read or has become shorter.
+		// The client is gone, or the file can't be read or got shorter.
 		_ = http.NewResponseController(x.w).Flush()
 		return true, x.breakOff()
 	}
 	return true, nil
 }
 
-// copyFile copies a part of a file. net/http does it by sendfile where it can,
-// which needs a file with an offset of its own: if it is shared with the app,
-// the same file is opened once more. Where that can't be, as for a file that we
-// may not open, its parts are read from where they are.
+// copyFile copies part of a file. net/http uses sendfile where it can, which needs
+// a file offset of its own. If the app shares the offset, copyFile reopens the
+// file. Where that fails, as for a file that this process may not open, copyFile
+// reads with pread instead.
 func copyFile(w io.Writer, file *os.File, offset, length int64, shared bool) error {
 	if shared {
 		own, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
@@ -289,13 +290,14 @@ func copyFile(w io.Writer, file *os.File, offset, length int64, shared bool) err
 	return err
 }
 
-// breakOff ends a response that has begun in a way that the client can see. It
-// does not return, except for HTTP/1.0.
+// breakOff ends a started response in a way that the client can detect. It does not
+// return, except for HTTP/1.0.
 func (x *exchange) breakOff() error {
 	if x.r.ProtoAtLeast(1, 1) {
 		panic(http.ErrAbortHandler) // net/http breaks the connection, or resets the stream
 	}
-	// The end of the connection is the end of a response: only a reset tells.
+	// For HTTP/1.0 a closed connection is a normal end; only a reset signals an
+	// error.
 	conn, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -309,7 +311,7 @@ func (x *exchange) breakOff() error {
 	return conn.Close()
 }
 
-// fail gives the request to Caddy's error routes; the app's log has the reason.
+// fail passes the request to Caddy's error routes; the app's log has the reason.
 func (x *exchange) fail() error {
 	x.finish()
 	x.closeIfUnread()
@@ -319,16 +321,16 @@ func (x *exchange) fail() error {
 	return refuse(x.w, errAppFailed)
 }
 
-// endUnanswered ends an exchange whose app has ended without a response, since it
-// was told that its client had left or can't be read.
+// endUnanswered ends an exchange whose app ended without a response after it was
+// told that its client had left or that the body can't be read.
 func (x *exchange) endUnanswered() error {
 	broken := x.body != nil && x.body.broken.Load()
 	if !broken && x.r.Context().Err() == nil {
 		return x.fail()
 	}
 	x.finish()
-	if broken { // it may still listen
-		if x.r.ProtoMajor == 1 { // HTTP/2 would end other streams, too
+	if broken { // the client may still read
+		if x.r.ProtoMajor == 1 { // on HTTP/2 this would end other streams too
 			x.w.Header().Set("Connection", "close")
 		}
 		return refuse(x.w, errBroken)
@@ -336,9 +338,9 @@ func (x *exchange) endUnanswered() error {
 	panic(http.ErrAbortHandler)
 }
 
-// writeHead sets the app's headers and writes its status. A name that the app
-// uses replaces what was set before, such as Server. False: there is something in
-// the head that can't be, and nothing was written.
+// writeHead sets the app's headers and writes its status. The app's header replaces
+// an earlier one of the same name, such as Server. It returns false, and writes
+// nothing, when the head is invalid.
 func (x *exchange) writeHead(packed []byte) bool {
 	status := int(x.slot.c.out_status)
 	headers, fits := unpackHeaders(packed, int(x.slot.c.out_header_count))
@@ -356,7 +358,7 @@ func (x *exchange) writeHead(packed []byte) bool {
 		hasType = hasType || name == "Content-Type"
 	}
 	if !hasType {
-		header["Content-Type"] = nil // no guesses in the app's name
+		header["Content-Type"] = nil // net/http must not guess it for the app
 	}
 	if status == http.StatusNoContent {
 		delete(header, "Content-Length") // RFC 9110 section 8.6
@@ -364,15 +366,15 @@ func (x *exchange) writeHead(packed []byte) bool {
 	x.closeIfUnread()
 	x.w.WriteHeader(status)
 	if x.r.ProtoMajor == 3 && x.r.Method == http.MethodHead && len(header["Content-Length"]) == 0 {
-		// Else quic-go says that the body which it doesn't send has no bytes.
+		// Otherwise quic-go sets Content-Length: 0 for the body that it does not
+		// send.
 		_ = http.NewResponseController(x.w).Flush()
 	}
 	return true
 }
 
-// closeIfUnread announces the end of an HTTP/1 connection whose request body
-// has not been read completely: what the client still sends must not be taken
-// for its next request.
+// closeIfUnread announces the end of an HTTP/1 connection whose request body was
+// not read completely: the rest must not be parsed as the next request.
 func (x *exchange) closeIfUnread() {
 	if x.body != nil && !x.body.finished.Load() && x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close")

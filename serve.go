@@ -1,6 +1,6 @@
 package caddysnake
 
-// One request, from Caddy to Python.
+// Serves one request: from Caddy to Python.
 
 /*
 #include "caddysnake.h"
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// serve hands r to the app and writes its response to w.
+// serve passes r to the app and writes the app's response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 	gen, err := a.acquire()
 	if errors.Is(err, errAppStopped) {
@@ -26,8 +26,8 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 	return gen.serve(w, r, time.Duration(a.config.RequestTimeout))
 }
 
-// serveLate answers a request that a server has accepted which Caddy has
-// replaced since, and that other handlers have held up.
+// serveLate answers a request of a server that Caddy has since replaced. Other
+// handlers have delayed the request.
 func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
 	successor := a.successor()
 	if successor == nil {
@@ -40,7 +40,7 @@ func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
 	return gen.serve(w, r, time.Duration(a.config.RequestTimeout))
 }
 
-// serve hands r to the code of one generation, which the caller has acquired.
+// serve passes r to a generation that the caller has acquired.
 func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) error {
 	if isExtendedConnect(r) {
 		gen.release()
@@ -52,7 +52,8 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		return refuse(w, err)
 	}
 	x := exchange{w: w, r: r, slot: s}
-	// The slot goes back however this ends: code of other handlers, behind w and r.Body, may panic.
+	// Release the slot on every path: other handlers' code, behind w and r.Body,
+	// may panic.
 	defer x.letGo()
 	if err := x.prepare(gen.isWSGI); err != nil {
 		return err
@@ -87,7 +88,7 @@ func (x *exchange) prepare(forWSGI bool) error {
 	if c.features&C.SNAKE_TLS != 0 {
 		b = appendTLS(b, r)
 	}
-	if len(b) > math.MaxUint32 { // a field may be too long for its length
+	if len(b) > math.MaxUint32 { // a field may be too long for its u32 length
 		return refuse(x.w, errLongHead)
 	}
 	if hasOtherLength(r) {
@@ -110,7 +111,7 @@ func (x *exchange) prepare(forWSGI bool) error {
 		}
 		x.body = &bodyStream{slot: x.slot, body: r.Body, left: r.ContentLength, stop: make(chan struct{})}
 		if r.ProtoMajor == 1 {
-			// Else net/http would read the body away from the app when the head is written.
+			// Otherwise net/http would consume the body when the head is written.
 			_ = http.NewResponseController(x.w).EnableFullDuplex()
 		}
 	}

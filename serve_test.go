@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-// panicking is a body that another handler has wrapped badly.
+// panicking is a faulty body wrapper of another handler.
 type panicking struct{ io.Reader }
 
 func (panicking) Read([]byte) (int, error) { panic("planted") }
 func (panicking) Close() error             { return nil }
 
-// TestAPanicGivesTheSlotBack has a handler panic before Python has the request.
+// TestAPanicGivesTheSlotBack makes a handler panic before Python has the request.
 func TestAPanicGivesTheSlotBack(t *testing.T) {
 	gen := &generation{drained: make(chan struct{})}
-	gen.refs.Store(2) // the app's, and what acquire has taken
+	gen.refs.Store(2) // the app's, and the one from acquire
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body"))
 	r.Body = panicking{}
 	func() {

@@ -1,7 +1,7 @@
 package caddysnake
 
 // Slots: the Go side of the request structs in C memory, and the goroutine that
-// takes from C's completion list what is to be told to whom.
+// reads C's completion list and notifies the waiting goroutines.
 
 /*
 #include "caddysnake.h"
@@ -25,40 +25,40 @@ import (
 	"go.uber.org/zap"
 )
 
-// slot is one request on its way through Python. It is referenced by the
-// handler, by Python and by the goroutine that reads a streamed body, and goes
-// back to the pool when all three have let go.
+// slot is one request on its way through Python. The handler, Python and the
+// goroutine that reads a streamed body hold references. The slot returns to the
+// pool when all three are released.
 type slot struct {
 	c     *C.snake_slot
-	news  atomic.Uint32 // SNAKE_GO_* and news* that nobody has taken yet
-	piece chan struct{} // capacity 1: out holds a piece of the response, or there are hints
+	news  atomic.Uint32 // SNAKE_GO_* and news* bits that nobody has taken yet
+	piece chan struct{} // capacity 1: out holds a piece of the response, or hints are there
 	want  chan struct{} // capacity 1: the app waits for a chunk of the body
 	refs  atomic.Int32
 	next  *slot // in the pool
 
-	receiver atomic.Pointer[receiver] // who is told instead of the channels, or nil
+	receiver atomic.Pointer[receiver] // notified instead of the channels; or nil
 
-	// With the pool's lock.
-	gen    *generation              // whose request it is; nil for a command
-	client *http.ResponseController // of a response that is sent in pieces, while its handler runs
+	// Guarded by the pool's lock.
+	gen    *generation              // the request's generation; nil for a command
+	client *http.ResponseController // for a response in pieces, while its handler runs
 }
 
-// receiver is who hears of a slot's news, once its handler does no more.
+// receiver gets a slot's news after its handler has returned or handed over.
 type receiver interface {
-	// receive takes the slot's news; it must not wait.
+	// receive takes the slot's news. It must not block.
 	receive()
 }
 
-// keepBuffer is the size up to which a pooled slot keeps its buffers.
+// keepBuffer is the largest buffer that a pooled slot keeps.
 const keepBuffer = 256 << 10
 
-// slotPool owns all slots. They are never freed: C and Go name them by index
-// and address for as long as the process lives.
+// slotPool owns all slots. Slots are never freed: C and Go refer to them by index
+// and address as long as the process lives.
 type slotPool struct {
 	mu   sync.Mutex
 	free *slot
 	all  []*slot
-	view atomic.Pointer[[]*slot] // what the reader of completions sees of all
+	view atomic.Pointer[[]*slot] // the completion reader's copy of all
 }
 
 var slots slotPool
@@ -91,17 +91,18 @@ func (p *slotPool) grow() *slot {
 	return s
 }
 
-// These are set apart from SNAKE_GO_*, in news.
+// Further bits of slot.news, distinct from SNAKE_GO_*.
 const (
-	newsNudge = 1 << 31 // the generation is to end
-	newsCut   = 1 << 30 // and its time is over
+	newsNudge = 1 << 31 // the generation is being retired
+	newsCut   = 1 << 30 // the generation's time is over
 )
 
-// nudge tells the exchanges on a generation, those with a receiver excepted, that it is to end.
+// nudge tells a generation's exchanges that it is being retired, except exchanges
+// with a receiver.
 func (p *slotPool) nudge(gen *generation) { p.tell(gen, newsNudge, nil) }
 
-// cut ends them, those that a client holds up by not reading, too. It returns
-// how many there were.
+// cut aborts the generation's remaining exchanges, including those blocked on a
+// client that does not read. It returns their number.
 func (p *slotPool) cut(gen *generation) int {
 	over := time.Unix(1, 0)
 	return p.tell(gen, newsCut, func(s *slot) {
@@ -128,7 +129,7 @@ func (p *slotPool) tell(gen *generation, news uint32, also func(*slot)) (told in
 	return told
 }
 
-// setClient says where the slot's response goes, for as long as that is known.
+// setClient sets the slot's response controller, or clears it with nil.
 func (p *slotPool) setClient(s *slot, client *http.ResponseController) {
 	p.mu.Lock()
 	s.client = client
@@ -140,7 +141,7 @@ func (s *slot) release() {
 	if s.refs.Add(-1) > 0 {
 		return
 	}
-	if file := s.takeFile(); file != nil { // nobody was there to receive it
+	if file := s.takeFile(); file != nil { // no handler took it
 		file.Close()
 	}
 	if s.c.in_cap > keepBuffer || s.c.out_cap > keepBuffer || s.c.chunk != nil {
@@ -152,14 +153,15 @@ func (s *slot) release() {
 	if s.receiver.Load() != nil {
 		s.receiver.Store(nil)
 	}
-	if s.c.abandoned != nil { // the app has ended, too
+	if s.c.abandoned != nil { // the app has ended as well
 		endAbandoned(s.c.abandoned)
 		s.c.abandoned = nil
 	}
 	gen := s.gen
 	slots.mu.Lock()
 	s.gen = nil
-	// A handler that left early may have left a message; nudge leaves none from here on.
+	// A handler that returned early may have left a message. From here on nudge
+	// sends none, because gen is nil.
 	select {
 	case <-s.piece:
 	default:
@@ -168,7 +170,7 @@ func (s *slot) release() {
 	case <-s.want:
 	default:
 	}
-	if s.news.Load() != 0 { // for most requests a look is enough
+	if s.news.Load() != 0 { // for most requests the load is enough
 		s.news.Store(0)
 	}
 	s.next = slots.free
@@ -179,7 +181,7 @@ func (s *slot) release() {
 	}
 }
 
-// abandon tells Python why the client is no longer there and lets go of the slot.
+// abandon tells Python why the client is gone, and releases the slot.
 func (s *slot) abandon(why C.uint32_t) {
 	C.snake_gone(s.c, why)
 	s.release()
@@ -204,11 +206,11 @@ func (s *slot) in() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.in)), int(s.c.in_cap))
 }
 
-// piece is a piece of the response, cut at what it consists of.
+// piece is a piece of the response, split into its parts.
 type piece struct{ head, body, trailers []byte }
 
-// out returns the piece that C has written. Not ok: its lengths contradict each
-// other.
+// out returns the piece that C has written. ok is false when its lengths contradict
+// each other.
 func (s *slot) out() (p piece, ok bool) {
 	c := s.c
 	if c.out_len > c.out_cap || c.out_head_len > c.out_len {
@@ -228,7 +230,7 @@ func (s *slot) out() (p piece, ok bool) {
 	return p, true
 }
 
-// setIn stores b, which may have outgrown the C buffer it began in.
+// setIn stores b, which may have outgrown the C buffer that it began in.
 func (s *slot) setIn(b []byte) error {
 	if len(b) > int(s.c.in_cap) {
 		if C.snake_slot_reserve_in(s.c, C.size_t(len(b))) != 0 {
@@ -240,18 +242,19 @@ func (s *slot) setIn(b []byte) error {
 	return nil
 }
 
-// readList calls take, which returns false if nothing is listed, whenever C has listed something, until the
-// process ends. It parks in the netpoller: the eventfd is edge-triggered and never read.
+// readList calls take whenever C has listed something, until the process ends. take
+// returns false if the list is empty. The goroutine parks in the netpoller: the
+// eventfd is edge-triggered and never read.
 func readList(list C.snake_list, take func() bool) error {
 	file := os.NewFile(uintptr(list.fd), "caddysnake-list")
 	conn, err := file.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("watching what Python leaves for Go: %w", err)
+		return fmt.Errorf("watching a list of the C core: %w", err)
 	}
 	go func() {
 		_ = conn.Read(func(uintptr) bool {
 			for {
-				// Before taking: what is listed later is announced again.
+				// Clear before taking, so that C announces later additions again.
 				atomic.StoreUint32((*uint32)(unsafe.Pointer(list.rung)), 0)
 				if !take() {
 					return false
@@ -262,11 +265,12 @@ func readList(list C.snake_list, take func() bool) error {
 	return nil
 }
 
-// dispatch hands a list of slots with news, newest first, to those who wait.
+// dispatch notifies the waiters of a list of slots with news. The list is newest
+// first.
 func dispatch(list unsafe.Pointer) {
 	var oldest *C.snake_slot
 	for c := (*C.snake_slot)(list); c != nil; {
-		// The links are ours until to_go is taken.
+		// Go owns the links until it takes to_go.
 		next := c.done_next
 		c.done_next = oldest
 		oldest, c = c, next
@@ -276,7 +280,7 @@ func dispatch(list unsafe.Pointer) {
 		next := c.done_next
 		events := atomic.SwapUint32((*uint32)(unsafe.Pointer(&c.to_go)), 0)
 		if int(c.id) >= len(view) || view[c.id].c != c {
-			caddy.Log().Named(loggerName).Error("news of a request that is none", zap.Uint32("id", uint32(c.id)))
+			caddy.Log().Named(loggerName).Error("completion of an unknown request", zap.Uint32("id", uint32(c.id)))
 			c = next
 			continue
 		}
@@ -289,13 +293,14 @@ func dispatch(list unsafe.Pointer) {
 	}
 }
 
-// dispatch passes news on to who waits for it.
+// dispatch passes news to the slot's receiver or handler.
 func (s *slot) dispatch(events uint32) {
 	events &^= C.SNAKE_GO_RELEASED
 	if events == 0 {
 		return
 	}
-	// Before the receiver is looked for: a new one takes what is there already.
+	// Store before loading the receiver: a new receiver takes the news that is
+	// already there.
 	s.news.Or(events)
 	if receiver := s.receiver.Load(); receiver != nil {
 		(*receiver).receive()
@@ -309,16 +314,16 @@ func (s *slot) dispatch(events uint32) {
 	}
 }
 
-// take returns those of the news that are in mask; the others stay.
+// take returns the news in mask and clears it; other bits stay.
 func (s *slot) take(mask uint32) uint32 { return s.news.And(^mask) & mask }
 
-// setReceiver has all news go to r from here on, and those that nobody has taken.
+// setReceiver sends all later news to r, and the news that nobody has taken yet.
 func (s *slot) setReceiver(r receiver) {
 	s.receiver.Store(&r)
 	r.receive()
 }
 
-// notify leaves a message; one that nobody has taken yet is the same message.
+// notify leaves a message. A message that nobody has taken yet covers this one too.
 func notify(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

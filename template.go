@@ -1,6 +1,6 @@
 package caddysnake
 
-// Option values with placeholders, which the request decides.
+// Option values with placeholders, which each request fills in.
 
 import (
 	"errors"
@@ -11,21 +11,21 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// template is the value of an option, cut at its placeholders: literals has
-// one element more than names.
+// template is an option's value, split at its placeholders: literals has one
+// element more than names.
 type template struct {
 	literals []string
 	names    []string
 }
 
-// placeholderName is what braces must hold to be a placeholder: values such as
-// JSON stay as they are.
+// placeholderName matches the names of placeholders. Other text in braces, such as
+// JSON, is kept as it is.
 var placeholderName = regexp.MustCompile(`^[\p{L}\p{N}_.*?-]+$`)
 
 var errUnset = errors.New("is not set")
 
-// parseTemplate cuts an option's value. Placeholders that no request changes,
-// {env.*} and {system.*}, are replaced.
+// parseTemplate splits an option's value. It replaces placeholders that no request
+// changes: {env.*} and {system.*}.
 func parseTemplate(option, text string) (template, error) {
 	if strings.ContainsRune(text, 0) {
 		return template{}, fmt.Errorf("%s has a NUL character in it", option)
@@ -54,7 +54,7 @@ func parseTemplate(option, text string) (template, error) {
 	return template{strings.Split(cut, "\x00"), names}, nil
 }
 
-// isFixed tells whether there are no placeholders.
+// isFixed tells whether the template has no placeholders.
 func (t template) isFixed() bool { return len(t.names) == 0 }
 
 // fill returns the text with the placeholders' values.
@@ -71,16 +71,17 @@ func (t template) fill(values map[string]string) string {
 	return b.String()
 }
 
-// fillPath is fill for the path of a file or directory. It also returns the
-// directory that is fixed before the request has its say: what the request says
-// leads further down from there, and nowhere else.
+// fillPath is fill for the path of a file or directory. It also returns fixed, the
+// directory before the first request-controlled value. That value can only lead
+// further down from there.
 func (t template) fillPath(option string, values map[string]string) (path, fixed string, err error) {
 	path = t.fill(values)
 	for i, name := range t.names {
 		if isOperators(name) {
 			continue
 		}
-		// Empty segments would be any number of spellings, each with a place in the table.
+		// Empty segments would allow any number of spellings of one path, each with
+		// its own entry in the table.
 		value := values[name]
 		if strings.ContainsRune(value, '\\') || strings.HasPrefix(value, "/") || strings.HasSuffix(value, "/") ||
 			strings.Contains(value, "//") {
@@ -102,8 +103,8 @@ func (t template) fillPath(option string, values map[string]string) (path, fixed
 	return path, fixed, nil
 }
 
-// isOperators tells whether the value of a placeholder is set by the
-// configuration (the vars and root directives) and not by the request.
+// isOperators tells whether the configuration (the vars and root directives) sets a
+// placeholder's value, not the request.
 func isOperators(name string) bool {
 	return strings.HasPrefix(name, "http.vars.")
 }

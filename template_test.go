@@ -12,7 +12,7 @@ func TestTemplatesAreCutAtPlaceholders(t *testing.T) {
 	t.Setenv("CADDYSNAKE_TEST", "from the environment")
 	for text, want := range map[string]struct {
 		names []string
-		full  string // with "v" for each value
+		full  string // the result with "v" for each value
 	}{
 		"":                          {nil, ""},
 		"plain":                     {nil, "plain"},
@@ -71,7 +71,7 @@ func TestWhatARequestMayPutIntoAPath(t *testing.T) {
 		{"/srv/{a}", "shop/", false},
 		{"/srv/{a}/", "a//b", false},
 		{"{http.vars.root}", "/srv/shop", true},
-		{"{http.vars.root}", "/srv/..", true}, // the operator's
+		{"{http.vars.root}", "/srv/..", true}, // set by the operator
 		{"{http.vars.root}/{a}", "/srv", false},
 		{"{http.vars.root}", "/srv//shop/", true},
 	} {
@@ -144,8 +144,8 @@ func TestSymbolicLinksStayWithinWhatIsFixed(t *testing.T) {
 	}
 }
 
-// FuzzKeys: no two lists of values have the same key, and a key gives its
-// values back.
+// FuzzKeys checks that a key can be decoded to its values, so different values have
+// different keys.
 func FuzzKeys(f *testing.F) {
 	f.Add("shop", "main", "")
 	f.Add("\x01a", "\x00", strings.Repeat("x", 300))
@@ -159,7 +159,7 @@ func FuzzKeys(f *testing.F) {
 		if values["one"] != one || values["two"] != two || values["three"] != three {
 			t.Errorf("%q %q %q came back as %q", one, two, three, values)
 		}
-		// A text that is no key is refused, or gives no more than it has.
+		// An invalid key is refused, or gives no more text than it contains.
 		values, err = d.values(one)
 		if err == nil && len(values["one"])+len(values["two"])+len(values["three"]) > len(one) {
 			t.Errorf("%q gave %q", one, values)

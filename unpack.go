@@ -1,6 +1,6 @@
 package caddysnake
 
-// What C has packed of a response: headers, trailers and links.
+// Unpacks the headers, trailers and links of a response from C.
 
 import (
 	"iter"
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// canonicalNames spares most responses an allocation per header.
+// canonicalNames saves most responses an allocation per header.
 var canonicalNames = func() map[string]string {
 	names := map[string]string{}
 	for _, name := range append([]string{
@@ -30,11 +30,11 @@ func canonicalName(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// unpackedHeaders are the headers of a response, names in their canonical form.
+// unpackedHeaders holds the headers of a response, with canonical names.
 type unpackedHeaders struct{ names, values []string }
 
-// unpackHeaders reads n headers; not ok: there are less, or something behind
-// them. All of them share one copy of packed.
+// unpackHeaders reads n headers. ok is false if there are fewer, or data after
+// them. All strings share one copy of packed.
 func unpackHeaders(packed []byte, n int) (headers unpackedHeaders, ok bool) {
 	const lengths = 8
 	if n < 0 || n > len(packed)/lengths {

@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Values of caddysnake.h, which a test can't include.
+// Values of caddysnake.h; a test can't include it.
 const (
 	outHead, outEnd, outFile, outTrailers = 1, 2, 16, 32
 	featureWebSocket                      = 8
@@ -40,13 +40,13 @@ func TestHeadersAreUnpackedWholeOrNotAtAll(t *testing.T) {
 		packed []byte
 		n      int
 	}{
-		"one less":         {packed, 3},
-		"one more":         {packed, 1},
-		"cut":              {packed[:len(packed)-1], 2},
-		"a negative count": {packed, -1},
-		"a huge count":     {packed, 1 << 31},
-		"a long name":      {append([]byte{255, 255, 255, 255}, make([]byte, 8)...), 1},
-		"a long value":     {append([]byte{1, 0, 0, 0, 255, 255, 255, 255}, make([]byte, 8)...), 1},
+		"one header too few":  {packed, 3},
+		"one header too many": {packed, 1},
+		"truncated":           {packed[:len(packed)-1], 2},
+		"a negative count":    {packed, -1},
+		"a huge count":        {packed, 1 << 31},
+		"a long name":         {append([]byte{255, 255, 255, 255}, make([]byte, 8)...), 1},
+		"a long value":        {append([]byte{1, 0, 0, 0, 255, 255, 255, 255}, make([]byte, 8)...), 1},
 	} {
 		if headers, ok := unpackHeaders(c.packed, c.n); ok {
 			t.Errorf("%s: %v", name, headers)
@@ -73,7 +73,7 @@ func TestARecordWhoseSourceDoesNotFitIsAllMessage(t *testing.T) {
 	}
 }
 
-// set gives a field of C's types a value.
+// set assigns an int to a field of a C type.
 func set[T ~uint32 | ~uint64, N int | uint32](field *T, n N) { *field = T(n) }
 
 func exchangeWithPiece(t *testing.T, out []byte, flags int) (*exchange, *httptest.ResponseRecorder) {
@@ -113,20 +113,20 @@ func TestAPieceThatCannotBeIsAnsweredWith500AndGivesItsSlotBack(t *testing.T) {
 		flags int
 		spoil func(s *slot)
 	}{
-		"longer than its buffer":      {outHead | outEnd, func(s *slot) { s.c.out_len = s.c.out_cap + 1 }},
-		"a head longer than all":      {outHead | outEnd, func(s *slot) { s.c.out_head_len = s.c.out_len + 1 }},
-		"trailers behind the end":     {outHead | outEnd | outTrailers, func(s *slot) { s.c.out_body_end = s.c.out_len + 1 }},
-		"trailers in the head":        {outHead | outEnd | outTrailers, func(s *slot) { s.c.out_body_end = s.c.out_head_len - 1 }},
-		"too many headers":            {outHead | outEnd, func(s *slot) { s.c.out_header_count = 3 }},
-		"billions of headers":         {outHead, func(s *slot) { s.c.out_header_count = 1<<32 - 1 }},
-		"too few headers":             {outHead, func(s *slot) { s.c.out_header_count = 1 }},
-		"no status":                   {outHead | outEnd, func(s *slot) { s.c.out_status = 0 }},
-		"an informational status":     {outHead, func(s *slot) { s.c.out_status = 103 }},
-		"a status of four digits":     {outHead, func(s *slot) { s.c.out_status = 1000 }},
-		"a websocket out of nothing":  {outHead, func(s *slot) { s.c.out_status = 101 }},
-		"a websocket's broken head":   {outHead, func(s *slot) { s.c.out_status, s.c.features, s.c.out_header_count = 101, featureWebSocket, 9 }},
-		"a file with a negative size": {outHead | outEnd | outFile, func(s *slot) { s.c.file_len = -1 }},
-		"a file before its beginning": {outHead | outEnd | outFile, func(s *slot) { s.c.file_offset = -1 }},
+		"longer than its buffer":          {outHead | outEnd, func(s *slot) { s.c.out_len = s.c.out_cap + 1 }},
+		"a head longer than its piece":    {outHead | outEnd, func(s *slot) { s.c.out_head_len = s.c.out_len + 1 }},
+		"trailers behind the end":         {outHead | outEnd | outTrailers, func(s *slot) { s.c.out_body_end = s.c.out_len + 1 }},
+		"trailers in the head":            {outHead | outEnd | outTrailers, func(s *slot) { s.c.out_body_end = s.c.out_head_len - 1 }},
+		"too many headers":                {outHead | outEnd, func(s *slot) { s.c.out_header_count = 3 }},
+		"billions of headers":             {outHead, func(s *slot) { s.c.out_header_count = 1<<32 - 1 }},
+		"too few headers":                 {outHead, func(s *slot) { s.c.out_header_count = 1 }},
+		"no status":                       {outHead | outEnd, func(s *slot) { s.c.out_status = 0 }},
+		"an informational status":         {outHead, func(s *slot) { s.c.out_status = 103 }},
+		"a status of four digits":         {outHead, func(s *slot) { s.c.out_status = 1000 }},
+		"a websocket without a handshake": {outHead, func(s *slot) { s.c.out_status = 101 }},
+		"a websocket's broken head":       {outHead, func(s *slot) { s.c.out_status, s.c.features, s.c.out_header_count = 101, featureWebSocket, 9 }},
+		"a file with a negative size":     {outHead | outEnd | outFile, func(s *slot) { s.c.file_len = -1 }},
+		"a file before its beginning":     {outHead | outEnd | outFile, func(s *slot) { s.c.file_offset = -1 }},
 	} {
 		x, recorder := exchangeWithPiece(t, append(slices.Clone(packed), "ok"...), c.flags)
 		set(&x.slot.c.out_head_len, len(packed))

@@ -1,7 +1,7 @@
 package caddysnake
 
-// A websocket between its client and the app: what internal/wsconn reads becomes
-// records, as core/asgi_websocket.c has them, and records become what it writes.
+// A websocket between its client and the app: converts messages of internal/wsconn
+// to records (the format of core/asgi_websocket.c), and back.
 
 /*
 #include "caddysnake.h"
@@ -21,30 +21,30 @@ import (
 )
 
 const (
-	// inboxLimit is how many bytes of messages wait for the app before the
-	// client's sending is held up.
+	// inboxLimit is the number of buffered bytes at which reading from the client
+	// pauses.
 	inboxLimit = 64 << 10
-	// recordClose is the kind of a record with a close code and a reason. Those of
-	// messages are wsconn's types.
+	// recordClose is the kind of a record with a close code and a reason. The kinds
+	// of messages are wsconn's types.
 	recordClose = 8
 
 	// Close codes (IANA's registry).
-	codeAbnormal       = 1006 // no close frame has come
+	codeAbnormal       = 1006 // no close frame has arrived
 	codeServiceRestart = 1012
 )
 
-// webSocket is one open websocket. A goroutine reads from the client; pieces
-// from the app are written on goroutines that live for one piece, so that an
-// idle websocket costs one small goroutine.
+// webSocket is one open websocket. One goroutine reads from the client. A
+// short-lived goroutine writes each piece from the app, so an idle websocket costs
+// one small goroutine.
 type webSocket struct {
 	slot *slot
 	conn *wsconn.Conn
 
-	mu     sync.Mutex // the rest
-	room   sync.Cond  // inbox has become shorter, or ended
+	mu     sync.Mutex // guards the fields below
+	room   sync.Cond  // signalled when inbox was emptied, or ended was set
 	inbox  []byte     // records for the app
-	wanted bool       // the app waits for them
-	ended  bool       // the last record is the close
+	wanted bool       // the app waits for records
+	ended  bool       // the app gets no further records
 }
 
 func newWebSocket(s *slot) *webSocket {
@@ -53,8 +53,7 @@ func newWebSocket(s *slot) *webSocket {
 	return w
 }
 
-// upgrade answers the handshake, with the headers that the app wants, and takes
-// the connection over.
+// upgrade answers the handshake with the app's headers and hijacks the connection.
 func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http.Header) (err error) {
 	config := &w.slot.gen.webSockets.config
 	w.conn, err = wsconn.Upgrade(unwrapped{rw}, r, wanted, wsconn.Options{
@@ -67,8 +66,8 @@ func (w *webSocket) upgrade(rw http.ResponseWriter, r *http.Request, wanted http
 	return err
 }
 
-// unwrapped answers through all ResponseWriters, and hands over the connection of
-// the server's own.
+// unwrapped writes through all ResponseWriters, but hijacks the connection of the
+// server's own.
 type unwrapped struct{ http.ResponseWriter }
 
 func (u unwrapped) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -87,9 +86,9 @@ func innermost(rw http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// serveWebSocket upgrades the connection as the app has accepted, and returns:
-// the websocket goes on without the handler. False: there is something in the
-// head that can't be, and the connection is as it was.
+// serveWebSocket upgrades the connection after the app has accepted, and returns;
+// the websocket lives on without the handler. It returns false, and leaves the
+// connection unchanged, if the head is invalid.
 func (x *exchange) serveWebSocket(packed []byte) bool {
 	c := x.slot.c
 	headers, fits := unpackHeaders(packed, int(c.out_header_count))
@@ -102,7 +101,7 @@ func (x *exchange) serveWebSocket(packed []byte) bool {
 	}
 	w := newWebSocket(x.slot)
 	err := w.upgrade(x.w, x.r, header)
-	x.over = true // the slot is the websocket's
+	x.over = true // the websocket owns the slot
 	w.slot.setReceiver(w)
 	if err != nil {
 		w.end(codeAbnormal, "")
@@ -127,13 +126,14 @@ func (w *webSocket) run() {
 		}
 		w.push(kind, message)
 	}
-	w.end(codeAbnormal, "") // unless it is known better
+	w.end(codeAbnormal, "") // no effect if the websocket has ended already
 	w.conn.CloseNow()
 	w.slot.gen.webSockets.remove(w)
 	w.slot.release()
 }
 
-// receive implements receiver: it takes the app's pieces and wishes.
+// receive implements receiver: it handles the app's pieces and requests for
+// records.
 func (w *webSocket) receive() {
 	news := w.slot.take(C.SNAKE_GO_RESPONSE | C.SNAKE_GO_WANT_BODY)
 	if news&C.SNAKE_GO_RESPONSE != 0 {
@@ -145,7 +145,7 @@ func (w *webSocket) receive() {
 	}
 }
 
-// want is told that the app has room for more records.
+// want records that the app can take more records.
 func (w *webSocket) want() {
 	w.mu.Lock()
 	w.wanted = true
@@ -153,7 +153,7 @@ func (w *webSocket) want() {
 	w.mu.Unlock()
 }
 
-// deliver hands the inbox to the app if both are ready; the caller holds mu.
+// deliver passes the inbox to the app if both are ready. The caller holds mu.
 func (w *webSocket) deliver() {
 	if !w.wanted || (len(w.inbox) == 0 && !w.ended) {
 		return
@@ -175,7 +175,7 @@ func (w *webSocket) deliver() {
 	C.snake_body_ready(c)
 }
 
-// push gives a message to the app, waiting while too much waits for it already.
+// push passes a message to the app. It waits while the inbox is full.
 func (w *webSocket) push(kind wsconn.MessageType, payload []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,7 +199,7 @@ func (w *webSocket) appendRecord(kind byte, payload []byte) {
 	w.inbox = append(w.inbox, payload...)
 }
 
-// end tells the app, once, how the websocket has ended.
+// end tells the app, once, the code and reason of the close.
 func (w *webSocket) end(code uint16, reason string) {
 	w.mu.Lock()
 	if w.ended {
@@ -214,7 +214,7 @@ func (w *webSocket) end(code uint16, reason string) {
 	C.snake_gone(w.slot.c, C.SNAKE_CLOSED)
 }
 
-// writePiece sends what the app has sent.
+// writePiece writes the app's piece to the client.
 func (w *webSocket) writePiece() {
 	defer w.slot.release()
 	c := w.slot.c
@@ -241,7 +241,7 @@ func (w *webSocket) writePiece() {
 
 var errBadRecord = errors.New("a websocket record does not fit into its buffer")
 
-// writeRecords sends the messages of a piece to the client.
+// writeRecords sends a piece's messages to the client.
 func (w *webSocket) writeRecords(packed []byte) error {
 	for c := (cursor[[]byte]{left: packed}); len(c.left) > 0; {
 		opcode, payload := c.record()

@@ -17,25 +17,26 @@ const (
 	defaultPing       = 20 * time.Second
 )
 
-// WebSocketOptions are limits and habits of websockets.
+// WebSocketOptions holds limits and settings for websockets.
 type WebSocketOptions struct {
-	// MaxSize is the size of the largest message that is taken from a client, in
-	// bytes, after inflation. A larger one closes the websocket with code 1009.
-	// Default: 16777216 (16 MiB).
+	// MaxSize is the largest size of a message from a client, in bytes, after
+	// inflation. A larger message closes the websocket with code 1009. Default:
+	// 16777216 (16 MiB).
 	MaxSize int64 `json:"max_size,omitempty"`
 
-	// PingInterval is how often a client is pinged. Negative: never. Default: 20s.
+	// PingInterval is the interval between pings to a client. Negative: never.
+	// Default: 20s.
 	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
 
-	// PingTimeout is how long the answer to a ping may take before the websocket
-	// is given up. Default: 20s.
+	// PingTimeout is how long a client may take to answer a ping before the
+	// websocket is closed. Default: 20s.
 	PingTimeout caddy.Duration `json:"ping_timeout,omitempty"`
 
 	// Compression allows permessage-deflate (RFC 7692). Default: true.
 	Compression *bool `json:"compression,omitempty"`
 }
 
-// webSocketConfig is the same with the defaults filled in.
+// webSocketConfig is WebSocketOptions with the defaults filled in.
 type webSocketConfig struct {
 	MaxSize      int64
 	PingInterval time.Duration // 0: never

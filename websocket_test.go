@@ -16,7 +16,8 @@ import (
 	"github.com/caddysnake/caddysnake/internal/wsconn"
 )
 
-// client is the connection of a client that sends nothing: what it is sent is kept.
+// client is the connection of a client that sends nothing. It records the data
+// written to it.
 type client struct {
 	net.Conn
 	written bytes.Buffer
@@ -29,7 +30,7 @@ func (c *client) SetDeadline(time.Time) error      { return nil }
 func (c *client) SetReadDeadline(time.Time) error  { return nil }
 func (c *client) SetWriteDeadline(time.Time) error { return nil }
 
-// hijackable is a response whose connection can be taken over.
+// hijackable is a ResponseRecorder with a connection to hijack.
 type hijackable struct {
 	*httptest.ResponseRecorder
 	conn net.Conn
@@ -39,7 +40,7 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// openWebSocket returns a websocket on a connection, with a slot that Python does not have.
+// openWebSocket returns a websocket on a connection. Python does not have its slot.
 func openWebSocket(t *testing.T, conn net.Conn, flate bool, config webSocketConfig) *webSocket {
 	t.Helper()
 	s, err := slots.get(nil, 1)
@@ -101,7 +102,7 @@ func TestAClientIsNotSilentWhileNobodyReadsWhatItSends(t *testing.T) {
 	const interval, timeout = 20 * time.Second, 30 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()
-		go func() { _, _ = io.Copy(io.Discard, client) }() // and never sends
+		go func() { _, _ = io.Copy(io.Discard, client) }() // the client reads, but never sends
 		w := openWebSocket(t, server, false, webSocketConfig{MaxSize: 1 << 10, PingInterval: interval, PingTimeout: timeout})
 		w.push(wsconn.Binary, make([]byte, inboxLimit))
 		pushed := make(chan struct{})
@@ -118,7 +119,7 @@ func TestAClientIsNotSilentWhileNobodyReadsWhatItSends(t *testing.T) {
 		if time.Sleep(time.Hour); hasEnded() {
 			t.Fatal("it was given up while nobody read")
 		}
-		w.mu.Lock() // the app takes what there is
+		w.mu.Lock() // the app takes the inbox
 		w.inbox = nil
 		w.room.Broadcast()
 		w.mu.Unlock()

@@ -16,7 +16,7 @@ type webSockets struct {
 	closed bool
 }
 
-// add registers w; false when they are being sent away.
+// add registers w. It returns false when the websockets are being closed.
 func (s *webSockets) add(w *webSocket) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,7 +33,8 @@ func (s *webSockets) remove(w *webSocket) {
 	s.mu.Unlock()
 }
 
-// closeAll sends them away with code 1012, those that come later included.
+// closeAll closes all websockets with code 1012, including those that are added
+// later.
 func (s *webSockets) closeAll() {
 	s.mu.Lock()
 	s.closed = true

@@ -1,5 +1,5 @@
-/* How many requests of a connection run although their client has left (docs/decisions/0054). Any
- * thread, no GIL. */
+/* Counts the requests of a connection that still run after their client left (docs/decisions/0054).
+ * Any thread, no GIL. */
 #include "core.h"
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* The loop's side of an ASGI app: its queue, and what becomes of the events on it. */
+/* The loop's side of an ASGI app: its queue, and the handling of queued events. */
 #include "asgi.h"
 
 enum { ROUND = 256 };
@@ -13,7 +13,8 @@ static void wake_loop(snake_generation *app) {
 }
 
 void asgi_push(snake_slot *slot) {
-    snake_generation *app = slot->app; /* the loop may be done with the slot before we are */
+    snake_generation *app =
+        slot->app; /* read first: the loop may release the slot before this function returns */
     queue_push(&app->queue, slot);
     wake_loop(app);
 }
@@ -53,7 +54,7 @@ static void start_request(snake_generation *app, snake_slot *slot) {
     slot->owner = self;
     self->client_stopped_sending = slot_gone(slot) != 0;
     asgi_exchange_activate(self);
-    if (slot_is_lost(slot)) /* since then: the event may have come while there was no owner */
+    if (slot_is_lost(slot)) /* the event may have arrived before owner was set */
         self->protocol->on_gone(self);
     PyObject *args = PyTuple_Pack(1, (PyObject *)self);
     PyObject *task = args ? new_task(app, args) : NULL;
@@ -74,10 +75,10 @@ static void handle_events(snake_generation *app, snake_slot *slot) {
         return;
     }
     if (events & TO_PY_NEW) {
-        start_request(app, slot); /* the slot may be Go's again already */
+        start_request(app, slot); /* the slot may already belong to Go again */
         return;
     }
-    if (!slot->owner) /* still being started, by whom this code interrupts; it looks by itself */
+    if (!slot->owner) /* start_request is running below this call; it checks gone itself */
         return;
     asgi_exchange *self = (asgi_exchange *)Py_NewRef((PyObject *)slot->owner);
     if (self->slot == slot && events & TO_PY_WRITABLE)
@@ -101,7 +102,7 @@ void asgi_start_round(snake_generation *app) {
             if (!queue_is_empty(&app->queue))
                 completions_announce_later();
         }
-        if (n >= ROUND) { /* timers and sockets have their turn, then we go on */
+        if (n >= ROUND) { /* let timers and sockets run, then continue */
             asgi_gate_enter(app);
             break;
         }
@@ -112,8 +113,8 @@ void asgi_start_round(snake_generation *app) {
     }
     app->draining = false;
     if (app->selects)
-        completions_announce_later(); /* until the next select() */
-    /* The tasks that were started, if they are not eager, have their first steps before them. */
+        completions_announce_later(); /* announced at the next select() at the latest */
+    /* Flush runs after the first steps of the tasks just started, unless those are eager. */
     else if (!app->active || !asgi_flush_soon(app))
         asgi_end_round(app);
     else
@@ -127,7 +128,7 @@ PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files) {
         return NULL;
     if (may_sleep) {
         Py_BEGIN_ALLOW_THREADS;
-        asgi_end_round(app); /* now that the next app's loop can have the GIL */
+        asgi_end_round(app); /* here the next app's loop can take the GIL */
         asgi_loop_sleep_now(app, &sleep);
         Py_END_ALLOW_THREADS;
     } else {
@@ -136,7 +137,7 @@ PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files) {
     return asgi_loop_awake(&sleep);
 }
 
-/* The response is with Go: what the app does now is nothing that its client waits for. */
+/* Go has the whole response, so no client waits for the rest of the app's code. */
 static bool is_answered(const asgi_exchange *e) {
     return e->protocol == &asgi_http_protocol && e->complete && !e->slot && !e->client_left;
 }
@@ -150,7 +151,7 @@ PyObject *asgi_answered(snake_generation *app) {
 }
 
 int asgi_cancel(snake_generation *app, bool answered) {
-    PyObject *exchanges = PyList_New(0); /* the active ones may change meanwhile */
+    PyObject *exchanges = PyList_New(0); /* a copy, because cancelling may change the active list */
     if (!exchanges)
         return -1;
     int rc = 0;
@@ -158,7 +159,7 @@ int asgi_cancel(snake_generation *app, bool answered) {
         rc = answered || !is_answered(e) ? PyList_Append(exchanges, (PyObject *)e) : 0;
     for (Py_ssize_t i = 0; i < PyList_Size(exchanges) && !rc; i++) {
         asgi_exchange *e = (asgi_exchange *)Py_NewRef(PyList_GetItem(exchanges, i));
-        if (asgi_exchange_cancel(e) < 0) /* one that can't be cancelled does not save the others */
+        if (asgi_exchange_cancel(e) < 0) /* one failure must not stop the other cancellations */
             report_exception(app->st, app->id, "cancelling a request", NULL, false);
         Py_DECREF((PyObject *)e);
     }
@@ -166,7 +167,8 @@ int asgi_cancel(snake_generation *app, bool answered) {
     return rc;
 }
 
-/* Asks the loop for a sign of life, unless it still owes one. Returns for how many microseconds. */
+/* Asks the loop for a sign of life, unless an earlier probe is unanswered. Returns the age of the
+ * unanswered probe in microseconds. */
 uint64_t asgi_probe(snake_generation *app) {
     uint64_t now = now_us(), since = __atomic_load_n(&app->probed_at, __ATOMIC_RELAXED);
     if (since)

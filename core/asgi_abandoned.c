@@ -1,8 +1,8 @@
-/* An exchange whose client has left: it is counted, and ends if it runs for long while its
- * connection has too many such (docs/decisions/0054). */
+/* Exchanges whose client has left. They are counted, and cancelled if they run for long while their
+ * connection has too many of them (docs/decisions/0054). */
 #include "asgi.h"
 
-/* Seconds that an exchange whose client has left may go on, once there are too many such. */
+/* Seconds that an abandoned exchange may run on once there are too many of them. */
 static const double ABANDONED_FOR = 30.0;
 
 static PyObject *on_overdue(PyObject *object, PyObject *ignored);
@@ -24,7 +24,7 @@ static void start_overdue(asgi_exchange *self) {
     Py_XDECREF(last);
 }
 
-/* The timer: cancels an exchange of a connection that may begin no more requests. */
+/* The timer's callback: cancels the exchange if its connection is at the limit. */
 static PyObject *on_overdue(PyObject *object, PyObject *ignored) {
     (void)ignored;
     asgi_exchange *self = (asgi_exchange *)object;
@@ -39,7 +39,8 @@ static PyObject *on_overdue(PyObject *object, PyObject *ignored) {
 
 void asgi_exchange_abandon(asgi_exchange *self) {
     snake_slot *slot = asgi_exchange_detach(self);
-    /* After all of a response, what runs is a background task: no client's. */
+    /* After a complete response, the code that still runs is a background task and serves no
+     * client. */
     if (slot->abandoned && !self->ended && !self->complete) {
         self->abandoned = slot->abandoned;
         slot->abandoned = NULL;
@@ -58,7 +59,7 @@ void asgi_exchange_end_abandoned(asgi_exchange *self) {
     if (!timer)
         return;
     PyObject *rc = PyObject_CallMethodObjArgs(timer, self->st->s_cancel, NULL);
-    if (!rc) /* it still ends, in its time */
+    if (!rc) /* the exchange still ends by itself */
         PyErr_Clear();
     Py_XDECREF(rc);
     Py_DECREF(timer);

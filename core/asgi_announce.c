@@ -1,12 +1,12 @@
-/* When Go hears of what a loop's round has listed: once, as late as nobody waits for it. On the
- * loop's thread, except asgi_announce. */
+/* Decides when to announce the completions of a loop's round: once, as late as possible without
+ * delaying a client. On the loop's thread, except asgi_announce. */
 #include "asgi.h"
 
 enum { ASGI_BATCH = 16 };
 
-/* With others at the gate, they have Go woken once for all. */
+/* While other apps wait at the gate, wake Go once per batch of rounds. */
 void asgi_announce_round(void) {
-    static uint32_t rounds; /* [atomic] that Go has not been told about */
+    static uint32_t rounds; /* [atomic] rounds not announced yet */
     if (asgi_gate_is_crowded() && __atomic_add_fetch(&rounds, 1, __ATOMIC_RELAXED) < ASGI_BATCH) {
         completions_announce_later();
     } else {
@@ -23,7 +23,7 @@ void asgi_end_round(snake_generation *app) {
     app->round_began = 0;
 }
 
-/* Has asgi_flush called once the steps that are due now have been taken. */
+/* Schedules asgi_flush after the callbacks that are due now. */
 bool asgi_flush_soon(snake_generation *app) {
     if (!app->flush_soon) {
         PyObject *handle = PyObject_CallFunctionObjArgs(app->call_soon, app->flush, NULL);
@@ -44,7 +44,7 @@ void asgi_go_on(snake_generation *app) {
 void asgi_announce(snake_generation *app) {
     app->announced = true;
     if (PyThread_get_thread_ident() != app->thread) {
-        completions_announce(); /* the loop is another thread's, and not to be called from here */
+        completions_announce(); /* another thread runs the loop: don't call it from here */
         return;
     }
     if (app->draining || app->flush_soon)

@@ -1,6 +1,6 @@
-/* _caddysnake.Await: what receive() and send() return. Finished already in most
- * cases; else it waits on a future of the loop. It passes as a coroutine
- * (collections.abc.Coroutine), so that asyncio.create_task(receive()) works. */
+/* _caddysnake.Await, the awaitable of receive() and send(). It is usually finished at once;
+ * otherwise it waits on a future of the loop. It counts as a coroutine (collections.abc.Coroutine),
+ * so that asyncio.create_task(receive()) works. */
 #include "asgi.h"
 #include <stdlib.h>
 
@@ -18,7 +18,8 @@ static asgi_await_object *await_new(core *st, enum asgi_await_kind kind) {
 }
 
 PyObject *asgi_await_done(core *st) {
-    return (PyObject *)await_new(st, AWAIT_DONE); /* not tracked: it refers to nothing */
+    return (PyObject *)await_new(
+        st, AWAIT_DONE); /* not tracked by the collector: it holds no references */
 }
 
 PyObject *asgi_await_on(asgi_exchange *exchange, enum asgi_await_kind kind) {
@@ -31,7 +32,7 @@ PyObject *asgi_await_on(asgi_exchange *exchange, enum asgi_await_kind kind) {
     return (PyObject *)self;
 }
 
-/* ---- the exchange's list of those that wait */
+/* ---- the exchange's list of waiting awaits */
 
 static void link_waiting(asgi_await_object *self) {
     asgi_await_object **first = &self->exchange->waiting;
@@ -53,7 +54,7 @@ static void stop_waiting(asgi_await_object *self) {
     }
     self->prev = self->next = NULL;
     PyObject *future = self->future, *iterator = self->iterator;
-    self->future = self->iterator = NULL; /* both at once: letting go of them runs code */
+    self->future = self->iterator = NULL; /* clear both before the DECREFs, which run code */
     Py_XDECREF(iterator);
     Py_XDECREF(future);
 }
@@ -71,7 +72,7 @@ static void wake(core *st, PyObject *future) {
                         ? PyObject_CallMethodObjArgs(future, st->s_set_result, Py_None, NULL)
                         : NULL;
     if (PyErr_Occurred())
-        PyErr_Clear(); /* the loop is closed: nobody waits any more */
+        PyErr_Clear(); /* the loop is closed and nothing waits any more */
     Py_XDECREF(done);
     Py_XDECREF(set);
 }
@@ -83,9 +84,9 @@ void asgi_await_wake(asgi_exchange *exchange, enum asgi_await_kind kind) {
         count += w->kind == kind;
     if (!count)
         return;
-    /* Waking one may end the waiting of others. */
+    /* Collect the futures first: waking one may unlink others. */
     PyObject *first, **futures = count > 1 ? malloc(count * sizeof *futures) : &first;
-    if (!futures) { /* memory is out: one at least */
+    if (!futures) { /* memory is out: wake at least one */
         futures = &first;
         count = 1;
     }
@@ -139,7 +140,7 @@ PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args) {
     return yielded;
 }
 
-/* 1: the send may go on, 0: not yet, -1: exception set */
+/* 1: the send may continue, 0: not yet, -1: exception set */
 static int drained(asgi_exchange *exchange) {
     if (!exchange->client_left)
         return !exchange->slot || !exchange->pending_len;
@@ -180,14 +181,14 @@ static int start_waiting(asgi_await_object *self) {
     return -1;
 }
 
-/* The value, if it is there, or what there is to wait on: 1, 0 or -1 with an exception. */
+/* Gets the value or starts waiting. 1: *result is the value, 0: waiting, -1: exception. */
 static int look(asgi_await_object *self, PyObject **result) {
     int rc = try_now(self, result);
     if (rc)
         return rc;
     if (start_waiting(self) < 0)
         return -1;
-    /* Making the future runs code of the loop, in which it may have come. */
+    /* Creating the future runs loop code, during which the value may have arrived. */
     rc = try_now(self, result);
     if (rc)
         stop_waiting(self);
@@ -217,8 +218,7 @@ static PySendResult step(asgi_await_object *self, PyObject *arg, PyObject **resu
 static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **result) {
     asgi_await_object *self = (asgi_await_object *)object;
     *result = NULL;
-    if (self->kind ==
-        AWAIT_ROUND) { /* None, yielded, has the Task go on in the loop's next round */
+    if (self->kind == AWAIT_ROUND) { /* yielding None resumes in the next round */
         self->kind = AWAIT_DONE;
         *result = Py_NewRef(Py_None);
         return PYGEN_NEXT;
@@ -237,13 +237,13 @@ static PySendResult await_step(PyObject *object, PyObject *arg, PyObject **resul
     PySendResult rc = step(self, arg, result);
     self->running = false;
     if (rc != PYGEN_NEXT)
-        self->kind = AWAIT_ENDED; /* another await gets no other message */
+        self->kind = AWAIT_ENDED; /* a second await must not get another message */
     Py_DECREF(object);
     return rc;
 }
 
-/* Turns a step into what Python's send() and __next__ do. A value is wrapped in StopIteration by
- * hand: PyErr_SetObject would unpack a tuple. */
+/* Converts a step into the results of Python's send() and __next__. Wraps the value in
+ * StopIteration explicitly, because PyErr_SetObject would unpack a tuple. */
 static PyObject *step_as_method(PyObject *object, PyObject *arg) {
     PyObject *result = NULL;
     switch (await_step(object, arg, &result)) {
@@ -331,7 +331,7 @@ static PyMethodDef await_methods[] = {
     {"send", step_as_method, METH_O, NULL},
     {"throw", await_throw, METH_VARARGS, NULL},
     {"close", await_close, METH_NOARGS, NULL},
-    /* By name too: Python looks it up there to tell coroutines. */
+    /* Also by name: Python looks up the name to recognise coroutines. */
     {"__await__", await_await, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

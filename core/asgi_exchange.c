@@ -1,7 +1,6 @@
-/* One ASGI request or websocket: the coroutine that the loop's Task steps. It
- * steps the app's coroutine and ends the response when that ends. receive() and
- * send() are bound to it. An exchange is active until its coroutine has ended
- * and its slot is given back. */
+/* One ASGI request or websocket: the coroutine that the loop's Task steps. The exchange steps the
+ * app's coroutine and ends the response when the app's coroutine ends. receive() and send() are
+ * bound to the exchange. It stays active until its coroutine has ended and its slot is released. */
 #include "asgi.h"
 #include <stdlib.h>
 #include <string.h>
@@ -94,13 +93,14 @@ static PyObject *asgi_exchange_send(PyObject *object, PyObject *message) {
 
 static PyObject *asgi_exchange_receive(PyObject *object, PyObject *ignored) {
     (void)ignored;
-    /* A message is taken when it is awaited: a call that is cancelled before must not lose one. */
+    /* The await takes the message, not the call: a call cancelled before its await must not lose a
+     * message. */
     return asgi_await_on((asgi_exchange *)object, AWAIT_RECEIVE);
 }
 
 /* ---- the coroutine */
 
-/* The iterator behind what the app returned: itself if it is a coroutine. */
+/* The iterator of the app's awaitable: the awaitable itself if it is a coroutine. */
 static PyObject *awaitable_iterator(core *st, PyObject *awaitable) {
     if (PyType_GetSlot(Py_TYPE(awaitable), Py_am_send))
         return Py_NewRef(awaitable);
@@ -129,12 +129,12 @@ static int first_step(asgi_exchange *self) {
     return self->coroutine ? 0 : -1;
 }
 
-/* The app's coroutine has ended, by an exception if one is set. Ends the response. Returns -1 when
- * the exception is a cancellation, which the Task must see. */
+/* Handles the end of the app's coroutine, with or without an exception set: ends the response.
+ * Returns -1 when the exception is a cancellation, which the Task must see. */
 static int end_coroutine(asgi_exchange *self) {
     if (fork_is_child())
         _exit(70);        /* EX_SOFTWARE: a forked child must not answer for its parent */
-    self->running = true; /* until it has ended: what is reported and let go runs code of the app */
+    self->running = true; /* until the end is handled: reporting and DECREFs run app code */
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     bool left = self->client_left || self->client_stopped_sending;
     bool cancelled = false, failed = false, returned = !PyErr_Occurred();
@@ -142,7 +142,8 @@ static int end_coroutine(asgi_exchange *self) {
         cancelled = failed = PyErr_ExceptionMatches(self->st->cancelled_error);
         if (cancelled)
             PyErr_Fetch(&type, &value, &traceback);
-        if (cancelled && !self->cancelled && !left) /* not by us: its author should hear of it */
+        if (cancelled && !self->cancelled &&
+            !left) /* the app cancelled itself: log it for its author */
             PyErr_Restore(Py_XNewRef(type), Py_XNewRef(value), Py_XNewRef(traceback));
         if (PyErr_Occurred())
             failed = report_exception(self->st, self->app->id, "ASGI", self->scope, left);
@@ -160,7 +161,7 @@ static int end_coroutine(asgi_exchange *self) {
     return cancelled ? -1 : 0;
 }
 
-/* Whether the coroutine can be gone on with. -1 with the exception that a coroutine raises. */
+/* 0 if the coroutine can be stepped. -1 with the exception that a coroutine raises. */
 static int check_idle(asgi_exchange *self) {
     if (self->running)
         coroutine_runs();
@@ -180,7 +181,7 @@ static PySendResult asgi_exchange_step(PyObject *object, PyObject *arg, PyObject
         PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
         return PYGEN_ERROR;
     }
-    Py_INCREF(object); /* the app may let go of its task */
+    Py_INCREF(object); /* the app may drop its task */
     self->running = true;
     PySendResult rc = PYGEN_ERROR;
     if (self->coroutine || first_step(self) == 0)
@@ -214,7 +215,7 @@ static PyObject *asgi_exchange_next(PyObject *object) {
     return asgi_exchange_send_method(object, Py_None);
 }
 
-/* Whether throw() was given an exception. -1 with TypeError. */
+/* 0 if throw() was given an exception, -1 with TypeError. */
 static int check_thrown(PyObject *args) {
     PyObject *type = PyTuple_Size(args) > 0 ? PyTuple_GetItem(args, 0) : NULL;
     if (type && (PyExceptionInstance_Check(type) || PyExceptionClass_Check(type)))
@@ -234,7 +235,7 @@ static PyObject *asgi_exchange_throw(PyObject *object, PyObject *args) {
     self->running = false;
     if (!yielded) {
         if (PyErr_ExceptionMatches(PyExc_StopIteration))
-            PyErr_Clear(); /* it swallowed the exception and returned */
+            PyErr_Clear(); /* the app swallowed the exception and returned */
         if (end_coroutine(self) == 0)
             PyErr_SetNone(PyExc_StopIteration);
     }
@@ -258,7 +259,7 @@ static PyObject *asgi_exchange_close(PyObject *object, PyObject *ignored) {
         Py_XDECREF(closed);
     }
     self->running = false;
-    end_coroutine(self); /* as if it had returned */
+    end_coroutine(self); /* as if the app had returned */
     PyErr_Clear();
     Py_DECREF(object);
     Py_RETURN_NONE;
@@ -270,7 +271,7 @@ static PyObject *asgi_exchange_await(PyObject *object, PyObject *ignored) {
     return Py_NewRef(object);
 }
 
-/* What the app's coroutine says of itself, for task.print_stack(), repr() and debuggers. */
+/* Attributes of the app's coroutine, for task.print_stack(), repr() and debuggers. */
 static PyObject *asgi_exchange_coroutine_attribute(PyObject *object, void *name) {
     asgi_exchange *self = (asgi_exchange *)object;
     bool of_type = !strncmp(name, "__", 2);

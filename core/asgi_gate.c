@@ -1,25 +1,23 @@
 /* The gate in front of the event loops: which app's loop is woken for requests.
  *
- * A loop that is woken while another one runs Python only fights with it for
- * the GIL, which costs both more than most requests. So one app at a time holds
- * the gate, from when its loop is woken until its round is over; others that
- * have requests wait in the order in which they came. The monitor passes the
- * gate on when its holder is stuck. A loop that was stuck is woken at once,
- * gate or not, until a round of it is short again: loops that block have no
- * use for each other's end.
+ * A loop that wakes while another loop runs Python contends for the GIL, which costs both more than
+ * most requests. Therefore one app at a time holds the gate, from the wakeup of its loop until the
+ * end of its round; other apps with requests wait in order of arrival. The monitor passes the gate
+ * on when its holder is stuck. A loop that was stuck bypasses the gate until one of its rounds is
+ * short again: loops that block gain nothing from waiting for each other.
  *
- * Timers and sockets wake loops past the gate. */
+ * Timers and sockets wake loops without the gate. */
 #include "core.h"
 #include <pthread.h>
 
 enum { GATE_STUCK_US = 1000 };
 
-/* Owned by the mutex; first is also peeped at without it. */
+/* Guarded by the mutex; first is also read without it. */
 static struct {
     pthread_mutex_t mutex;
     snake_generation *holder;
-    uint64_t since;                 /* when the holder was woken */
-    snake_generation *first, *last; /* those that wait */
+    uint64_t since;                 /* time of the holder's wakeup */
+    snake_generation *first, *last; /* waiting apps */
 } gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void gate_lock(void) { pthread_mutex_lock(&gate.mutex); }
@@ -34,7 +32,7 @@ static void append(snake_generation *app) {
     gate.last = app;
 }
 
-/* Makes the next app the holder. Its loop is woken with the mutex, so that it is not freed
+/* Makes the next app the holder. Wakes its loop with the mutex held, so that the app is not freed
  * meanwhile. */
 static void pass_on(uint64_t now) {
     snake_generation *app = gate.first;

@@ -1,5 +1,4 @@
-/* The HTTP messages of ASGI and its extensions path send, early hints and
- * trailers. */
+/* The HTTP messages of ASGI and the extensions path send, early hints and trailers. */
 #include "asgi.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +9,8 @@
 
 /* ---- send(message)
  *
- * Each reads all of the message first, which may run the app's code: keys that compare, iterators,
- * __bool__. Then it asks whether the response is as it was, and only then acts. */
+ * Each handler reads the whole message first, which may run app code: key comparison, iterators,
+ * __bool__. It then checks that the response is unchanged, and only then acts. */
 
 static int check_unstarted(const asgi_exchange *self) {
     if (!self->head.status && !self->head_sent)
@@ -43,7 +42,7 @@ PyObject *asgi_http_send_start(asgi_exchange *self, PyObject *message) {
     return rc < 0 ? NULL : asgi_output_sent(self);
 }
 
-/* New bytes of the message's body; NULL with an exception. */
+/* The message's body as bytes: a new reference, or NULL with an exception. */
 static PyObject *message_body(asgi_exchange *self, PyObject *message) {
     PyObject *body, *bytes = NULL;
     int rc = dict_item(message, self->st->s_body, &body);
@@ -64,11 +63,12 @@ static bool may_have_trailers(asgi_exchange *self) {
     return self->trailers_promised && self->slot && self->slot->features & SNAKE_TRAILERS;
 }
 
-/* Checks the body against the app's Content-Length, or sets one when all is known. */
+/* Checks the body against the app's Content-Length, or sets the Content-Length when the whole body
+ * is known. */
 static int check_length(asgi_exchange *self, uint64_t len, bool last) {
     int64_t length = self->head.content_length;
     if (length < 0) {
-        bool unknown = self->no_body && !len; /* of HEAD, what GET would give */
+        bool unknown = self->no_body && !len; /* HEAD: the length of GET's body is unknown */
         if (last && !self->head_sent && !unknown && !may_have_trailers(self) &&
             !status_has_no_body(self->head.status))
             return head_add_content_length(self->slot, &self->head, len);
@@ -110,7 +110,7 @@ PyObject *asgi_http_send_body(asgi_exchange *self, PyObject *message) {
             goto out;
         }
         self->sent += (uint64_t)len;
-        /* Without a body the head is all there is, even if the app goes on. */
+        /* Without a body, the head completes the response, even if the app continues. */
         bool last = self->no_body || (!more && !may_have_trailers(self));
         span_of_bytes bytes = {data, self->no_body ? 0 : (size_t)len};
         if (asgi_output_write(self, (span_of_bytes){NULL, 0}, bytes, last) < 0)
@@ -133,7 +133,7 @@ static uint32_t http_pack_end(asgi_exchange *self) {
     snake_slot *slot = self->slot;
     size_t end = slot->out_len;
     if (fields_to_slot(self->trailers, slot) < 0) {
-        PyErr_Clear(); /* memory is out: the response is complete without them */
+        PyErr_Clear(); /* memory is out: send the response without trailers */
         return 0;
     }
     slot->out_body_end = end;
@@ -180,7 +180,7 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
     return asgi_output_sent(self);
 }
 
-/* A hint may come until the response is complete; once the head is out it is too late for one. */
+/* Hints are accepted until the response is complete, but dropped once the head is sent. */
 static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
     PyObject *links;
     int rc = dict_item(message, self->st->s_links, &links);
@@ -211,7 +211,7 @@ static int open_file(PyObject *path, struct stat *about) {
     if (!PyUnicode_FSConverter(path, &encoded))
         return -1;
     const char *name = PyBytes_AsString(encoded);
-    /* Not always absolute: Starlette passes on what its FileResponse was given. */
+    /* May be relative: Starlette passes its FileResponse's path unchanged. */
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, about) < 0) {
         PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
@@ -267,7 +267,7 @@ static PyObject *send_path(asgi_exchange *self, PyObject *message) {
     self->head_sent = self->complete = true;
     uint32_t flags = SNAKE_OUT_HEAD | SNAKE_OUT_END;
     if (!self->no_body) {
-        slot->file_fd = fd; /* Go's from here on */
+        slot->file_fd = fd; /* Go owns fd from here on */
         slot->file_offset = 0;
         slot->file_len = self->head.content_length;
         flags |= SNAKE_OUT_FILE;
@@ -299,8 +299,8 @@ static PyObject *http_send_message(asgi_exchange *self, PyObject *type, PyObject
 
 enum { SENDS_IN_A_ROUND = 16 };
 
-/* The client has left. Only a stream has to hear of it, at its second piece: of a response that
- * ends by itself, an exception would be an error in the logs of an app that did nothing wrong. */
+/* The client has left. Only a stream gets an error, on its second send. For a finite response, an
+ * exception would put an error into the log of an app that did nothing wrong. */
 static PyObject *http_send_late(asgi_exchange *self, PyObject *type, PyObject *message) {
     int more = 0;
     if (text_is(type, self->st->s_response_body)) {
@@ -314,8 +314,8 @@ static PyObject *http_send_late(asgi_exchange *self, PyObject *type, PyObject *m
     }
     if (more < 0)
         return NULL;
-    /* A cancellation had better hit the generator behind a stream than send(), so few sends wait.
-     */
+    /* A cancellation should reach the generator behind a stream rather than send(), so only some
+     * sends wait. */
     if (self->listeners_turn && ++self->late_sends % SENDS_IN_A_ROUND == 0)
         return asgi_await_on(self, AWAIT_ROUND);
     if (more && !self->listeners_turn) {
@@ -381,7 +381,7 @@ static PyObject *http_receive_now(asgi_exchange *self) {
 void asgi_http_end(asgi_exchange *self, bool returned, bool failed) {
     bool excused = self->client_left || self->client_stopped_sending;
     if (self->slot && !self->complete && returned && self->body_complete) {
-        self->complete = true; /* only trailers are missing */
+        self->complete = true; /* only the trailers are missing */
         if (asgi_output_end(self) == 0)
             return;
         PyErr_Clear();
@@ -400,14 +400,14 @@ void asgi_http_end(asgi_exchange *self, bool returned, bool failed) {
 
 static void http_on_chunk(asgi_exchange *self) { asgi_await_wake(self, AWAIT_RECEIVE); }
 
-/* All bytes of the Content-Length are with the client's connection: to leave then is no mistake. */
+/* All bytes of the Content-Length are written: a client may leave then without fault. */
 static bool is_delivered(asgi_exchange *self) {
     return self->head_sent && self->head.content_length >= 0 && !self->trailers_promised &&
            self->sent == (uint64_t)self->head.content_length && !self->pending_len &&
            slot_out_free_or_wanted(self->slot);
 }
 
-/* Seconds that an app which waits in receive() has to cancel what still sends. */
+/* Seconds that an app waiting in receive() has to cancel its senders. */
 static const double LISTENERS_TURN = 1.0;
 
 static PyObject *end_listeners_turn(PyObject *object, PyObject *ignored) {
@@ -417,7 +417,7 @@ static PyObject *end_listeners_turn(PyObject *object, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
-/* The client can't be sent to any more (docs/decisions/0053). */
+/* The client no longer receives (docs/decisions/0053). */
 static void lose_client(asgi_exchange *self) {
     static PyMethodDef method = {"end_listeners_turn", end_listeners_turn, METH_NOARGS, NULL};
     self->client_left = self->excused = true;
@@ -444,8 +444,8 @@ static void http_on_gone(asgi_exchange *self) {
         lose_client(self);
     } else {
         self->client_stopped_sending = true;
-        /* One that closes its side before the answer may still read it; one that does so in the
-         * middle of a stream has left (docs/decisions/0008). */
+        /* A client that closes its sending side before the response may still read it; a client
+         * that does so in the middle of a stream has left (docs/decisions/0008). */
         if (self->head_sent && !self->complete) {
             if (is_delivered(self) && asgi_output_end(self) < 0)
                 PyErr_Clear(); /* memory is out */

@@ -1,19 +1,19 @@
-/* What an app's event loop sleeps on. An asyncio loop of ours sleeps in app.select(): on a futex,
- * or, once the app has files for it to watch, in poll() on an eventfd and on their epoll. A foreign
- * loop (uvloop) watches the eventfd itself. */
+/* How an app's event loop sleeps. Our own asyncio loop sleeps in app.select(): on a futex, or, once
+ * the app has files to watch, in poll() on an eventfd and on the files' epoll. A foreign loop
+ * (uvloop) watches the eventfd itself. */
 #include "core.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Bits of app->signal: how the loop sleeps, if it does, and then LOOP_* for why it was woken. */
+/* Bits of app->signal: how the loop sleeps, and LOOP_* reasons for waking it. */
 enum { ASLEEP = 1, POLLING = 2, FOR_A_REASON = LOOP_TURN | LOOP_CALLED };
 
 void asgi_loop_signal(snake_generation *app, uint32_t reason) {
     uint32_t before = __atomic_fetch_or(&app->signal, reason, __ATOMIC_SEQ_CST);
     if (before & FOR_A_REASON)
-        return; /* it has been woken and does not sleep before it has seen why */
+        return; /* already woken; the loop reads the reasons before it sleeps again */
     if (before & ASLEEP)
         futex_wake(&app->signal, 1);
     else if (before & POLLING)
@@ -49,10 +49,10 @@ void asgi_loop_wakes(snake_generation *app) {
     __atomic_store_n(&app->signal, POLLING, __ATOMIC_SEQ_CST);
 }
 
-/* ---- loops of ours */
+/* ---- our own loop */
 
-/* Sleeps until there is a reason not to; timeout in µs, 0 for none. files: an epoll's descriptor or
- * -1. True if it may have events. Without the GIL. */
+/* Sleeps until the loop is signalled or the timeout expires (µs; 0: none). files: an epoll's
+ * descriptor or -1. Returns true if files may have events. Without the GIL. */
 static bool sleep_on(snake_generation *app, uint64_t timeout, int files) {
     uint32_t none = 0;
     if (!__atomic_compare_exchange_n(&app->signal, &none, files < 0 ? ASLEEP : POLLING, false,
@@ -72,8 +72,8 @@ static bool sleep_on(snake_generation *app, uint64_t timeout, int files) {
 
 enum { FOREVER = 0 };
 
-/* Sets *us to how long to sleep, or *now. Rounded up, so that no timer is asked before it is due.
- */
+/* Sets *us to the time to sleep, or *now. Rounds up, so that the loop does not check a timer before
+ * it is due. */
 static int parse_timeout(PyObject *timeout, uint64_t *us, bool *now) {
     double seconds = timeout == Py_None ? 0 : PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred())

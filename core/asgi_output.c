@@ -1,5 +1,5 @@
-/* Pieces of an ASGI response on their way to Go: one is in the slot's out, what
- * the app sends while Go still writes that one piles up in pending. */
+/* Pieces of an ASGI response, sent to Go. One piece is in the slot's out; data that the app sends
+ * while Go writes that piece accumulates in pending. */
 #include "asgi.h"
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ void asgi_output_abandon(asgi_exchange *self, bool failed) {
     if (!self->slot || self->close_flags)
         return;
     PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback); /* why it is abandoned, maybe */
+    PyErr_Fetch(&type, &value, &traceback); /* may be the reason for abandoning the response */
     self->complete = true;
     self->pending_len = 0;
     self->pending_last = false;
@@ -28,11 +28,11 @@ void asgi_output_abandon(asgi_exchange *self, bool failed) {
     else if (slot_out_free_or_wanted(self->slot))
         asgi_output_close(self, SNAKE_OUT_ABORT);
     else
-        self->close_flags = SNAKE_OUT_ABORT; /* when Go gives out back */
+        self->close_flags = SNAKE_OUT_ABORT; /* closed when Go returns out */
     PyErr_Restore(type, value, traceback);
 }
 
-/* out is filled: give it to Go. */
+/* Hands the filled out to Go. */
 static void send_piece(asgi_exchange *self, bool last) {
     uint32_t flags = self->head_sent ? 0 : SNAKE_OUT_HEAD;
     self->head_sent = true;
@@ -46,7 +46,7 @@ static void send_piece(asgi_exchange *self, bool last) {
     }
 }
 
-/* out is free: send what has piled up, by swapping the buffers. */
+/* Sends the pending data, now that out is free, by swapping the buffers. */
 static void flush_pending(asgi_exchange *self) {
     if (!self->pending_len && !self->pending_last)
         return;
@@ -120,14 +120,14 @@ int asgi_output_end(asgi_exchange *self) {
 
 void asgi_output_resume(asgi_exchange *self) {
     if (!slot_out_free_or_wanted(self->slot))
-        return; /* a send() was faster */
+        return; /* a send() has used out first */
     size_t piled_up = self->pending_len;
     if (self->close_flags)
         asgi_output_close(self, self->close_flags);
     else
         flush_pending(self);
-    /* Many sends at once may have piled up much: they go on when Go has written that. A little may
-     * be on its way while the app makes more. */
+    /* After many concurrent sends, wait until Go has written a large pending buffer. A small one
+     * may be in flight while the app produces more. */
     if (piled_up > ON_ITS_WAY && self->slot && !slot_out_free_or_wanted(self->slot))
         return;
     asgi_await_wake(self, AWAIT_DRAIN);

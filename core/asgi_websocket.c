@@ -1,6 +1,6 @@
-/* The WebSocket messages of ASGI. What travels between Go and here are
- * records: opcode (1 byte), length (4 bytes, little-endian), payload. The record
- * of a close has a code of 2 bytes, little-endian, and the reason. */
+/* The WebSocket messages of ASGI. Go and this file exchange records: opcode (1 byte), length (4
+ * bytes, little-endian), payload. The payload of a close record is a code of 2 bytes,
+ * little-endian, and the reason. */
 #include "asgi.h"
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static int send_close(asgi_exchange *self, uint16_t code, span_of_bytes reason) 
     return send_record(self, OP_CLOSE, (span_of_bytes){payload, 2 + reason.len}, true);
 }
 
-/* An optional item of a message, a new reference; NULL when it is missing or None, or with an
+/* An optional item of a message: a new reference, or NULL when it is missing or None, or with an
  * exception. */
 static PyObject *item(PyObject *message, PyObject *key) {
     PyObject *value;
@@ -42,8 +42,7 @@ static PyObject *item(PyObject *message, PyObject *key) {
     return value;
 }
 
-/* Whether the websocket is still as it was before the message was read, which may have run code of
- * the app. */
+/* Checks that the phase is the same as before the message was read, which may have run app code. */
 static int check_phase(asgi_exchange *self, enum websocket_phase phase) {
     if (asgi_exchange_check_open(self) < 0)
         return -1;
@@ -126,8 +125,8 @@ static bool is_close_code(long code) {
            (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006));
 }
 
-/* HTTP 403 in place of a websocket. Code and reason are for a frame that will not be sent, and
- * frameworks put things there that could not be. */
+/* Answers HTTP 403 instead of opening a websocket. Ignores code and reason: no close frame is sent,
+ * and frameworks pass values that a frame could not carry. */
 static PyObject *send_refusal(asgi_exchange *self) {
     self->phase = WS_CLOSED;
     self->app_code = ABNORMAL;
@@ -153,7 +152,7 @@ static int message_code(core *st, PyObject *message, long *code) {
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* owner: a new reference to what the reason is in, or NULL. */
+/* *owner: a new reference to the object that holds the reason, or NULL. */
 static int message_reason(core *st, PyObject *message, span_of_bytes *reason, PyObject **owner) {
     Py_ssize_t len = 0;
     *owner = item(message, st->s_reason);
@@ -235,7 +234,7 @@ static void on_peer_close(asgi_exchange *self, span payload) {
     self->phase = WS_CLOSED;
 }
 
-/* Takes the slot's chunk as the inbox. Only when the inbox is empty. */
+/* Moves the slot's chunk into the inbox, which must be empty. */
 static void take_chunk(asgi_exchange *self) {
     snake_slot *slot = self->slot;
     free(self->inbox);
@@ -247,7 +246,7 @@ static void take_chunk(asgi_exchange *self) {
     slot->chunk_cap = 0;
     bool last = slot->chunk_end != SNAKE_MORE || !fits;
     if (last && !self->complete) {
-        self->client_left = true; /* it can't be sent to; what came before may be received */
+        self->client_left = true; /* nothing can be sent; earlier messages may still be received */
         self->pending_len = 0;
         slot_release(asgi_exchange_detach(self));
         asgi_await_wake(self, AWAIT_DRAIN);
@@ -255,7 +254,7 @@ static void take_chunk(asgi_exchange *self) {
     }
     __atomic_store_n(&slot->body_state, SNAKE_CHUNK_NONE, __ATOMIC_RELEASE);
     if (!last)
-        body_want(slot); /* the next one, ahead of time */
+        body_want(slot); /* request the next chunk ahead of time */
 }
 
 static bool refill(asgi_exchange *self) {
@@ -270,8 +269,7 @@ static bool refill(asgi_exchange *self) {
     return self->inbox_read < self->inbox_len;
 }
 
-/* A record is whole in its inbox, and of a kind that Go writes: whatever else is there is not read.
- */
+/* A record must be complete and of a kind that Go writes. Drops the rest of the inbox otherwise. */
 static PyObject *broken_record(asgi_exchange *self) {
     self->inbox_read = self->inbox_len;
     self->phase = WS_CLOSED;

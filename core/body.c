@@ -1,5 +1,5 @@
-/* The streamed request body: one chunk at a time, read by Go only when the app
- * asks, so that a client can send no faster than the app reads. */
+/* The streamed request body. Go reads one chunk at a time, and only when the app asks, so a client
+ * can send no faster than the app reads. */
 #include "core.h"
 
 void body_want(snake_slot *slot) {

@@ -1,10 +1,10 @@
-/* What Go calls for a request: it begins, Go has written or read, its client is gone. Any thread,
+/* The functions that Go calls for a request: start, data written or read, client gone. Any thread,
  * no GIL. */
 #include "core.h"
 #include <limits.h>
 #include <stdlib.h>
 
-/* Tells whoever runs the request: a parked WSGI thread or the app's loop. */
+/* Notifies the consumer of the request: a parked WSGI thread or the app's loop. */
 static void notify(snake_slot *slot, uint32_t event, uint32_t *word) {
     if (slot->app && slot->app->kind == APP_ASGI)
         asgi_post(slot, event);
@@ -13,7 +13,7 @@ static void notify(snake_slot *slot, uint32_t event, uint32_t *word) {
 }
 
 void snake_ack(snake_slot *slot) {
-    if (slot->features & SNAKE_WEBSOCKET) { /* it may be idle for long */
+    if (slot->features & SNAKE_WEBSOCKET) { /* a websocket may be idle for long */
         free(slot->out);
         slot->out = NULL;
         slot->out_cap = 0;
@@ -31,8 +31,7 @@ void snake_gone(snake_slot *slot, uint32_t why) {
     __atomic_store_n(&slot->gone, why, __ATOMIC_RELEASE);
     if (slot->app && slot->app->kind == APP_ASGI) {
         asgi_post(slot, TO_PY_GONE);
-    } else if (why != SNAKE_STOPPED_SENDING) { /* a WSGI app that waits for either direction must
-                                                  stop waiting */
+    } else if (why != SNAKE_STOPPED_SENDING) { /* a WSGI app must stop waiting in both directions */
         __atomic_exchange_n(&slot->out_state, OUT_FREE, __ATOMIC_ACQ_REL);
         futex_wake(&slot->out_state, INT_MAX);
         __atomic_store_n(&slot->body_state, SNAKE_CHUNK_LOST, __ATOMIC_RELEASE);

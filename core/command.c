@@ -1,6 +1,5 @@
-/* What Go asks of the bridge (load, unload, exit): JSON in, JSON out, over the
- * same slots as requests. One Python thread takes commands and runs each on a
- * thread of its own. */
+/* Go's commands to the bridge (load, unload, exit): JSON in both directions, over the same slots as
+ * requests. One Python thread receives the commands and runs each on a thread of its own. */
 #include "core.h"
 #include <limits.h>
 #include <string.h>
@@ -19,7 +18,7 @@ void command_push(snake_slot *slot) {
         futex_wake(&waiting, 1);
 }
 
-/* next_command() -> Command: blocks until Go asks something. One thread calls it. */
+/* next_command() -> Command: blocks until Go sends a command. Only one thread calls it. */
 PyObject *command_next(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);

@@ -1,5 +1,5 @@
-/* Completions: the list of slots with news for Go. Go takes it whole when an eventfd in its
- * netpoller tells, so that a Python thread never enters Go's runtime (docs/decisions/0002). */
+/* Completions: the list of slots with news for Go. Go takes the whole list when an eventfd wakes
+ * its netpoller, so that a Python thread never enters Go's runtime (docs/decisions/0002). */
 #include "core.h"
 #include <errno.h>
 #include <sys/eventfd.h>
@@ -10,7 +10,7 @@ static struct {
     snake_slot *newest;
     uint32_t rung;
     int fd;
-    uint64_t deferred_since; /* [atomic] µs; 0: no announcement is put off */
+    uint64_t deferred_since; /* [atomic] µs; 0: no announcement is deferred */
 } completions = {.fd = -1};
 
 enum { LATE_US = 500 };
@@ -24,7 +24,8 @@ snake_list snake_completions(void) {
     return (snake_list){(void **)&completions.newest, &completions.rung, completions.fd};
 }
 
-/* Go polls edge-triggered and never reads: each write wakes it, the value is of no interest. */
+/* Go polls edge-triggered and never reads the eventfd: each write wakes Go; the value does not
+ * matter. */
 void write_eventfd(int fd) {
     uint64_t one = 1;
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR)
@@ -33,7 +34,7 @@ void write_eventfd(int fd) {
 
 void completions_add(snake_slot *slot, uint32_t events) {
     if (__atomic_fetch_or(&slot->to_go, events, __ATOMIC_ACQ_REL))
-        return; /* still listed: Go takes all its news at once */
+        return; /* still listed: Go takes all events of a slot at once */
     snake_slot *head = __atomic_load_n(&completions.newest, __ATOMIC_RELAXED);
     do
         slot->done_next = head;

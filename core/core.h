@@ -1,5 +1,5 @@
-/* What the C files share: the state of the _caddysnake module and the small
- * interfaces between them. Keeps to the stable ABI of Python 3.10. */
+/* Shared by all C files: the state of the _caddysnake module and the interfaces between the files.
+ * Uses only the stable ABI of Python 3.10. */
 #ifndef SNAKE_CORE_H
 #define SNAKE_CORE_H
 
@@ -16,7 +16,7 @@
 #include "../caddysnake.h"
 #include "cursor.h"
 
-/* Interned names. The first list spells the string like the member. */
+/* Interned names. In the first list, the string equals the member's name. */
 /* clang-format off */
 #define SNAKE_NAMES(X)                                                                             \
     X(REQUEST_METHOD) X(SCRIPT_NAME) X(PATH_INFO) X(QUERY_STRING) X(SERVER_NAME) X(SERVER_PORT)    \
@@ -40,23 +40,24 @@
 typedef struct header_name {
     PyObject *environ_key; /* "HTTP_USER_AGENT" */
     PyObject *lower;       /* b"user-agent" */
-    bool secret;           /* never kept in a cache */
+    bool secret;           /* never cached */
 } header_name;
 
 /* Python functions of the bridge package, set by _caddysnake.set_hooks(). */
 enum {
-    HOOK_ERROR,   /* (app id, exception, kind, environ or scope or None, client_left): logs it */
+    HOOK_ERROR,   /* (app id, exception, kind, environ or scope or None, client_left): logs the
+                     exception */
     HOOK_INPUT,   /* (read) -> file object over a streamed request body */
     HOOK_FILE,    /* (file wrapper) -> (fd, offset, length) or None: can the kernel send it? */
-    HOOK_SYSTEM,  /* () -> object: what the system knows of the current thread */
-    HOOK_RESTORE, /* (that) -> bool: puts it back, if it can */
+    HOOK_SYSTEM,  /* () -> object: saves the system's per-thread state */
+    HOOK_RESTORE, /* (saved state) -> bool: restores it, False if it can't */
     HOOK_SETTLE,  /* (): runs Python code for a moment */
-    HOOK_OWNER,   /* () -> View, None or NotImplemented: whose is a thread that C code has made? */
+    HOOK_OWNER,   /* () -> View, None or NotImplemented: owner of a thread that C code made */
     HOOK_COUNT
 };
 
-/* State of the _caddysnake module: there is one, for the one interpreter. All references come
- * before header_names. */
+/* State of the _caddysnake module. The process has one interpreter and one such state. All
+ * references come before header_names. */
 typedef struct core {
 #define X(n) PyObject *s_##n;
     SNAKE_NAMES(X)
@@ -65,29 +66,29 @@ typedef struct core {
     SNAKE_STRINGS(X)
 #undef X
     PyObject *empty_str, *empty_bytes;
-    PyObject *disconnect_message; /* {"type": "http.disconnect"}: copied, never handed out */
+    PyObject *disconnect_message; /* {"type": "http.disconnect"}: apps get copies only */
     PyObject *request_message;    /* {"type": "http.request", "body": b"", "more_body": False} */
     PyObject *bytes_io;           /* io.BytesIO */
     PyObject *file_wrapper;       /* wsgiref.util.FileWrapper */
     PyObject *context;            /* contextvars.Context */
     PyObject *cancelled_error;    /* asyncio.CancelledError */
-    PyObject *thread_local;       /* _thread._local, as Python has it */
+    PyObject *thread_local;       /* Python's own _thread._local */
     PyObject *current_thread;     /* threading.current_thread */
-    PyObject *gettrace, *settrace, *getprofile, *setprofile; /* of sys, as are the next two */
+    PyObject *gettrace, *settrace, *getprofile, *setprofile; /* from sys; so are the next two */
     PyObject *set_asyncgen_hooks, *set_origin_depth;
-    PyObject *get_running_loop, *set_running_loop; /* of asyncio */
+    PyObject *get_running_loop, *set_running_loop; /* from asyncio */
     PyObject *hooks[HOOK_COUNT];                   /* see HOOK_* */
-    PyObject *planted;                             /* set of names, see view_names.c */
+    PyObject *planted;                             /* set of names; see view_names.c */
     PyTypeObject *generation_type, *command_type, *wsgi_type, *asgi_type, *await_type, *view_type,
         *name_type, *local_type;
-    header_name *header_names; /* [0] is unused: index 0 means "spelled out" */
+    header_name *header_names; /* [0] is unused: index 0 means that the head spells the name out */
     uint32_t header_count;
 } core;
 
 /* ---- queue.c: many producers, one consumer at a time */
 typedef struct queue {
     snake_slot *incoming; /* [atomic] newest first */
-    snake_slot *pending;  /* oldest first; the consumer's */
+    snake_slot *pending;  /* oldest first; only the consumer touches it */
 } queue;
 void queue_push(queue *q, snake_slot *slot);
 snake_slot *queue_pop(queue *q);
@@ -98,20 +99,20 @@ static inline bool queue_is_empty(queue *q) {
 
 /* ---- completions.c: slots with news for Go */
 int completions_init(void);
-/* Lists a slot. Go learns of it at the next completions_announce(), or within two milliseconds when
- * completions_announce_later() was called. */
+/* Lists a slot. Go sees it after the next completions_announce(), or within two milliseconds after
+ * completions_announce_later(). */
 void completions_add(snake_slot *slot, uint32_t events);
 void completions_announce(void);
 void completions_announce_later(void);
-/* For the monitor: announces when that has been put off for too long. */
+/* For the monitor: announces when an announcement was deferred for too long. */
 bool completions_watch(uint64_t now);
 /* Adds one to an eventfd. */
 void write_eventfd(int fd);
 
 /* ---- log_list.c */
 int log_list_init(void);
-/* Puts a record on the log list; waits without the GIL, at most a second, when Go is far behind.
- * Returns 0, or -1 with MemoryError. */
+/* Puts a record on the log list. When Go is far behind, waits without the GIL, for one second at
+ * most. Returns 0, or -1 with MemoryError. */
 int log_put(uint32_t level, uint32_t app, const char *source, size_t source_len,
             const char *message, size_t message_len);
 
@@ -121,11 +122,11 @@ uint64_t now_us(void);
 bool futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us);
 void futex_wake(uint32_t *word, int count);
 
-/* ---- view.c, view_modules.c, view_names.c: what a thread sees when it imports */
+/* ---- view.c, view_modules.c, view_names.c: the modules that a thread's imports find */
 typedef struct snake_view snake_view;
 extern PyType_Spec view_spec;
-/* Whose code the current thread runs: the app's id, 0 for none, and its view, a strong reference or
- * NULL. While the module of a layer is executed for an app, the view is the layer's. */
+/* The owner of the code that the current thread runs: the app's id (0: none) and the view (a strong
+ * reference or NULL). While a layer's module runs for an app, the view is the layer's. */
 extern __thread uint32_t current_app;
 extern __thread snake_view *current_view;
 uint32_t view_app(const snake_view *view);
@@ -139,7 +140,7 @@ static inline void view_leave(void) {
     current_app = 0;
     Py_XDECREF(view);
 }
-/* Functions of the module; see module_methods. */
+/* Functions of the _caddysnake module; see module_methods. */
 PyObject *view_adopt_modules(PyObject *module, PyObject *ignored);
 PyObject *view_module_enter(PyObject *module, PyObject *view);
 PyObject *view_module_switch(PyObject *module, PyObject *view);
@@ -148,7 +149,7 @@ PyObject *view_module_owner(PyObject *module, PyObject *name);
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored);
 
 /* ---- property_module.c */
-/* Adds the type PropertyModule. -1 with an exception. */
+/* Adds the type PropertyModule. Returns -1 with an exception. */
 int property_module_add_type(PyObject *module);
 
 /* ---- view_local.c: threading.local */
@@ -168,7 +169,7 @@ PyObject *open_guard(PyObject *module, PyObject *args);
 /* ---- heap.c */
 PyObject *heap_collect(PyObject *module, PyObject *list);
 
-/* ---- app.c: an app as Go and the bridge see it */
+/* ---- generation.c: a generation as Go and the bridge see it */
 enum generation_kind { APP_NONE, APP_WSGI, APP_ASGI };
 struct snake_generation {
     PyObject_HEAD
@@ -176,34 +177,34 @@ struct snake_generation {
     uint32_t id;
     enum generation_kind kind;
     snake_view *view;
-    uint32_t inflight; /* [atomic] pushed and not yet finished in Python; futex */
+    uint32_t inflight; /* [atomic] requests pushed and not yet finished in Python; futex */
     uint32_t watched;  /* [atomic] threads that wait for inflight to fall to 0 */
     PyObject *callable;
-    PyObject *template; /* environ or scope that every request copies */
-    /* WSGI, guarded by the pool's mutex: see wsgi_places.c */
-    uint32_t threads, running;   /* places, and how many are taken */
-    uint32_t aside, aside_limit; /* threads that have begun and are without a place */
-    snake_slot *deferred_first, *deferred_last; /* requests that wait for a place, … */
-    struct wsgi_place_returner *returners_first, *returners_last; /* … and threads that do */
-    /* ASGI: touched only on the loop's thread, except signal, efd and armed */
+    PyObject *template; /* the environ or scope that every request copies */
+    /* WSGI; guarded by the pool's mutex. See wsgi_places.c. */
+    uint32_t threads, running;                  /* total places, and occupied places */
+    uint32_t aside, aside_limit;                /* running threads without a place */
+    snake_slot *deferred_first, *deferred_last; /* waiting requests */
+    struct wsgi_place_returner *returners_first, *returners_last; /* waiting threads */
+    /* ASGI; touched only on the loop's thread, except signal, efd and armed. */
     queue queue;
     uint32_t signal;      /* [atomic] futex; see asgi_loop.c */
-    int efd;              /* -1 until it is needed */
+    int efd;              /* -1 until the loop needs it */
     bool selects;         /* the loop is ours and sleeps in select() */
-    unsigned long thread; /* the loop's */
-    uint32_t armed;       /* [atomic] 1: the loop sleeps and must be told */
+    unsigned long thread; /* ident of the loop's thread */
+    uint32_t armed;       /* [atomic] 1: the loop sleeps; a push must wake it */
     PyObject *state, *create_future, *call_soon, *call_later, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
-    uint64_t probed_at; /* [atomic] when the loop was asked for a sign of life, 0: it gave one */
+    uint64_t probed_at;           /* [atomic] time of an unanswered asgi_probe; 0: none */
     struct header_cache *cache;
     bool draining, flush_soon, announced;
-    uint64_t round_began;        /* 0: no round for requests */
-    snake_generation *gate_next; /* these two are guarded by the gate's mutex */
+    uint64_t round_began;        /* 0: no round of requests is running */
+    snake_generation *gate_next; /* gate_next and gate_stuck: guarded by the gate's mutex */
     bool gate_stuck;
 };
-/* A request of the app has ended in Python. */
+/* A request of the app has finished in Python. */
 static inline void generation_finished_one(snake_generation *app) {
     if (__atomic_sub_fetch(&app->inflight, 1, __ATOMIC_SEQ_CST) == 0 &&
         __atomic_load_n(&app->watched, __ATOMIC_SEQ_CST))
@@ -211,7 +212,7 @@ static inline void generation_finished_one(snake_generation *app) {
 }
 extern PyType_Spec generation_spec;
 
-/* ---- command.c: what Go asks of the bridge */
+/* ---- command.c: Go's commands to the bridge */
 void command_push(snake_slot *slot);
 extern PyType_Spec command_spec;
 PyObject *command_next(PyObject *module, PyObject *ignored);
@@ -220,19 +221,20 @@ PyObject *command_next(PyObject *module, PyObject *ignored);
 enum { TO_PY_NEW = 1, TO_PY_BODY = 2, TO_PY_WRITABLE = 4, TO_PY_GONE = 8, TO_PY_CLOSED = 16 };
 enum { OUT_FREE = 0, OUT_BUSY = 1, OUT_BUSY_WANTED = 2 };
 void slot_out_reset(snake_slot *slot);
-/* Room for n more bytes in out, counted as used. NULL with MemoryError. */
+/* Reserves n more bytes in out and counts them as used. NULL with MemoryError. */
 unsigned char *slot_out_room(snake_slot *slot, size_t n);
-/* Lists out as a piece of the response. */
+/* Hands out to Go as a piece of the response. */
 void slot_out_send(snake_slot *slot, uint32_t flags);
-/* True when C may fill out now; else C will be told once Go gives it back. */
+/* True when C may fill out now. Otherwise C gets an event once Go has returned out. */
 bool slot_out_free_or_wanted(snake_slot *slot);
-/* The last word: SNAKE_OUT_* with END, FAIL or ABORT. C may not touch the slot afterwards. */
+/* Closes the slot; flags are SNAKE_OUT_* with END, FAIL or ABORT. C must not touch the slot
+ * afterwards. */
 void slot_close(snake_slot *slot, uint32_t flags);
-/* Puts a hint on the slot's list for Go. */
+/* Puts a hint on the slot's list, for Go. */
 void slot_send_hint(snake_slot *slot, snake_hint *hint);
-/* Gives the memory of the packed head back while the slot is in use. */
+/* Frees the packed head while the slot is in use. */
 void slot_free_in(snake_slot *slot);
-/* Gives an unanswered slot back after the client went away. */
+/* Returns an unanswered slot to Go after the client went away. */
 void slot_release(snake_slot *slot);
 static inline bool slot_in_fits(const snake_slot *slot) {
     return slot->in && slot->in_len <= slot->in_cap;
@@ -240,99 +242,100 @@ static inline bool slot_in_fits(const snake_slot *slot) {
 static inline uint32_t slot_gone(snake_slot *slot) {
     return __atomic_load_n(&slot->gone, __ATOMIC_ACQUIRE);
 }
-/* The response can reach nobody any more. */
+/* The client can no longer receive the response. */
 static inline bool slot_is_lost(snake_slot *slot) {
     uint32_t gone = slot_gone(slot);
     return gone == SNAKE_GONE || gone == SNAKE_TIMED_OUT;
 }
 
-/* ---- head.c: the packed request head as Python objects */
+/* ---- head.c: the packed request head, converted to Python objects */
 typedef struct cached_value {
     PyObject *value;
-    const char *data; /* of value */
+    const char *data; /* data of value, not owned */
     Py_ssize_t len;
 } cached_value;
-/* What a thread saw last, because most requests repeat it. Owned by one thread. */
+/* The values that a thread saw last, as most requests repeat them. One thread owns the cache. */
 typedef struct header_cache {
     cached_value method, scheme, client, server, port;
-    cached_value headers[]; /* by header_names index */
+    cached_value headers[]; /* indexed like header_names */
 } header_cache;
 header_cache *header_cache_new(core *st);
 void header_cache_free(core *st, header_cache *cache);
-/* NULL with an exception: SystemError if the head does not fit into its buffer. */
+/* NULL with an exception; SystemError if the head does not fit into its buffer. */
 PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
 PyObject *scope_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
 bool head_method_is(snake_slot *slot, const char *method);
 /* Whether the client offers this websocket subprotocol. */
 bool head_offers_subprotocol(const snake_slot *slot, const char *name, size_t len);
 
-/* Whose reference is new: the app's code, of a key's __eq__ or later, may change the dict. 1 when
- * it is there, 0 when not, -1 with an exception; the value is NULL then. */
+/* Looks up a key. The reference is new, because app code (a key's __eq__, for instance) may change
+ * the dict. Returns 1 if the key exists, 0 if not, -1 with an exception; *value is NULL for 0 and
+ * -1. */
 static inline int dict_item(PyObject *dict, PyObject *key, PyObject **value) {
     *value = Py_XNewRef(PyDict_GetItemWithError(dict, key));
     return *value ? 1 : PyErr_Occurred() ? -1 : 0;
 }
 
 /* ---- packed.c */
-/* Packed header fields, in memory of their own: reading the app's headers runs the app's code,
- * which may complete the response meanwhile, and then the slot is another request's. */
+/* Packed header fields in memory of their own. Reading the app's headers runs app code, which may
+ * complete the response; the slot then belongs to another request. */
 typedef struct packed_fields {
-    unsigned char *data; /* small, or allocated */
+    unsigned char *data; /* points to small or to allocated memory */
     size_t len, cap;
     uint32_t count;
-    unsigned char small[2048]; /* spares most responses an allocation */
+    unsigned char small[2048]; /* saves most responses an allocation */
 } packed_fields;
 void fields_init(packed_fields *fields);
 void fields_free(packed_fields *fields);
 int fields_put(packed_fields *fields, const char *name, size_t name_len, const char *value,
                size_t value_len);
 int fields_append(packed_fields *fields, const packed_fields *more);
-/* Appends them to slot->out. Runs no code of the app. -1 with MemoryError. */
+/* Appends the fields to slot->out. Runs no app code. -1 with MemoryError. */
 int fields_to_slot(const packed_fields *fields, snake_slot *slot);
-/* Puts a head into slot->out, in place of what is there. Runs no code of the app. */
+/* Replaces the contents of slot->out with a head. Runs no app code. */
 int head_to_slot(const packed_fields *fields, snake_slot *slot, uint32_t status);
 
 /* ---- fields.c: response status and headers, checked and packed */
 typedef struct response_head {
     uint32_t status;
-    int64_t content_length; /* -1: the app gave none */
+    int64_t content_length; /* -1: the app set none */
 } response_head;
-/* Both check everything, raise in the app, and touch no slot. */
+/* Both check everything, raise in the app, and do not touch the slot. */
 int head_from_wsgi(packed_fields *fields, response_head *head, PyObject *status, PyObject *headers);
 int head_from_asgi(core *st, packed_fields *fields, response_head *head, PyObject *message);
 /* The head of websocket.accept; subprotocol may be NULL. */
 int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObject *subprotocol);
-/* ValueError unless the client offers the subprotocol in the fields. Runs no code of the app. */
+/* ValueError unless the client offered the subprotocol in fields. Runs no app code. */
 int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slot);
 /* Checks and packs an iterable of header pairs. */
 int fields_from_pairs(packed_fields *fields, PyObject *pairs);
-/* Checks an iterable of bytes, and touches no slot. The caller owns the hint. */
+/* Checks an iterable of bytes. Does not touch the slot. The caller owns the hint. */
 snake_hint *hint_from_links(PyObject *links);
 int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n);
-/* No body may follow such a status (RFC 9110 section 6.4.1). */
+/* Responses with these statuses have no body (RFC 9110 section 6.4.1). */
 static inline bool status_has_no_body(uint32_t status) { return status == 204 || status == 304; }
 
 /* ---- body.c: the streamed request body */
-/* Asks Go for the next chunk, if that has not been done. */
+/* Asks Go for the next chunk, unless Go was asked already. */
 void body_want(snake_slot *slot);
 static inline bool body_is_ready(snake_slot *slot) {
     return __atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_READY;
 }
-/* The body that lies behind the packed head. */
+/* The body behind the packed head. */
 PyObject *body_inline(const snake_slot *slot);
-/* Takes the chunk that is ready. *end is SNAKE_MORE …, and SNAKE_LOST with an exception. */
+/* Takes the chunk that is ready. Sets *end to SNAKE_MORE …; to SNAKE_LOST when it raises. */
 PyObject *body_take(snake_slot *slot, uint32_t *end);
 
 /* ---- wsgi.c, wsgi_pool.c */
 extern PyType_Spec wsgi_spec;
 void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
 void wsgi_pool_push(snake_slot *slot);
-/* Blocks while *word, which Go changes when the client moves, is value. A thread of the pool whose
- * wait lasts leaves its app's place to another, and must call wsgi_pool_come_back before it goes
- * on. Both without the GIL, from any thread. */
+/* Blocks while *word equals value; Go changes *word when the client reads or sends. If the wait
+ * lasts, a pool thread gives its place in the app to another thread and must call
+ * wsgi_pool_come_back before it continues. Both functions: any thread, without the GIL. */
 void wsgi_pool_wait_for_client(uint32_t *word, uint32_t value);
 void wsgi_pool_come_back(void);
-/* Go hears of what is listed: at once when no request waits for a thread. With the GIL. */
+/* Announces the completions: at once when no request waits for a thread. With the GIL. */
 void wsgi_pool_announce(void);
 void wsgi_pool_add_app(snake_generation *app, uint32_t threads);
 void wsgi_pool_remove_app(snake_generation *app);
@@ -341,137 +344,141 @@ PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored);
 PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored);
 PyObject *wsgi_threads_running(PyObject *module, PyObject *ignored);
 PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args);
-/* For the monitor: passes the hot role on when its holder is stuck. True while requests wait. */
+/* For the monitor: moves the hot role to another thread when its holder is stuck. True while
+ * requests wait. */
 bool wsgi_pool_watch(uint64_t now);
 
-/* ---- wsgi_places.c: which requests of an app may run. All with the pool's mutex. */
-/* A thread that is done with waiting for its client and waits for a place. */
+/* ---- wsgi_places.c: which requests of an app may run. The caller holds the pool's mutex. */
+/* A thread that has waited for its client and now waits for a place. */
 typedef struct wsgi_place_returner {
     struct wsgi_place_returner *next;
     uint32_t ticket;
-    uint32_t signal; /* [atomic] futex: 1 when it has the place */
+    uint32_t signal; /* [atomic] futex: 1 when the thread has a place */
 } wsgi_place_returner;
-/* Returns how many threads the app may have. */
+/* Returns the number of threads that the app may use. */
 uint32_t wsgi_places_open(snake_generation *app, uint32_t threads);
-/* False: the request is deferred until wsgi_place_give puts it back into the queue. */
+/* False: the request is deferred until wsgi_place_give puts it back on the queue. */
 bool wsgi_place_take(snake_generation *app, snake_slot *slot);
-/* Gives a place to whoever has waited longest. */
+/* Gives the place to the request or thread that has waited longest. */
 void wsgi_place_give(snake_generation *app, queue *queue);
-/* The same for a thread that waits for its client. False: it must keep the place. */
+/* The same for a thread that waits for its client. False: the thread must keep its place. */
 bool wsgi_place_leave(snake_generation *app, queue *queue);
-/* Such a thread goes on. False: returner is listed, and its signal tells when. */
+/* A place for a thread that wants to continue. False: returner is listed, and its signal tells when
+ * the thread may continue. */
 bool wsgi_place_ask(snake_generation *app, wsgi_place_returner *returner);
 
-/* ---- asgi_loop.c: what an app's event loop sleeps on */
-/* Start what is queued; look at what was scheduled; files may have events. */
+/* ---- asgi_loop.c: how an app's event loop sleeps and wakes */
+/* TURN: start queued requests. CALLED: look at scheduled calls. FILES: files may have events. */
 enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
 /* Wakes the loop. Any thread. */
 void asgi_loop_signal(snake_generation *app, uint32_t reason);
-/* A sleep of a loop of ours. */
+/* One sleep of our own event loop. */
 typedef struct asgi_loop_sleep {
     uint64_t timeout_us; /* 0: none */
     int files;           /* an epoll's descriptor or -1 */
-    bool ready;          /* it may have events */
+    bool ready;          /* files may have events */
     uint32_t reasons;    /* why the loop was woken: LOOP_* */
 } asgi_loop_sleep;
-/* True if the loop may sleep, false if it has more to do; *failed with an exception. */
+/* True if the loop may sleep, false if it has more to do. Sets *failed with an exception. */
 bool asgi_loop_may_sleep(snake_generation *app, PyObject *timeout, int files,
                          asgi_loop_sleep *sleep, bool *failed);
 /* Without the GIL. */
 void asgi_loop_sleep_now(snake_generation *app, asgi_loop_sleep *sleep);
 /* LOOP_TURN and LOOP_FILES, as an int. */
 PyObject *asgi_loop_awake(const asgi_loop_sleep *sleep);
-/* For a loop that is not ours: the descriptor that it watches, or -1 with OSError; and what it does
- * when that is readable. */
+/* For a foreign loop: the descriptor that it watches, or -1 with OSError; and the callback for when
+ * the descriptor is readable. */
 int asgi_loop_watch(snake_generation *app);
 void asgi_loop_wakes(snake_generation *app);
 
-/* ---- asgi_gate.c: whose loop is woken for requests */
-/* Wakes the loop as soon as that is useful. Any thread, for an app whose armed it has cleared. */
+/* ---- asgi_gate.c: which app's loop is woken for requests */
+/* Wakes the loop as soon as waking it is useful. Any thread. The caller has cleared app->armed. */
 void asgi_gate_enter(snake_generation *app);
-/* The loop's round is over; the next app's turn. */
+/* The loop's round is over; the gate passes to the next app. */
 void asgi_gate_leave(snake_generation *app, uint64_t round_began);
-/* Before the app is freed. With the GIL. */
+/* Call before the app is freed. With the GIL. */
 void asgi_gate_forget(snake_generation *app);
 bool asgi_gate_is_crowded(void);
 /* For the monitor: passes the gate on when its holder is stuck. True while apps wait. */
 bool asgi_gate_watch(uint64_t now);
 
 /* ---- monitor.c */
-/* Does what is due. True while there is something to look after. Called without the GIL. */
+/* Does the work that is due. True while there is something to watch. Called without the GIL. */
 typedef bool (*monitor_watcher)(uint64_t now_us);
-/* Three at most, before the start. */
+/* At most three watchers, added before the start. */
 void monitor_add(monitor_watcher watcher);
 int monitor_start(void);
-void monitor_wake(void); /* cheap when it is awake */
+void monitor_wake(void); /* cheap when the monitor is awake */
 
 /* ---- asgi.c, asgi_exchange.c, asgi_await.c */
 extern PyType_Spec asgi_spec, asgi_await_spec;
 void asgi_push(snake_slot *slot);
 void asgi_post(snake_slot *slot, uint32_t event);
-/* Starts what is queued. On the loop's thread. */
+/* Starts the queued requests. On the loop's thread. */
 void asgi_start_round(snake_generation *app);
-/* The sleep of a loop of ours: ends the round and waits. LOOP_TURN and LOOP_FILES, as an int. */
+/* select() of our own loop: ends the round and waits. Returns LOOP_TURN and LOOP_FILES. */
 PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files);
 PyObject *asgi_flush(PyObject *app, PyObject *ignored);
-/* Cancels the requests that still run; those whose response is complete only if answered is set. */
+/* Cancels the requests that still run. Cancels requests with a complete response only if answered
+ * is set. */
 int asgi_cancel(snake_generation *app, bool answered);
-/* The scopes of those whose response is complete, as a list. */
+/* The scopes of the requests whose response is complete, as a list. */
 PyObject *asgi_answered(snake_generation *app);
 uint64_t asgi_probe(snake_generation *app);
 
 typedef struct asgi_exchange asgi_exchange;
-/* AWAIT_DONE has nothing to wait for, AWAIT_ROUND lets the loop go round once; AWAIT_ENDED has been
- * awaited. */
+/* AWAIT_DONE has nothing to wait for. AWAIT_ROUND waits for the loop's next round. AWAIT_ENDED was
+ * awaited already. */
 enum asgi_await_kind { AWAIT_DONE, AWAIT_ROUND, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
-/* The awaitable behind receive() and send(): either finished already or waiting on a future. */
+/* The awaitable that receive() and send() return: finished, or waiting on a future. */
 typedef struct asgi_await_object {
     PyObject_HEAD
     core *st;
     enum asgi_await_kind kind;
-    bool running;            /* a step of it is under way */
-    asgi_exchange *exchange; /* strong; NULL for one that was made AWAIT_DONE */
+    bool running;            /* true while a step runs */
+    asgi_exchange *exchange; /* strong; NULL for one made as AWAIT_DONE */
     PyObject *future, *iterator;
-    struct asgi_await_object *prev, *next; /* among the exchange's waiting ones */
+    struct asgi_await_object *prev, *next; /* links of exchange->waiting */
 } asgi_await_object;
-PyObject *asgi_await_done(core *st); /* awaiting it gives None at once */
+PyObject *asgi_await_done(core *st); /* awaiting it returns None at once */
 PyObject *asgi_await_on(asgi_exchange *exchange, enum asgi_await_kind kind);
-/* Wakes all that wait on the exchange for kind. Runs code of the app. */
+/* Wakes all awaits of this kind on the exchange. Runs app code. */
 void asgi_await_wake(asgi_exchange *exchange, enum asgi_await_kind kind);
-/* Whether any of that kind waits. */
+/* Whether an await of this kind waits. */
 bool asgi_await_waits(const asgi_exchange *exchange, enum asgi_await_kind kind);
-/* What a coroutine raises; each returns NULL. */
+/* The errors of a coroutine; each returns NULL. */
 PyObject *coroutine_runs(void);
 PyObject *coroutine_has_ended(void);
-/* Raises what throw(type[, value[, traceback]]) was given, or TypeError. */
+/* Raises the exception given to throw(type[, value[, traceback]]), or TypeError. */
 PyObject *coroutine_raise(PyObject *args);
 /* iterator.throw(*args), or raises the exception if the iterator has no throw(). */
 PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args);
 
 /* ---- errors.c */
-/* Hands the current exception to the bridge's log; never leaves one set. request is the environ or
- * scope, or NULL. client_left: the app knows that its client left. Returns false when that is all
- * that the exception says. */
+/* Passes the current exception to the bridge's log and clears it. request is the environ, the scope
+ * or NULL. client_left: the app knows that its client left. Returns false when the exception says
+ * nothing more than that. */
 bool report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
                       bool client_left);
-PyObject *disconnected_error(void); /* raises the OSError that tells an app its client left */
+PyObject *disconnected_error(void); /* raises the OSError for a client that left */
 
 /* ---- netpoll.c */
-/* The descriptors in the epoll instance where member is, with -1 behind them. NULL if the kernel
- * does not tell. To be freed. */
+/* The descriptors in member's epoll instance, terminated by -1. NULL if the kernel does not say.
+ * The caller frees the array. */
 int *netpoll_all(int member);
-/* Whether Go waits for fd, or waits with it. */
+/* Whether Go waits for fd, or uses fd to wait. */
 bool netpoll_has(int member, int fd);
 
 /* ---- fork.c */
 /* member: a descriptor in the epoll instance of Go's netpoller. */
 int fork_init(int member);
-/* True in a forked child: the server's threads are not here, the caller may only leave. */
+/* True in a forked child. The server's threads do not exist there, so the caller must exit. */
 bool fork_is_child(void);
-/* With the GIL: writes a line to a descriptor, as there is no Caddy here that could log it. */
+/* With the GIL: writes a line to a descriptor, because a forked child has no Caddy that could log
+ * it. */
 void fork_say(int fd, const char *line, size_t len);
 
-/* ---- embed.c or cmd/module: owns or adopts the interpreter */
+/* ---- embed.c or adopt.c: owns or adopts the interpreter */
 int snake_own_interpreter(char *err, size_t err_cap);
 /* With the GIL: creates the module and starts the bridge. -1 with an exception set. */
 int snake_adopt(void);

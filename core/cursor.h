@@ -1,6 +1,6 @@
-/* Reads a buffer that others have packed. No length is used before it is compared with what is
- * left: one that does not fit breaks the cursor, and all that is read from there on is empty. So a
- * reader looks at broken once, when it has read everything. */
+/* Reads a packed buffer. Every length is checked against the rest of the buffer before use. A
+ * length that does not fit breaks the cursor, and every later read is empty. So a reader checks
+ * broken once, after reading everything. */
 #ifndef SNAKE_CURSOR_H
 #define SNAKE_CURSOR_H
 
@@ -48,7 +48,7 @@ static inline uint32_t cursor_uint32(cursor *c) {
     return value;
 }
 
-/* A length and as many bytes. */
+/* A length and that many bytes. */
 static inline span cursor_field(cursor *c) { return cursor_take(c, cursor_uint32(c)); }
 
 #endif

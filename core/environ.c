@@ -1,4 +1,4 @@
-/* PEP 3333: the packed request head as environ. */
+/* PEP 3333: converts the packed request head to environ. */
 #include "head.h"
 #include <stdlib.h>
 
@@ -45,7 +45,7 @@ static int environ_headers(core *st, header_cache *cache, PyObject *environ, cur
     return 0;
 }
 
-/* wsgi.input of a body that is there or empty; a streamed one is the caller's. */
+/* wsgi.input for an inline or empty body; the caller handles a streamed one. */
 static int environ_input(core *st, PyObject *environ, const snake_slot *slot) {
     if (slot->body_kind == SNAKE_BODY_STREAM)
         return 0;
@@ -59,7 +59,7 @@ static int environ_input(core *st, PyObject *environ, const snake_slot *slot) {
     return dict_set(environ, st->s_input, input);
 }
 
-/* HTTP/2 and HTTP/3 with a minor version, as CGI spells them (RFC 3875 section 4.1.16). */
+/* CGI spells HTTP/2 and HTTP/3 with a minor version (RFC 3875 section 4.1.16). */
 static PyObject *server_protocol(core *st, span version) {
     PyObject *text = head_latin1(st, version);
     PyObject *protocol =
@@ -75,7 +75,7 @@ PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snak
     PyObject *e = PyDict_Copy(app->template);
     if (!e)
         return NULL;
-    /* The template has HTTP/1.1, http and empty strings. */
+    /* The template already has HTTP/1.1, http and empty strings. */
     if (dict_set(e, st->s_REQUEST_METHOD, head_cached_latin1(st, &cache->method, h.method)) < 0 ||
         (h.script.n && dict_set(e, st->s_SCRIPT_NAME, head_latin1(st, h.script)) < 0) ||
         dict_set(e, st->s_PATH_INFO, head_latin1(st, h.path)) < 0 ||

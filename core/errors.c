@@ -1,4 +1,4 @@
-/* Exceptions that leave an app: handed to the bridge, which logs them. */
+/* Passes exceptions that leave an app to the bridge, which logs them. */
 #include "core.h"
 
 bool report_exception(core *st, uint32_t app, const char *kind, PyObject *request,
@@ -18,7 +18,7 @@ bool report_exception(core *st, uint32_t app, const char *kind, PyObject *reques
                                   request ? request : Py_None, client_left ? Py_True : Py_False);
     bool is_error = logged != Py_False;
     if (!logged)
-        PyErr_Print(); /* the log itself failed: stderr is better than silence */
+        PyErr_Print(); /* logging failed: use stderr */
     Py_XDECREF(logged);
     Py_XDECREF(type);
     Py_XDECREF(value);

@@ -1,5 +1,5 @@
-/* Status and headers of a response: checked against RFC 9110 and packed for Go.
- * What is wrong becomes an exception in the app, where its author can see it. */
+/* Checks status and headers of a response against RFC 9110 and packs them for Go. A mistake raises
+ * an exception in the app, where its author can see it. */
 #include "core.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static const bool token[256] = {
 typedef struct field_text {
     const char *p;
     Py_ssize_t n;
-    PyObject *owner; /* of a converted copy, or NULL */
+    PyObject *owner; /* owner of a converted copy, or NULL */
 } field_text;
 
 static int check_name(field_text name) {
@@ -28,7 +28,7 @@ static int check_name(field_text name) {
     return ok ? 0 : -1;
 }
 
-/* No control characters but tabs (RFC 9110 section 5.5): HTTP/2 would lose the header. */
+/* Rejects control characters except tab (RFC 9110 section 5.5): HTTP/2 would drop the header. */
 static int check_value(field_text name, field_text value) {
     for (Py_ssize_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
@@ -42,8 +42,8 @@ static int check_value(field_text name, field_text value) {
     return 0;
 }
 
-/* A value does not begin or end with whitespace, which HTTP/1 ignores and HTTP/2 forbids (RFC 9113
- * section 8.2.1). */
+/* Trims whitespace from a value: HTTP/1 ignores it there and HTTP/2 forbids it (RFC 9113 section
+ * 8.2.1). */
 static field_text trimmed(field_text value) {
     while (value.n && (*value.p == ' ' || *value.p == '\t')) {
         value.p++;
@@ -58,7 +58,7 @@ static bool name_is(field_text name, const char *lower) {
     return (size_t)name.n == strlen(lower) && !strncasecmp(name.p, lower, (size_t)name.n);
 }
 
-/* The connection is the server's (PEP 3333 "Other HTTP Features", RFC 9110 section 7.6.1). */
+/* The server controls the connection (PEP 3333 "Other HTTP Features", RFC 9110 section 7.6.1). */
 static bool is_hop_by_hop(field_text name) {
     switch (name.p[0] | 0x20) {
     case 'c':
@@ -76,8 +76,9 @@ static bool is_hop_by_hop(field_text name) {
     }
 }
 
-/* Fields that mean nothing behind the body, or something else to whom puts them among the headers
- * (RFC 9110 section 6.5.1). Go's HTTP/2 drops the same ones, its HTTP/1 none. */
+/* Rejects fields that have no meaning in trailers, or another meaning for recipients that merge
+ * trailers into the headers (RFC 9110 section 6.5.1). Go's HTTP/2 drops the same fields, its HTTP/1
+ * drops none. */
 static bool may_be_trailer(field_text name) {
     static const char *const forbidden[] = {"authorization",
                                             "cache-control",
@@ -121,7 +122,7 @@ static int put(packed_fields *fields, field_text name, field_text value) {
     return fields_put(fields, name.p, (size_t)name.n, value.p, (size_t)value.n);
 }
 
-/* Checks one header and packs it, unless it is the server's business. Without a head, it is a
+/* Checks one header and packs it, unless the server controls it. With head NULL, the field is a
  * trailer. */
 static int add(packed_fields *fields, response_head *head, field_text name, field_text value) {
     if (check_name(name) < 0 || check_value(name, value) < 0)
@@ -161,8 +162,8 @@ int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n) {
     return 0;
 }
 
-/* Two items of a header, which the caller owns: the app may change a list at any time. Accepts what
- * unpacking would. */
+/* The two items of a header. The caller owns the references, because the app may change a list at
+ * any time. Accepts tuples and lists of two items. */
 static int pair_items(PyObject *pair, PyObject **name, PyObject **value) {
     if (PyTuple_Check(pair) && PyTuple_Size(pair) == 2) {
         *name = Py_NewRef(PyTuple_GetItem(pair, 0));
@@ -178,7 +179,7 @@ static int pair_items(PyObject *pair, PyObject **name, PyObject **value) {
     return -1;
 }
 
-/* ---- WSGI: str that stands for latin-1 bytes */
+/* ---- WSGI: str with latin-1 characters */
 
 static int latin1_text(PyObject *object, const char *what, field_text *t) {
     t->owner = NULL;
@@ -188,12 +189,12 @@ static int latin1_text(PyObject *object, const char *what, field_text *t) {
     }
     t->p = PyUnicode_AsUTF8AndSize(object, &t->n);
     if (t->p && t->n == PyUnicode_GetLength(object))
-        return 0; /* ASCII, or latin-1 of the same length: there is none */
+        return 0; /* equal lengths mean ASCII */
     PyErr_Clear();
     t->owner = PyUnicode_AsLatin1String(object);
     char *data;
     if (!t->owner || PyBytes_AsStringAndSize(t->owner, &data, &t->n) < 0)
-        return -1; /* UnicodeEncodeError says which character */
+        return -1; /* UnicodeEncodeError names the character */
     t->p = data;
     return 0;
 }
@@ -222,7 +223,7 @@ static int wsgi_status(PyObject *status, uint32_t *code) {
     return 0;
 }
 
-/* Packs one header; convert makes bytes of its two texts. */
+/* Packs one header; convert turns its two items into bytes. */
 static int pack_pair(packed_fields *fields, response_head *head, PyObject *pair,
                      int (*convert)(PyObject *, const char *, field_text *)) {
     PyObject *name_object = NULL, *value_object = NULL;
@@ -252,7 +253,8 @@ int head_from_wsgi(packed_fields *fields, response_head *head, PyObject *status,
         PyErr_Format(PyExc_TypeError, "the headers must be a list of pairs, not %R", headers);
         return -1;
     }
-    /* As list and tuple have them, whatever a subclass says. The list may change meanwhile. */
+    /* Uses list's and tuple's own items, ignoring overrides in subclasses. Rereads the size,
+     * because the list may change meanwhile. */
     for (Py_ssize_t i = 0; i < (is_list ? PyList_Size(headers) : PyTuple_Size(headers)); i++) {
         PyObject *pair = is_list ? PyList_GetItem(headers, i) : PyTuple_GetItem(headers, i);
         Py_INCREF(pair);
@@ -325,7 +327,7 @@ static int asgi_headers(packed_fields *fields, response_head *head, PyObject *he
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Those of a message, which may have none. */
+/* Packs the headers of a message, if it has any. */
 static int message_headers(core *st, packed_fields *fields, response_head *head,
                            PyObject *message) {
     PyObject *headers;
@@ -354,12 +356,12 @@ int fields_from_pairs(packed_fields *fields, PyObject *pairs) {
     return asgi_headers(fields, NULL, pairs);
 }
 
-/* ---- what only ASGI's extensions and websockets have */
+/* ---- for ASGI's extensions and websockets */
 
 static const field_text subprotocol_header = {"Sec-WebSocket-Protocol", 22, NULL};
 
-/* At most one, of those that the client has offered (RFC 6455 section 4.2.2). Apps may choose it by
- * a header, too, though ASGI has a key for that. */
+/* Allows at most one subprotocol, and only one that the client offered (RFC 6455 section 4.2.2).
+ * ASGI has a key for it, but apps may also choose it with a header. */
 int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slot) {
     cursor c = {fields->data, fields->data + fields->len, false};
     for (uint32_t i = 0, chosen = 0; i < fields->count; i++) {

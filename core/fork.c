@@ -1,10 +1,12 @@
-/* What a forked child must not inherit.
- * Go's signal handlers: Go's threads are not there to serve them, so the child would swallow
- * SIGTERM and multiprocessing's fork pools would hang. Signals stay blocked from before the fork
- * until the handlers are reset, which leaves no window.
- * Go's sockets: a listener that Caddy replaces or leaves would live on in the child, and the kernel
- * would go on giving it connections, which nobody accepts; and a connection that Caddy closes would
- * stay open for the client. */
+/* Removes inherited state from forked children.
+ *
+ * Go's signal handlers: Go's threads do not exist in the child, so it would swallow SIGTERM, and
+ * multiprocessing's fork pools would hang. Signals are blocked from before the fork until the
+ * handlers are reset, which leaves no window.
+ *
+ * Go's sockets: a listener that Caddy replaces or closes would stay open in the child, and the
+ * kernel would still assign it connections, which no process accepts. A connection that Caddy
+ * closes would stay open for the client. */
 #include "core.h"
 #include <errno.h>
 #include <pthread.h>
@@ -15,7 +17,7 @@
 #include <unistd.h>
 
 static __thread sigset_t mask_before;
-static __thread int *inherited; /* what Go waits for at the time of the fork */
+static __thread int *inherited; /* the descriptors that Go polls at the time of the fork */
 static int netpoll_member = -1;
 static volatile sig_atomic_t is_child;
 
@@ -67,7 +69,7 @@ int fork_init(int member) {
 
 bool fork_is_child(void) { return is_child; }
 
-/* False when the descriptor takes no more; who would be told of it? */
+/* False when a write fails; the child has no place to report that. */
 static bool write_all(int fd, const char *data, size_t len) {
     while (len) {
         ssize_t written = write(fd, data, len);

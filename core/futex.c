@@ -1,4 +1,4 @@
-/* Time and sleeping: the two things every waiting thread needs. */
+/* The clock and futexes, used by every waiting thread. */
 #include "core.h"
 #include <errno.h>
 #include <limits.h>

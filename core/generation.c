@@ -1,5 +1,5 @@
-/* _caddysnake.Generation: one loaded generation of an app, as Go pushes to it and as
- * the bridge configures it. */
+/* _caddysnake.Generation: one loaded generation of an app. Go pushes requests to it; the bridge
+ * configures it. */
 #include "core.h"
 #include <limits.h>
 #include <sys/prctl.h>
@@ -123,13 +123,12 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
     self->kind = APP_ASGI;
     self->thread = PyThread_get_thread_ident();
-    prctl(PR_SET_NAME, "asgi"); /* we are on the loop's thread */
+    prctl(PR_SET_NAME, "asgi"); /* this is the loop's thread */
     Py_RETURN_NONE;
 }
 
-/* select(timeout: float | None, files: int) -> int: what the app's own asyncio loop sleeps in.
- * files: descriptor of an epoll, or -1. TURN: drain() has something to do; FILES: the epoll may
- * have. */
+/* select(timeout: float | None, files: int) -> int: the select() of our own asyncio loop. files:
+ * descriptor of an epoll, or -1. TURN: call drain(); FILES: the epoll may have events. */
 static PyObject *app_select(PyObject *object, PyObject *args) {
     PyObject *timeout;
     int files;
@@ -145,7 +144,8 @@ static PyObject *app_wake(PyObject *object, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
-/* watch() -> int: what a loop that does not call select() watches, to call drain(). */
+/* watch() -> int: the descriptor that a foreign loop watches; when it is readable, the loop calls
+ * drain(). */
 static PyObject *app_watch(PyObject *object, PyObject *ignored) {
     (void)ignored;
     snake_generation *self = (snake_generation *)object;
@@ -186,28 +186,29 @@ static PyObject *app_wait_idle(PyObject *object, PyObject *arg) {
     return PyBool_FromLong(left == 0);
 }
 
-/* cancel(answered: bool): cancels the tasks of the requests that still run; those whose response is
- * complete only if answered is true. On the loop's thread. */
+/* cancel(answered: bool): cancels the tasks of the requests that still run. Cancels requests with a
+ * complete response only if answered is true. On the loop's thread. */
 static PyObject *app_cancel(PyObject *object, PyObject *answered) {
     if (asgi_cancel((snake_generation *)object, answered == Py_True) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
 
-/* answered() -> list of scopes: requests that still run after their response. On the loop's thread.
- */
+/* answered() -> list of the scopes of requests that still run after their response. On the loop's
+ * thread. */
 static PyObject *app_answered(PyObject *object, PyObject *ignored) {
     (void)ignored;
     return asgi_answered((snake_generation *)object);
 }
 
-/* probe() -> float: asks the loop for a sign of life; for how many seconds it has owed one. */
+/* probe() -> float: asks the loop for a sign of life. Returns the age of an unanswered probe in
+ * seconds. */
 static PyObject *app_probe(PyObject *object, PyObject *ignored) {
     (void)ignored;
     return PyFloat_FromDouble((double)asgi_probe((snake_generation *)object) / 1e6);
 }
 
-/* stop(): the app takes no more requests; Go has promised to send none. */
+/* stop(): the app takes no more requests; Go guarantees to send none. */
 static PyObject *app_stop(PyObject *object, PyObject *ignored) {
     (void)ignored;
     snake_generation *self = (snake_generation *)object;
@@ -237,16 +238,16 @@ static PyMethodDef app_methods[] = {
     {"select", app_select, METH_VARARGS, "select(timeout, files) -> int: the loop's sleep."},
     {"wake", app_wake, METH_NOARGS, "wake(): ends the loop's select()."},
     {"watch", app_watch, METH_NOARGS, "watch() -> int: an fd, for loops that do not select()."},
-    {"drain", app_drain, METH_NOARGS, "drain(): starts what is queued; the loop's reader."},
+    {"drain", app_drain, METH_NOARGS, "drain(): starts queued requests; the loop's reader."},
     {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
     {"cancel", app_cancel, METH_O, "cancel(answered): cancels the requests that still run."},
-    {"answered", app_answered, METH_NOARGS, "answered() -> scopes of what runs after a response."},
+    {"answered", app_answered, METH_NOARGS, "answered() -> scopes of requests that run on."},
     {"probe", app_probe, METH_NOARGS, "probe() -> float: seconds since an unanswered probe."},
-    {"stop", app_stop, METH_NOARGS, "stop(): lets go of the app."},
+    {"stop", app_stop, METH_NOARGS, "stop(): drops the app's objects."},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef app_getset[] = {
-    {"handle", app_handle, NULL, "What Go passes to snake_push.", NULL},
+    {"handle", app_handle, NULL, "The pointer for snake_push.", NULL},
     {"inflight", app_inflight, NULL, "Requests that have not finished.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

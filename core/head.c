@@ -1,8 +1,8 @@
-/* Reads the packed request head, and keeps the values that most requests repeat. */
+/* Reads the packed request head and caches the values that most requests repeat. */
 #include "head.h"
 #include <stdlib.h>
 
-/* What lies in the slot's in. */
+/* A cursor over the slot's in. */
 static cursor packed(const snake_slot *slot) {
     static const unsigned char nothing[1];
     if (!slot_in_fits(slot))

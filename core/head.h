@@ -1,4 +1,5 @@
-/* The packed request head (layout: pack in request.go): its fields, and their values as objects. */
+/* The packed request head (layout: pack in request.go): its fields, and their values as Python
+ * objects. */
 #ifndef SNAKE_HEAD_H
 #define SNAKE_HEAD_H
 
@@ -8,22 +9,22 @@
 typedef struct request_head {
     span method, script, path, raw_path, query, version, scheme, client_host, client_port,
         server_host, server_port, uri, user;
-    cursor headers; /* and what follows them; broken if a field did not fit */
+    cursor headers; /* and the rest of the head; broken if a field did not fit */
 } request_head;
 
-/* The fields and where the headers begin. What does not fit leaves headers broken. */
+/* The fields and the start of the headers. Breaks headers if something does not fit. */
 request_head head_read(const snake_slot *slot);
-/* What lies behind the headers: subprotocols of a websocket, then TLS. */
+/* The data behind the headers: subprotocols of a websocket, then TLS. */
 cursor head_behind_headers(const request_head *h, const snake_slot *slot);
-/* A list with commas, in which a client offers subprotocols. False if it does not fit. */
+/* The client's comma-separated list of subprotocols. False if it does not fit. */
 bool head_subprotocols(const request_head *h, const snake_slot *slot, span *offered);
-/* Takes the next item off a list with commas. */
+/* Takes the next item off a comma-separated list. */
 bool head_next_item(span *list, span *item);
 /* Raises SystemError. */
 PyObject *head_misfit(void);
 
 typedef struct header {
-    unsigned index; /* of a known name, or 0 */
+    unsigned index; /* of a known name; 0: the name is spelled out */
     span name;      /* with index 0 */
     span value;
 } header;
@@ -47,7 +48,7 @@ PyObject *head_bytes(core *st, span s);
 PyObject *head_cached_latin1(core *st, cached_value *c, span s);
 PyObject *head_cached_bytes(core *st, cached_value *c, span s);
 
-/* dict[key] = value, stealing value. -1 with an exception; value may be NULL from a failed call. */
+/* dict[key] = value; steals value, which may be NULL from a failed call. -1 with an exception. */
 static inline int dict_set(PyObject *dict, PyObject *key, PyObject *value) {
     if (!value)
         return -1;

@@ -1,11 +1,11 @@
-/* Garbage collection where an application is let go, without holding the others up.
+/* Collects the garbage of an unloaded application without blocking the other applications for long.
  *
- * A full collection stops all threads for as long as it takes to look at every object of every
- * application. A young one looks at few, and objects that are tracked anew are young (collect).
- */
+ * A full collection stops all threads while it visits every object of every application. A
+ * collection of the young generation visits few objects, and untracking and re-tracking an object
+ * makes it young. */
 #include "core.h"
 
-/* Makes an object young, if it is one that a collection looks at. */
+/* Makes an object young, if the collector tracks it. */
 static void make_young(PyObject *item) {
     if (PyObject_GC_IsTracked(item)) {
         PyObject_GC_UnTrack(item);
@@ -13,14 +13,14 @@ static void make_young(PyObject *item) {
     }
 }
 
-/* collect(list): empties the list, and frees what of it was reachable from there alone */
+/* collect(list): empties the list and frees the objects that were reachable only from it */
 PyObject *heap_collect(PyObject *module, PyObject *list) {
     (void)module;
     PyObject *gc = PyImport_ImportModule("gc"), *freed = NULL;
     Py_ssize_t count = gc ? PyList_Size(list) : -1; /* raises if it is no list */
     for (Py_ssize_t i = 0; i < count; i++)
         make_young(PyList_GetItem(list, i)); /* borrowed */
-    /* What goes with the list may run finalizers, and these a collection: hence not only the
+    /* Dropping the items may run finalizers, which may start a collection; so collect more than the
      * youngest generation. */
     if (count >= 0 && PyList_SetSlice(list, 0, count, NULL) == 0)
         freed = PyObject_CallMethod(gc, "collect", "i", 1);

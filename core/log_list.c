@@ -1,4 +1,4 @@
-/* The list of log records for Go, announced as completions are. */
+/* The list of log records for Go, announced like completions. */
 #include "core.h"
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +10,12 @@ static struct {
     snake_log *newest;
     uint32_t rung;
     int fd;
-    uint32_t bytes; /* [atomic] listed and not yet freed by Go */
+    uint32_t bytes; /* [atomic] bytes listed and not yet freed by Go */
 } log_list = {.fd = -1};
 
 enum { LOG_BACKLOG_LIMIT = 8 << 20, LOG_WAIT_US = 1000000 };
-/* Go copies a record several times and escapes it: a longer one could take the server's memory. */
+/* Go copies a record several times and escapes it, so a longer record could exhaust the server's
+ * memory. */
 enum { LOG_MESSAGE_AT_MOST = 16 << 20, LOG_SOURCE_AT_MOST = 4 << 10 };
 
 int log_list_init(void) {
@@ -26,8 +27,7 @@ snake_list snake_logs(void) {
     return (snake_list){(void **)&log_list.newest, &log_list.rung, log_list.fd};
 }
 
-/* How much of a text is taken when no more than so many bytes are: none of a character's bytes
- * without the others. */
+/* The length of text cut to at most at_most bytes, without splitting a UTF-8 character. */
 static size_t cut_text(const char *text, size_t len, size_t at_most) {
     if (len <= at_most)
         return len;

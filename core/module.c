@@ -1,4 +1,4 @@
-/* The _caddysnake module and its start: what Python and Go find first. */
+/* The _caddysnake module and the start of the core. */
 #include "view.h"
 #include <ctype.h>
 #include <pthread.h>
@@ -46,7 +46,7 @@ static PyObject *module_current_app(PyObject *module, PyObject *ignored) {
     return PyLong_FromUnsignedLong(current_app);
 }
 
-/* is_servers(fd): whether Go or the core would miss the descriptor. */
+/* is_servers(fd): whether Go or the core uses the descriptor. */
 static PyObject *module_is_servers(PyObject *module, PyObject *args) {
     (void)module;
     int fd;
@@ -69,13 +69,13 @@ static PyMethodDef module_methods[] = {
     {"wsgi_next_thread", wsgi_pool_next_thread, METH_NOARGS,
      "wsgi_next_thread(): waits until another WSGI thread must be started."},
     {"wsgi_thread_failed", wsgi_pool_thread_failed, METH_NOARGS,
-     "wsgi_thread_failed(): that thread can't be started."},
+     "wsgi_thread_failed(): the requested thread can't be started."},
     {"wsgi_running", wsgi_threads_running, METH_NOARGS,
      "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
     {"wsgi_interrupt", wsgi_thread_interrupt, METH_VARARGS,
      "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
     {"is_servers", module_is_servers, METH_VARARGS,
-     "is_servers(fd: int) -> bool: whether Go or the core would miss the descriptor."},
+     "is_servers(fd: int) -> bool: whether Go or the core uses the descriptor."},
     {"current_app", module_current_app, METH_NOARGS, "Id of the app this thread works for, or 0."},
     {"current_view", view_module_current, METH_NOARGS, "The view of this thread, or None."},
     {"enter", view_module_enter, METH_O,
@@ -87,17 +87,17 @@ static PyMethodDef module_methods[] = {
     {"take_locals", locals_take, METH_O,
      "take_locals(app): takes what the app has kept in threading.local from all threads."},
     {"thread_touched", wsgi_thread_touched, METH_O,
-     "thread_touched(spoiled): this thread is not as it was, and, if spoiled, can't be."},
+     "thread_touched(spoiled): system state of this thread has changed; spoiled: for good."},
     {"forget_answers", view_forget_answers, METH_NOARGS,
-     "forget_answers(): lets go of modules that C code was told of."},
+     "forget_answers(): drops the modules that planted names hold."},
     {"collect", heap_collect, METH_O,
-     "collect(objects) -> int: empties the list, and frees what was reachable from there alone."},
+     "collect(objects) -> int: empties the list, and frees objects reachable only from it."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
-     "adopt_modules(): from now on sys.modules is what the current view sees."},
+     "adopt_modules(): makes sys.modules answer for the current view."},
     {"lazy_importer", lazy_importer, METH_VARARGS,
      "lazy_importer(original, pending, names, before, after): a __lazy_import__ for builtins."},
     {"open_guard", open_guard, METH_VARARGS,
-     "open_guard(original, of_descriptor): an open() that has files of descriptors made by that."},
+     "open_guard(original, of_descriptor): an open() that passes descriptors to of_descriptor."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -140,7 +140,7 @@ static int init_header_names(core *st) {
             key[5 + j] = c == '-' ? '_' : (char)toupper(c);
             lower[j] = (char)tolower(c);
         }
-        /* CGI names these two without HTTP_ */
+        /* CGI names these two headers without HTTP_. */
         bool bare = !strcmp(lower, "content-type") || !strcmp(lower, "content-length");
         name->environ_key = PyUnicode_InternFromString(bare ? key + 5 : key);
         name->lower = PyBytes_FromString(lower);
@@ -206,7 +206,7 @@ static int module_exec(PyObject *module) {
                : -1;
 }
 
-/* The references of the state, for traverse and clear. */
+/* The number of references in the state, for traverse and clear. */
 enum { REFERENCES = offsetof(core, header_names) / sizeof(PyObject *) };
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -250,7 +250,7 @@ static struct PyModuleDef module_def = {
 
 /* ---- start */
 
-/* A module object from the definition, put into sys.modules. New reference. */
+/* Creates the module from its definition and puts it into sys.modules. New reference. */
 static PyObject *create_module(void) {
     PyObject *machinery = PyImport_ImportModule("importlib.machinery");
     PyObject *spec =
@@ -267,7 +267,7 @@ static PyObject *create_module(void) {
     return module;
 }
 
-/* Takes a text and the NUL that ends it; NULL where there is none. */
+/* Takes a NUL-terminated text; NULL if there is none. */
 static const char *next_text(cursor *c) {
     const unsigned char *nul = memchr(c->p, 0, cursor_left(c));
     return nul ? cursor_take(c, (size_t)(nul - c->p) + 1).p : NULL;
@@ -282,7 +282,7 @@ static PyObject *sources_dict(void) {
         const char *name = next_text(&c), *source = name ? next_text(&c) : NULL;
         PyObject *text = source ? PyUnicode_FromString(source) : NULL;
         if (!source)
-            PyErr_SetString(PyExc_SystemError, "the embedded caddysnake_py is not whole");
+            PyErr_SetString(PyExc_SystemError, "the embedded caddysnake_py is incomplete");
         if (!text || PyDict_SetItemString(dict, name, text) < 0)
             Py_CLEAR(dict);
         Py_XDECREF(text);

@@ -1,5 +1,5 @@
-/* A thread without a Python state that looks after what must not wait for the GIL, as its watchers
- * know. It sleeps while they have nothing to look after. */
+/* The monitor: a thread without a Python thread state. Its watchers do work that must not wait for
+ * the GIL. It sleeps while they have nothing to watch. */
 #include "core.h"
 #include <pthread.h>
 #include <unistd.h>

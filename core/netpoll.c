@@ -1,5 +1,5 @@
-/* Go's descriptors: those that wait in the epoll instance of Go's netpoller. Only the kernel knows
- * all of them; /proc tells. */
+/* Finds Go's descriptors: the members of the epoll instance of Go's netpoller. Only the kernel
+ * knows all of them, through /proc. */
 #include "core.h"
 #include <dirent.h>
 #include <limits.h>
@@ -45,7 +45,7 @@ static bool is_other(int fd, void *wanted) {
     return false;
 }
 
-/* The epoll instance in which a descriptor is; -1 if there is none. */
+/* The epoll instance that contains a descriptor; -1 if none does. */
 static int find_epoll(int member) {
     DIR *all = opendir("/proc/self/fd");
     int found = -1;
@@ -77,9 +77,9 @@ static bool collect(int fd, void *data) {
     return true;
 }
 
-/* The epoll instance of Go, in which member is; -1 if /proc does not tell. */
+/* Go's epoll instance, which contains member; -1 if /proc does not say. */
 static int go_epoll(int member) {
-    static int epoll = -1; /* [atomic] Go keeps it for ever */
+    static int epoll = -1; /* [atomic] Go never closes it */
     int known = __atomic_load_n(&epoll, __ATOMIC_RELAXED);
     if (known < 0) {
         known = find_epoll(member);

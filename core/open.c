@@ -1,9 +1,9 @@
-/* open() of applications. A descriptor in the place of a path may be one of the server's, which
- * would be closed with the file, so that case goes to guards.py. All others go to the original
- * without a frame of Python, which each traceback of a FileNotFoundError would end with. */
+/* open() for applications. If the path is a descriptor, it may be the server's, which closing the
+ * file would close; guards.py handles that case. Other calls go to the original without a Python
+ * frame, which would otherwise end each traceback of a FileNotFoundError. */
 #include "core.h"
 
-/* What the function knows, a tuple: */
+/* Indexes of the function's tuple. */
 enum { OPEN_ORIGINAL, OPEN_OF_DESCRIPTOR, OPEN_KNOWN };
 
 static PyObject *guarded_open(PyObject *known, PyObject *args, PyObject *kwargs) {

@@ -1,5 +1,5 @@
-/* Header fields as Go reads them, before they are in a slot: u32 name length, u32 value length,
- * both texts. */
+/* Header fields in the format that Go reads, before they are copied to a slot: u32 name length, u32
+ * value length, name, value. */
 #include "core.h"
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ void fields_free(packed_fields *fields) {
     fields_init(fields);
 }
 
-/* Room for n more bytes, counted as used. NULL with MemoryError. */
+/* Reserves n more bytes and counts them as used. NULL with MemoryError. */
 static unsigned char *fields_room(packed_fields *fields, size_t n) {
     size_t needed = fields->len + n;
     if (needed > fields->cap) {

@@ -1,8 +1,8 @@
-/* The class from which the classes of sys, logging and others are derived, for properties.
+/* The base class of the classes of sys, logging and others that have properties.
  *
- * Since 3.14 the interpreter specialises `module.attribute`: after some runs of the same line it
- * reads the module's dict itself, without asking the class for a property. It does so for every
- * class that has the tp_getattro of ModuleType. This one has another, which does the same. */
+ * Since 3.14 the interpreter specialises `module.attribute`: after some runs of a line it reads the
+ * module's dict directly and ignores the class's properties. It does so for every class with
+ * ModuleType's tp_getattro. This class has its own tp_getattro, which does the same. */
 #include "core.h"
 
 static PyObject *property_module_getattro(PyObject *self, PyObject *name) {
@@ -15,7 +15,7 @@ static PyType_Slot property_module_slots[] = {
     {Py_tp_getattro, property_module_getattro},
     {0, NULL},
 };
-/* The size is that of a module, so that an existing module can become one. */
+/* Same size as a module, so that an existing module's class can be replaced. */
 static PyType_Spec property_module_spec = {
     .name = "_caddysnake.PropertyModule",
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,

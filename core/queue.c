@@ -1,5 +1,5 @@
-/* A queue with many producers and one consumer at a time: producers push with
- * one compare-and-swap, the consumer takes all and turns them around. */
+/* A queue with many producers and one consumer at a time. Producers push with one compare-and-swap;
+ * the consumer takes the whole list and reverses it. */
 #include "core.h"
 
 void queue_push(queue *q, snake_slot *slot) {

@@ -1,8 +1,8 @@
-/* ASGI 3.0: the packed request head as the scope of a request or a websocket. */
+/* ASGI 3.0: converts the packed request head to the scope of a request or a websocket. */
 #include "head.h"
 #include <stdlib.h>
 
-/* 0 stands for a port that is not known, and for what is none: handlers may set RemoteAddr. */
+/* 0 for an unknown or invalid port: handlers may set RemoteAddr. */
 static PyObject *port_number(span s) {
     long port = 0;
     for (Py_ssize_t i = 0; i < s.n; i++) {
@@ -88,7 +88,7 @@ static PyObject *scope_path(const request_head *h) {
     return path;
 }
 
-/* The "tls" extension of ASGI. The server's own certificate is not known here. */
+/* The "tls" extension of ASGI. The server's own certificate is unknown here. */
 static PyObject *scope_tls(cursor c) {
     uint32_t version = cursor_uint32(&c), cipher = cursor_uint32(&c), count = cursor_uint32(&c);
     span name = cursor_field(&c);
@@ -107,7 +107,7 @@ static PyObject *scope_tls(cursor c) {
                  : NULL;
 }
 
-/* A copy of a dict of dicts: a request may do with it what it likes. */
+/* Copies a dict of dicts, because the app may modify its scope. */
 static PyObject *copy_of_dicts(PyObject *shared) {
     PyObject *copy = PyDict_Copy(shared), *key, *value;
     Py_ssize_t position = 0;
@@ -146,7 +146,7 @@ static PyObject *scope_subprotocols(span offered) {
     return list;
 }
 
-/* What only HTTP or only a websocket has. */
+/* Sets the keys that only HTTP or only a websocket has. */
 static int scope_protocol(core *st, header_cache *cache, PyObject *s, snake_slot *slot,
                           const request_head *h) {
     if (!(slot->features & SNAKE_WEBSOCKET))
@@ -172,7 +172,7 @@ PyObject *scope_new(core *st, header_cache *cache, snake_generation *app, snake_
         PyDict_Copy(slot->features & SNAKE_WEBSOCKET ? app->websocket_template : app->template);
     if (!s)
         return NULL;
-    /* The templates have type, asgi, HTTP 1.1, http and an empty root_path. */
+    /* The templates already have type, asgi, HTTP 1.1, http and an empty root_path. */
     if (scope_protocol(st, cache, s, slot, &h) < 0 ||
         dict_set(s, st->s_asgi, PyDict_Copy(PyDict_GetItem(s, st->s_asgi))) < 0 ||
         dict_set(s, st->s_extensions, scope_extensions(st, app, slot, &h)) < 0 ||

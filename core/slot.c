@@ -1,13 +1,11 @@
-/* The life of one request slot: its buffers, and who may touch them when.
+/* The life of one request slot: its buffers, and their owners over time.
  *
- * out belongs to C (OUT_FREE) or to Go (OUT_BUSY, from slot_out_send to
- * snake_ack). When C wants to be told that it is free again it turns OUT_BUSY
- * into OUT_BUSY_WANTED; Go's snake_ack then wakes the WSGI thread or posts to
- * the ASGI loop.
+ * out belongs to C (OUT_FREE) or to Go (OUT_BUSY, from slot_out_send to snake_ack). When C needs a
+ * notification that out is free again, it changes OUT_BUSY to OUT_BUSY_WANTED; snake_ack then wakes
+ * the WSGI thread or posts to the ASGI loop.
  *
- * to_py is 0 while the slot is not in an app's queue. TO_PY_CLOSED forbids
- * further posts; a slot that is closed while it is queued is released by the
- * loop when it comes by. */
+ * to_py is 0 while the slot is not in an app's queue. TO_PY_CLOSED forbids further posts. If a slot
+ * is closed while it is queued, the loop releases it when it takes the slot from the queue. */
 #include "core.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -62,7 +60,7 @@ static void shrink(unsigned char **buffer, size_t *cap, size_t to) {
         return;
     unsigned char *smaller = malloc(to);
     if (!smaller)
-        return; /* the large one serves as well */
+        return; /* keep the large buffer */
     free(*buffer);
     *buffer = smaller;
     *cap = to;
@@ -71,7 +69,7 @@ static void shrink(unsigned char **buffer, size_t *cap, size_t to) {
 void snake_slot_trim(snake_slot *slot) {
     shrink(&slot->in, &slot->in_cap, IN_FIRST);
     shrink(&slot->out, &slot->out_cap, OUT_FIRST);
-    /* A stream's chunk buffer is the largest of all and rarely needed. */
+    /* A stream's chunk buffer is the largest buffer and rarely needed. */
     free(slot->chunk);
     slot->chunk = NULL;
     slot->chunk_cap = 0;

@@ -1,19 +1,21 @@
-/* Views of sys.modules: what a thread finds when it imports.
+/* Views of sys.modules: the modules that a thread's imports find.
  *
- * Every app has a view: modules of its own before those of the layers behind it (its virtual
- * environment, then perhaps that of the host), before the base: the real sys.modules, with the
- * standard library. A thread-local pointer names the view of the current thread. The live dict
- * behind sys.modules is given a subclass that answers for it: C code of Python uses that very
- * object and falls back to the mapping protocol when it is no exact dict, so import statements,
- * importlib, pickle and sys.modules[__name__] all see the view (docs/decisions/0020).
+ * Every app has a view. A lookup searches the app's own modules, then its layers (its virtual
+ * environment, then perhaps that of the host), then the base: the real sys.modules, with the
+ * standard library. A thread-local pointer names the view of the current thread. The type of the
+ * live dict behind sys.modules is replaced by a subclass that answers for the current view.
+ * Python's C code uses that very object, and the mapping protocol when it is not an exact dict, so
+ * import statements, importlib, pickle and sys.modules[__name__] all see the view
+ * (docs/decisions/0020).
  *
- * Who owns a module, and hence under which view its body runs, is decided in caddysnake_py. */
+ * caddysnake_py decides which view owns a module, and hence under which view the module's body
+ * runs. */
 #include "view.h"
 
 /* ---- finding a module */
 
-/* Whether the list has other items than when the claims were made: nothing else tells of
- * sys.path.append(), or sys.path[0] = "...". */
+/* Whether the list has changed since the claims were made: no hook reports sys.path.append() or
+ * sys.path[0] = "...". */
 static bool path_differs(snake_view *self) {
     if (!self->path || !PyList_Check(self->path))
         return false;
@@ -42,14 +44,14 @@ static int check_path(snake_view *self) {
         return -1;
     }
     Py_DECREF(done);
-    /* Only now: another thread must not take the old claims for those of the new path. */
+    /* Set last: another thread must not use the old claims for the new path. */
     PyObject *before = self->path_seen;
     self->path_seen = seen;
     Py_XDECREF(before);
     return 0;
 }
 
-/* 1: a module of that name from further out must not be seen through self. -1 with an exception. */
+/* 1: self hides modules of that name in outer views. -1 with an exception. */
 static int claims_name(snake_view *self, PyObject *name) {
     if (!self->claims || !PyUnicode_Check(name))
         return 0;
@@ -62,15 +64,15 @@ static int claims_name(snake_view *self, PyObject *name) {
     if (!claims)
         return 0;
     PyObject *top = dot == -1 ? Py_NewRef(name) : PyUnicode_Substring(name, 0, dot);
-    Py_INCREF(claims); /* a name may be of a class with an __eq__, and other threads go on then */
+    Py_INCREF(claims); /* a name's own __eq__ may run, and let other threads run */
     int claimed = top ? PySet_Contains(claims, top) : -1;
     Py_DECREF(claims);
     Py_XDECREF(top);
     return claimed;
 }
 
-/* What a view is still loading can't be seen from others: code that looks into sys.modules by
- * itself would take half a module, where that which imports waits for it. */
+/* Other views can't see a module that a view is still loading. Code that reads sys.modules directly
+ * would see a half-initialised module; `import` would wait on the module lock. */
 int view_sees(snake_view *self, snake_view *holder, PyObject *name) {
     if (holder && holder != self && PySet_Size(holder->loading) > 0) {
         int is_loading = PySet_Contains(holder->loading, name);
@@ -118,7 +120,7 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     PyObject *outer;
     core *st = PyType_GetModuleState((PyTypeObject *)PyType_GetSlot(type, Py_tp_base));
     if (!st) {
-        PyErr_SetString(PyExc_TypeError, "View is there to be subclassed, directly");
+        PyErr_SetString(PyExc_TypeError, "View must be subclassed directly");
         return NULL;
     }
     static char *names[] = {"app", "outer", NULL};
@@ -153,7 +155,7 @@ static int view_traverse(PyObject *object, visitproc visit, void *arg) {
     return 0;
 }
 
-/* The others stay: view_find() relies on them as long as the view is some thread's. */
+/* Keeps the other fields: view_find() relies on them while some thread uses the view. */
 static int view_clear(PyObject *object) {
     snake_view *self = (snake_view *)object;
     if (self->modules)
@@ -211,7 +213,7 @@ static int view_set_path(PyObject *object, PyObject *path, void *unused) {
     PyObject *before = self->path;
     PyObject *seen = self->path_seen;
     self->path = Py_NewRef(path);
-    self->path_seen = NULL; /* the claims are to be made anew */
+    self->path_seen = NULL; /* so the next check_path() renews the claims */
     Py_XDECREF(seen);
     Py_XDECREF(before);
     return 0;
@@ -327,7 +329,7 @@ PyObject *view_module_owner(PyObject *module, PyObject *name) {
     if (!found && PyErr_Occurred())
         return NULL;
     if (found) {
-        /* An inner view may have an alias: the outermost that has it owns it. */
+        /* An inner view may hold an alias; the owner is the outermost view that has the module. */
         owner = base_get(base, name) == found ? NULL : holder;
         for (snake_view *v = owner ? owner->outer : NULL; v; v = v->outer)
             if (PyDict_GetItemWithError(v->modules, name) == found)

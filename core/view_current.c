@@ -1,9 +1,8 @@
-/* Whose code the current thread runs.
+/* Determines the app whose code the current thread runs.
  *
- * Nobody says so for threads that C code has made, and on which it calls back into Python: the
- * application is that whose code the callback is, which a hook of caddysnake_py finds among the
- * frames, each time that it matters. The thread is the application's until the callback ends: its
- * thread state ends with it, as a rule. */
+ * For a thread that C code has created and that calls back into Python, the app is unknown. A hook
+ * of caddysnake_py finds it from the callback's frames, each time it is needed. The thread belongs
+ * to that app until the callback ends; as a rule, its thread state ends then too. */
 #include "view.h"
 
 __thread uint32_t current_app;
@@ -16,7 +15,8 @@ uint32_t view_app(const snake_view *view) { return view->app; }
 __thread bool view_is_known;
 __thread snake_view *view_adopted;
 
-/* The thread state goes. After a fork, a thread clears those of others, too. */
+/* Called when a thread state is cleared. After a fork, a thread also clears the states of other
+ * threads. */
 static void on_end(PyObject *capsule) {
     if (PyCapsule_GetPointer(capsule, NULL) != &view_adopted)
         return;
@@ -26,7 +26,7 @@ static void on_end(PyObject *capsule) {
         view_leave();
 }
 
-/* Puts a capsule where it lives as long as the thread state. -1 with an exception. */
+/* Stores a capsule that lives as long as the thread state. -1 with an exception. */
 static int watch_end(void) {
     PyObject *dict = PyThreadState_GetDict(); /* borrowed */
     PyObject *capsule = dict ? PyCapsule_New(&view_adopted, NULL, on_end) : NULL;
@@ -40,7 +40,7 @@ static int watch_end(void) {
     return rc;
 }
 
-/* -1 with an exception. */
+/* Makes the found view current. -1 with an exception. */
 static int adopt(core *st, PyObject *found) {
     if (found == Py_NotImplemented) {
         view_is_known = true;
@@ -53,7 +53,7 @@ static int adopt(core *st, PyObject *found) {
     snake_view *view = found == Py_None ? NULL : (snake_view *)found;
     if (view == view_adopted)
         return 0;
-    if (view && watch_end() < 0) /* the capsule of before has made it nobody's */
+    if (view && watch_end() < 0) /* the earlier capsule's destructor has reset the view */
         return -1;
     view_adopted = NULL;
     view_leave();

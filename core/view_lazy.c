@@ -1,16 +1,15 @@
-/* Lazy imports of CPython 3.15 (PEP 810): what `lazy import` calls.
+/* Lazy imports of CPython 3.15 (PEP 810): the function that `lazy import` calls.
  *
- * The statement calls builtins.__lazy_import__. The placeholder that it gets keeps the builtins of
- * the statement, and asks their __import__ on whichever thread the name is used first. The function
- * here stands in for the original and passes other builtins to it, which lazyimports.py makes. It
- * is in C because the original asks which Python code calls it, and accepts the body of a module
- * only. */
+ * The statement calls builtins.__lazy_import__. The resulting placeholder keeps the statement's
+ * builtins and calls their __import__ on the thread that uses the name first. The function here
+ * replaces the original and passes it other builtins, which lazyimports.py creates. It is written
+ * in C because the original checks its Python caller and accepts only the body of a module. */
 #include "core.h"
 
-/* What the function knows; all from lazy_importer(). */
+/* Indexes of the function's tuple, the arguments of lazy_importer(). */
 enum { LAZY_ORIGINAL, LAZY_PENDING, LAZY_NAMES, LAZY_BEFORE, LAZY_AFTER, LAZY_KNOWN };
 
-/* Empties a dict or a set and returns what was in it. New reference. */
+/* Empties a dict or a set and returns its contents. New reference. */
 static PyObject *take(PyObject *container) {
     if (!PyDict_Check(container)) {
         PyObject *taken = PySet_New(container);
@@ -44,7 +43,7 @@ static PyObject *lazy_import(PyObject *known, PyObject *args, PyObject *kwargs) 
     if (scope)
         lazy = PyObject_CallFunction(PyTuple_GetItem(known, LAZY_ORIGINAL), "OOOOi", name, scope,
                                      scope, fromlist, level);
-    /* At once: what the original has noted down about this statement is there for all to see. */
+    /* Take these at once: everyone can see the containers in which the original records it. */
     if (lazy && (pending = take(PyTuple_GetItem(known, LAZY_PENDING))) &&
         (names = take(PyTuple_GetItem(known, LAZY_NAMES))))
         done =

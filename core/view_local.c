@@ -1,23 +1,23 @@
-/* threading.local for many apps: what an app keeps there on a thread, only that app finds there.
+/* threading.local for many apps: each app sees only its own values on a thread.
  *
- * An object has a _thread._local of Python's for each app, which knows of threads and of their
- * ends, and keeps there the dict of attributes. Python's stands for one app on all threads, ours
- * for all apps (docs/decisions/0052). */
+ * An object holds one of Python's own _thread._local objects per app. That object handles threads
+ * and their ends, and stores the dict of attributes. Python's object covers one app on all threads;
+ * ours covers all apps (docs/decisions/0052). */
 #include "core.h"
 #include <stddef.h>
 #include <structmember.h>
 
 typedef struct app_local {
     PyObject_HEAD
-    PyObject *dict; /* borrowed, NULL between calls: where the generic functions find attributes */
+    PyObject *dict; /* borrowed, NULL between calls: the dict for the generic attribute functions */
     PyObject *weak_references;
     PyObject *by_app;        /* {app id: _thread._local}; NULL when the object was cleared */
-    PyObject *args, *kwargs; /* of __init__, which each thread calls */
-    struct app_local *previous, *next; /* among all; with the GIL */
+    PyObject *args, *kwargs; /* arguments of __init__, which runs once per thread */
+    struct app_local *previous, *next; /* links of all_locals; guarded by the GIL */
 } app_local;
 
 static app_local *all_locals;
-static core *local_core; /* a subclass can't be asked for it */
+static core *local_core; /* a subclass does not give access to the module state */
 
 /* The _thread._local of the current app. New reference. */
 static PyObject *of_app(app_local *self) {
@@ -57,7 +57,7 @@ static PyObject *attributes(app_local *self, bool is_new) {
             PyErr_Fetch(&type, &value, &traceback);
             Py_CLEAR(dict);
             if (PyObject_SetAttr(own, local_core->s_dict, NULL) <
-                0) /* the next access tries again */
+                0) /* reset, so that the next access retries */
                 PyErr_Clear();
             PyErr_Restore(type, value, traceback);
         }
@@ -91,7 +91,7 @@ static PyObject *local_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-/* Names of a subclass of str can run code in the middle of a lookup. New reference. */
+/* A name of a str subclass could run code in the middle of a lookup. New reference. */
 static PyObject *exact_name(PyObject *name) {
     return PyUnicode_CheckExact(name) ? Py_NewRef(name) : PyUnicode_FromObject(name);
 }
@@ -134,7 +134,7 @@ static int local_setattr(PyObject *object, PyObject *name, PyObject *value) {
     return rc;
 }
 
-/* ---- its place in Python, and the end of an app */
+/* ---- installation, and the end of an app */
 
 int locals_install(core *state) {
     local_core = state;
@@ -150,7 +150,7 @@ int locals_install(core *state) {
     return rc;
 }
 
-/* take_locals(app): a list of what the app has kept, which is taken from all threads */
+/* take_locals(app): removes the app's values from all threads and returns them as a list */
 PyObject *locals_take(PyObject *module, PyObject *app) {
     (void)module;
     if (!PyLong_Check(app))
@@ -161,14 +161,15 @@ PyObject *locals_take(PyObject *module, PyObject *app) {
     PyObject *list = PyList_New(count);
     if (!list)
         return NULL;
-    /* Nothing is allocated, hence nothing collected, in here. One that ends has no reference. */
+    /* This loop allocates nothing, so no collection runs. An object being deallocated has no
+     * references. */
     Py_ssize_t filled = 0, taken = 0;
     for (app_local *each = all_locals; each && filled < count; each = each->next)
         if (Py_REFCNT((PyObject *)each) > 0)
             PyList_SetItem(list, filled++, Py_NewRef((PyObject *)each));
     for (Py_ssize_t i = filled; i < count; i++)
         PyList_SetItem(list, i, Py_NewRef(Py_None));
-    /* Each of the app's takes the place of an object that was looked at before. */
+    /* Reuses the list: each of the app's values replaces an object that was already visited. */
     for (Py_ssize_t i = 0; i < filled && !PyErr_Occurred(); i++) {
         PyObject *by_app = ((app_local *)PyList_GetItem(list, i))->by_app;
         PyObject *own = by_app ? PyDict_GetItemWithError(by_app, app) : NULL;

@@ -1,5 +1,5 @@
-/* sys.modules: a subclass of dict that answers for the current view. self is the base, the dict
- * that Python made. */
+/* sys.modules: a subclass of dict that answers for the current view. self is the base: the dict
+ * that Python created. */
 #include "view.h"
 
 static PyObject *modules_subscript(PyObject *self, PyObject *name) {
@@ -21,7 +21,7 @@ static int modules_delete(PyObject *self, PyObject *name) {
         return -1;
     }
     Py_DECREF(module);
-    /* What belongs to all stays there, and only disappears from this view. */
+    /* A shared module stays in its layer and only disappears from this view. */
     bool elsewhere = holder != view;
     for (snake_view *v = view->outer; v && !elsewhere; v = v->outer)
         elsewhere = PyDict_Contains(v->modules, name) > 0;
@@ -45,8 +45,8 @@ static int modules_contains(PyObject *self, PyObject *name) {
     return module ? 1 : PyErr_Occurred() ? -1 : 0;
 }
 
-/* Adds to seen what holder (NULL: the base) contributes to self. The items of the base are read
- * with PyDict_Next, because everything else would ask us again. */
+/* Adds to seen the modules of holder (NULL: the base) that self sees. Reads the base with
+ * PyDict_Next, because any other access would call this type again. */
 static int add_visible(PyObject *seen, PyObject *base, snake_view *self, snake_view *holder) {
     core *st = PyType_GetModuleState(Py_TYPE(base));
     PyObject *names = PyList_New(0), *modules = holder ? holder->modules : base;
@@ -71,7 +71,7 @@ static int add_visible(PyObject *seen, PyObject *base, snake_view *self, snake_v
     return rc;
 }
 
-/* What the current view sees, as a new dict. */
+/* The modules that the current view sees, as a new dict. */
 static PyObject *visible_modules(PyObject *self) {
     PyObject *seen = PyDict_New();
     view_refresh(self);
@@ -177,8 +177,8 @@ static PyObject *modules_setdefault(PyObject *self, PyObject *args) {
     return modules_ass_subscript(self, name, fallback) < 0 ? NULL : Py_NewRef(fallback);
 }
 
-/* Stores what is not seen already: writing back a copy, as unittest.mock.patch.dict does, must
- * not make shared modules this view's own. */
+/* Stores only modules that the view does not see already: writing back a copy, as
+ * unittest.mock.patch.dict does, must not make shared modules this view's own. */
 static int store_all(PyObject *self, PyObject *news) {
     PyObject *name, *module;
     Py_ssize_t position = 0;
@@ -221,8 +221,8 @@ static PyObject *modules_popitem(PyObject *self, PyObject *ignored) {
                                current_view ? current_view->modules : self);
 }
 
-/* type(sys.modules)() is just a dict; as is copy.copy(sys.modules), which is made with it. There is
- * one object only that knows views. */
+/* type(sys.modules)() returns a plain dict, and so does copy.copy(sys.modules), which calls it.
+ * Only one object knows views. */
 static PyObject *modules_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)type;
     return PyObject_Call((PyObject *)&PyDict_Type, args, kwargs);
@@ -255,7 +255,7 @@ static PyType_Slot modules_slots[] = {
     {Py_nb_inplace_or, modules_inplace_or},
     {0, NULL},
 };
-/* The size is that of dict, so that an existing dict can become one. */
+/* Same size as dict, so that an existing dict's type can be replaced. */
 static PyType_Spec modules_spec = {
     .name = "_caddysnake.Modules",
     .flags = Py_TPFLAGS_DEFAULT,
@@ -284,6 +284,6 @@ PyObject *view_adopt_modules(PyObject *module, PyObject *ignored) {
         Py_XDECREF(type);
         return NULL;
     }
-    Py_SET_TYPE(modules, type); /* its reference to the type is ours */
+    Py_SET_TYPE(modules, type); /* the dict takes over the reference to type */
     Py_RETURN_NONE;
 }

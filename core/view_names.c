@@ -1,23 +1,23 @@
-/* Names for C code that reads the dict of sys.modules itself.
+/* Key objects for C code that reads the dict of sys.modules directly.
  *
- * Some extension modules use PyDict_GetItem on sys.modules, which knows no subclass and would find
- * what the base has. For each name of a module that some view owns, a key of type Name is planted
- * in the base. It has the hash of the name, so the dict asks it whether it equals the name that is
- * looked for; it makes itself equal if the current view has such a module, which it puts where the
- * dict is about to read the value. */
+ * Some extension modules call PyDict_GetItem on sys.modules, which ignores the subclass and would
+ * find the base's module. For each name of a module that some view owns, a key of type Name is
+ * planted in the base. The key has the hash of the name, so the dict compares it with the name
+ * being looked up. The key reports equality if the current view has such a module, and first stores
+ * the module as the value that the dict is about to read. */
 #include "view.h"
 
-static __thread bool in_base; /* planted names don't answer */
+static __thread bool in_base; /* true: planted names compare unequal */
 PyObject *base_get(PyObject *base, PyObject *name) {
-    bool before = in_base; /* a name of a class with an __eq__ can bring us here again */
+    bool before = in_base; /* a name with its own __eq__ can call this function again */
     in_base = true;
     PyObject *found = PyDict_GetItemWithError(base, name);
     in_base = before;
     return found;
 }
 
-/* Has a planted name answer with a module. What it answered before may be freed by that, and run
- * code: not before the planted names of this thread are themselves again. */
+/* Stores a module as the answer of a planted name. This may free the previous answer and run code;
+ * that must happen only after in_base is restored. */
 static int base_answer(PyObject *base, PyObject *planted, PyObject *module) {
     PyObject *before = base_get(base, planted);
     Py_XINCREF(before);
@@ -41,11 +41,11 @@ static PyObject *name_compare(PyObject *self, PyObject *other, int op) {
     PyObject *module = view_lookup(base, other);
     if (!module)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
-    /* Code that ran when the old answer was freed may have let another thread answer. */
+    /* Code that ran while the old answer was freed may have let another thread store its answer. */
     int rc = 0;
     while (rc == 0 && base_get(base, self) != module)
         rc = base_answer(base, self, module);
-    Py_DECREF(module); /* not the last reference: the dict has one */
+    Py_DECREF(module); /* not the last reference: the dict holds one */
     return rc < 0 ? NULL : Py_NewRef(Py_True);
 }
 

@@ -1,7 +1,7 @@
 /* One WSGI request (PEP 3333), from the call of the app to the last block. */
 #include "wsgi.h"
 
-/* ---- what the app sees */
+/* ---- callables for the app */
 
 /* write(data: bytes), PEP 3333 "The write() Callable" */
 static PyObject *wsgi_exchange_write(PyObject *object, PyObject *data) {
@@ -20,17 +20,17 @@ static PyObject *wsgi_exchange_write(PyObject *object, PyObject *data) {
         wsgi_refuse_late();
         return NULL;
     }
-    if (wsgi_check_started(self) < 0) /* start_response() was called again, and refused */
+    if (wsgi_check_started(self) < 0) /* start_response() was called again and raised */
         return NULL;
     if (n && wsgi_send(self, p, (size_t)n, false) < 0)
         return PyErr_Occurred() ? NULL : disconnected_error();
     Py_RETURN_NONE;
 }
 
-/* Re-raises the app's exception: the head is out, nothing else can be said. */
+/* Re-raises the app's exception: the head is sent, so no other response is possible. */
 static void raise_exc_info(PyObject *exc_info) {
     PyObject *value = PyTuple_Size(exc_info) == 3 ? PyTuple_GetItem(exc_info, 1) : NULL;
-    if (!value || !PyExceptionInstance_Check(value)) { /* sys.exc_info() where none is handled */
+    if (!value || !PyExceptionInstance_Check(value)) { /* (None, None, None), for instance */
         PyErr_Format(PyExc_TypeError,
                      "the response has begun, and exc_info names no exception to raise: %R",
                      exc_info);
@@ -53,7 +53,7 @@ static int start_response_args(PyObject *const *args, Py_ssize_t count, PyObject
         while (p < 3 && PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, i), parameters[p]))
             p++;
         if (p == 3 || found[p])
-            ok = false; /* unknown, or given twice */
+            ok = false; /* unknown name, or given twice */
         else
             found[p] = args[count + i];
     }
@@ -65,7 +65,7 @@ static int start_response_args(PyObject *const *args, Py_ssize_t count, PyObject
     return 0;
 }
 
-/* Whether start_response may set the head now. -1 with an exception, which may be the app's. */
+/* 0 if start_response may set the head now. -1 with an exception, which may be the app's. */
 static int may_start(wsgi_exchange *self, PyObject *exc_info) {
     if (exc_info != Py_None && (self->head_sent || !self->slot)) {
         raise_exc_info(exc_info);
@@ -79,8 +79,8 @@ static int may_start(wsgi_exchange *self, PyObject *exc_info) {
     return self->slot ? 0 : wsgi_refuse_late();
 }
 
-/* start_response(status, headers, exc_info=None) -> write, PEP 3333. A head that is refused leaves
- * none: what the app had set before is not what it wants to say. */
+/* start_response(status, headers, exc_info=None) -> write, PEP 3333. A refused head clears an
+ * earlier one, because the app no longer wants the earlier head. */
 static PyObject *wsgi_exchange_start_response(PyObject *object, PyObject *const *args,
                                               Py_ssize_t count, PyObject *names) {
     static PyMethodDef write = {"write", wsgi_exchange_write, METH_O, "write(data: bytes)"};
@@ -97,7 +97,7 @@ static PyObject *wsgi_exchange_start_response(PyObject *object, PyObject *const 
     response_head head;
     fields_init(&fields);
     int rc = head_from_wsgi(&fields, &head, found[0], found[1]);
-    if (!rc) /* what was read may have called start_response() or write() itself */
+    if (!rc) /* reading the headers may have called start_response() or write() */
         rc = may_start(self, exc_info);
     if (!rc)
         rc = head_to_slot(&fields, self->slot, head.status);
@@ -110,7 +110,7 @@ static PyObject *wsgi_exchange_start_response(PyObject *object, PyObject *const 
     return PyCFunction_New(&write, object);
 }
 
-/* What read() gives once the stream has ended, however often it is asked. */
+/* The result of read() after the end of the stream, on every call. */
 static PyObject *stream_end(wsgi_exchange *self, uint32_t how) {
     if (how == SNAKE_EOF)
         return Py_NewRef(self->st->empty_bytes);
@@ -130,7 +130,7 @@ static bool chunk_is_lost(snake_slot *slot) {
 static PyObject *wsgi_exchange_read(PyObject *object, PyObject *ignored) {
     (void)ignored;
     wsgi_exchange *self = (wsgi_exchange *)object;
-    for (;;) { /* of several threads that read, one gets the chunk */
+    for (;;) { /* if several threads read, one gets the chunk */
         snake_slot *slot = self->slot;
         if (self->client_left)
             return disconnected_error();
@@ -154,7 +154,7 @@ static PyObject *wsgi_exchange_read(PyObject *object, PyObject *ignored) {
     return chunk;
 }
 
-/* What is left to do when the app or its iterable failed: an exception is set, or the client is
+/* Ends the request after the app or its iterable failed: an exception is set, or the client is
  * gone. */
 static void give_up(wsgi_exchange *self) {
     bool failed = wsgi_report(self);
@@ -164,7 +164,7 @@ static void give_up(wsgi_exchange *self) {
 static void call_close(wsgi_exchange *self, PyObject *result) {
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return;
-    wsgi_pool_announce(); /* what close() does, the client need not wait for */
+    wsgi_pool_announce(); /* the client need not wait for close() */
     PyObject *close = PyObject_GetAttr(result, self->st->s_close);
     if (!close) {
         if (PyErr_ExceptionMatches(PyExc_AttributeError))
@@ -180,7 +180,7 @@ static void call_close(wsgi_exchange *self, PyObject *result) {
     Py_DECREF(close);
 }
 
-/* Everything that runs app code, inside one fresh contextvars context. */
+/* Runs all app code of the request, inside one fresh contextvars context. */
 static PyObject *wsgi_exchange_run(PyObject *object, PyObject *ignored) {
     (void)ignored;
     static PyMethodDef start = {
@@ -210,8 +210,8 @@ static int add_stream_input(wsgi_exchange *self) {
     PyObject *input =
         reader ? PyObject_CallFunctionObjArgs(self->st->hooks[HOOK_INPUT], reader, NULL) : NULL;
     int rc = input ? PyDict_SetItem(self->environ, self->st->s_input, input) : -1;
-    /* Of a length that is known, applications can read so much; told that they need not, they call
-     * read() without a size, which PEP 3333 does not have. */
+    /* With a known length, apps can read that many bytes. wsgi.input_terminated would make them
+     * call read() without a size, which PEP 3333 does not define. */
     if (!rc && self->slot->features & SNAKE_UNSIZED)
         rc = PyDict_SetItem(self->environ, self->st->s_input_terminated, Py_True);
     Py_XDECREF(input);

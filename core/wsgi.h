@@ -1,4 +1,4 @@
-/* What the WSGI files share: a request while it is answered. */
+/* Shared by the WSGI files: a request while the app answers it. */
 #ifndef SNAKE_WSGI_H
 #define SNAKE_WSGI_H
 
@@ -6,10 +6,10 @@
 
 enum { PIECE_AT_MOST = 256 << 10 };
 
-/* The state of a request; start_response, write and the input's read are bound to it. The app may
- * call these from everywhere: other threads, iterators, close(), __del__. So whoever has run code
- * of the app, or has waited, looks again whether the slot is still there. What it refers to is let
- * go when the request ends, so that the collector need not know of it. */
+/* The state of a request; start_response, write and the input's read are bound to it. App code may
+ * call them from anywhere: other threads, iterators, close(), __del__. Therefore a function that
+ * ran app code or waited must check slot again. The end of the request drops all references, so the
+ * garbage collector need not know this type. */
 typedef struct wsgi_exchange {
     PyObject_HEAD
     core *st;
@@ -19,8 +19,8 @@ typedef struct wsgi_exchange {
     uint64_t sent; /* body bytes handed to Go */
     uint32_t app_id;
     uint32_t waiters; /* [atomic] threads that block on the slot without the GIL */
-    uint32_t writing; /* futex: 1 while a thread sends a block, */
-    uint32_t queued;  /* for which so many wait */
+    uint32_t writing; /* futex: 1 while a thread sends a block */
+    uint32_t queued;  /* number of threads that wait to send */
     unsigned long writer;
     bool head_sent;
     bool no_body; /* HEAD, 204, 304 */
@@ -28,25 +28,25 @@ typedef struct wsgi_exchange {
     bool client_left;
 } wsgi_exchange;
 
-/* ---- wsgi_output.c: pieces of the response on their way to Go */
-/* Blocks without the GIL while *word of the slot is value. The slot may be another request's by
- * then: self->slot tells. */
+/* ---- wsgi_output.c: pieces of the response, sent to Go */
+/* Blocks without the GIL while *word of the slot equals value. Afterwards the slot may belong to
+ * another request; check self->slot. */
 void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value);
-/* Marks the response as over. Threads of the app that still block on the slot leave it first. */
+/* Ends the response. First waits until threads of the app that block on the slot have left it. */
 void wsgi_end(wsgi_exchange *self, uint32_t flags);
 /* AssertionError unless start_response() has been called. */
 int wsgi_check_started(wsgi_exchange *self);
-/* RuntimeError: nothing can be done for a request that is finished. */
+/* Raises RuntimeError: the request is finished. */
 int wsgi_refuse_late(void);
-/* Sends one block of the app, cut to its Content-Length, and waits until Go has written it. last
- * completes the response with it. 1 when nothing more may follow; -1: client_left or an exception.
- */
+/* Sends one block of the app, cut to its Content-Length, and waits until Go has written it. last:
+ * the block completes the response. Returns 1 when nothing more may follow, -1 with client_left or
+ * an exception. */
 int wsgi_send(wsgi_exchange *self, const char *data, size_t len, bool last);
-/* Logs the current exception. False when that is only the client's leaving. */
+/* Logs the current exception. False when the exception only says that the client left. */
 bool wsgi_report(wsgi_exchange *self);
 
 /* ---- wsgi_result.c */
-/* Sends what the app has returned. -1: client_left or an exception. */
+/* Sends the app's result. -1 with client_left or an exception. */
 int wsgi_send_result(wsgi_exchange *self, PyObject *result);
 
 #endif

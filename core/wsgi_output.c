@@ -1,4 +1,4 @@
-/* Pieces of a WSGI response on their way to Go. */
+/* Pieces of a WSGI response, sent to Go. */
 #include "wsgi.h"
 #include <limits.h>
 #include <sched.h>
@@ -26,7 +26,7 @@ int wsgi_check_started(wsgi_exchange *self) {
     return -1;
 }
 
-/* The slot is about to be used again, so nobody may block on it. */
+/* After this the slot is reused, so no thread may still block on it. */
 void wsgi_end(wsgi_exchange *self, uint32_t flags) {
     snake_slot *slot = self->slot;
     if (!slot)
@@ -39,14 +39,14 @@ void wsgi_end(wsgi_exchange *self, uint32_t flags) {
         sched_yield();
         Py_END_ALLOW_THREADS;
     }
-    /* Free already, unless another thread of the app called write(). */
+    /* out is free, unless another thread of the app called write(). */
     while (!slot_is_lost(slot) && !slot_out_free_or_wanted(slot))
         wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
     slot_close(slot, flags);
 }
 
-/* Waits until Go has written what it was given. -1: client_left, or an exception when another
- * thread has completed the response. */
+/* Waits until Go has written the last piece. -1: client_left, or an exception when another thread
+ * has completed the response. */
 static int wait_until_sent(wsgi_exchange *self) {
     snake_slot *slot = self->slot;
     if (!slot)
@@ -55,20 +55,20 @@ static int wait_until_sent(wsgi_exchange *self) {
         if (slot_out_free_or_wanted(slot))
             return 0;
         wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
-        if (self->slot != slot) /* another thread has filled out with the last piece */
+        if (self->slot != slot) /* another thread has sent the last piece */
             return wsgi_refuse_late();
     }
     self->client_left = true;
     return -1;
 }
 
-/* Sends one block and waits until Go has written it: nothing is held back and nothing piles up.
- * last completes the response with it. Returns 0, or -1: client_left or an exception. */
+/* Sends one block and waits until Go has written it, so data is neither delayed nor accumulated.
+ * last: the block completes the response. Returns 0, or -1 with client_left or an exception. */
 static int send_block(wsgi_exchange *self, const char *data, size_t len, bool last) {
     do {
         if (wait_until_sent(self) < 0)
             return -1;
-        snake_slot *slot = self->slot; /* no code of the app runs before slot_out_send() */
+        snake_slot *slot = self->slot; /* no app code runs before slot_out_send() */
         size_t n = len < PIECE_AT_MOST ? len : PIECE_AT_MOST;
         uint32_t flags = 0;
         if (self->head_sent) {
@@ -98,18 +98,19 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
 
 bool wsgi_report(wsgi_exchange *self) {
     bool left = self->client_left || (self->slot && slot_is_lost(self->slot));
-    PyObject *environ = Py_XNewRef(self->environ); /* another thread may end the request */
+    PyObject *environ =
+        Py_XNewRef(self->environ); /* another thread may end the request meanwhile */
     bool is_error = report_exception(self->st, self->app_id, "WSGI", environ, left);
     Py_XDECREF(environ);
     return is_error;
 }
 
-/* Blocks of several threads go out one after the other, and the last one last. 1 when the response
- * is complete, -1 with an exception. No code of the app runs until end_turn(). */
+/* Serialises the blocks of several threads. Returns 1 when the response is complete, -1 with an
+ * exception. No app code runs until end_turn(). */
 static int take_turn(wsgi_exchange *self) {
     unsigned long thread = PyThread_get_thread_ident();
     while (self->slot && self->writing) {
-        if (self->writer == thread) { /* a finalizer's */
+        if (self->writer == thread) { /* called from a finalizer */
             PyErr_SetString(PyExc_RuntimeError, "write() was called within write()");
             return -1;
         }
@@ -134,7 +135,8 @@ static void end_turn(wsgi_exchange *self) {
         futex_wake(&self->writing, INT_MAX);
 }
 
-/* Logs that the app has not kept its word. What it raised itself comes first. */
+/* Logs that the body does not match the Content-Length, after any exception that the app raised
+ * itself. */
 static void report_length(wsgi_exchange *self, bool too_long, uint64_t sent, int64_t length) {
     if (too_long)
         PyErr_Format(PyExc_ValueError, "the app sent more than its Content-Length of %lld bytes",
@@ -165,7 +167,7 @@ int wsgi_send(wsgi_exchange *self, const char *data, size_t len, bool last) {
     self->sent += len;
     uint64_t sent = self->sent;
     rc = send_block(self, data, len, last);
-    if (!rc && too_short) /* what there is, then a broken connection */
+    if (!rc && too_short) /* send the data, then break the connection */
         wsgi_end(self, SNAKE_OUT_ABORT);
     end_turn(self);
     if (rc < 0)

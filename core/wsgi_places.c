@@ -1,14 +1,14 @@
 /* Places: how many requests of a WSGI app run at once (its `threads`).
  *
- * A request holds a place while its Python code runs. A thread that waits for its client leaves the
- * place to another request, and asks for one again before it goes on, behind those that asked
- * earlier. An app with one thread may rely on strict order, so its thread keeps the place
+ * A request holds a place while its Python code runs. A thread that waits for its client gives its
+ * place to another request, and asks for a place again before it continues, behind earlier waiters.
+ * An app with one thread may rely on strict order, so its thread keeps the place
  * (docs/decisions/0051).
  *
- * Everything here is called with the pool's mutex. */
+ * The caller of every function here holds the pool's mutex. */
 #include "core.h"
 
-/* How many threads of an app may wait for their clients without a place. */
+/* The number of threads of an app that may wait for their clients without a place. */
 enum { ASIDE_AT_MOST = 256 };
 
 static uint32_t last_ticket;
@@ -26,7 +26,7 @@ uint32_t wsgi_places_open(snake_generation *app, uint32_t threads) {
 }
 
 bool wsgi_place_take(snake_generation *app, snake_slot *slot) {
-    if (slot->ticket) /* it has waited, and got the place of a request that ended */
+    if (slot->ticket) /* it has waited, and received the place of a finished request */
         return true;
     if (app->running < app->threads) {
         app->running++;
@@ -80,7 +80,7 @@ bool wsgi_place_leave(snake_generation *app, queue *queue) {
     }
     if (!app->returners_first)
         return false;
-    app->aside++; /* for the one that goes on instead */
+    app->aside++; /* for this thread; admit_returner subtracts the other */
     admit_returner(app);
     return true;
 }

@@ -1,40 +1,41 @@
 /* The WSGI threads: one pool for all apps.
  *
- * Exactly one thread at a time has the hot role and takes requests. When its
- * request is older than POOL_STUCK_US and others wait, the monitor passes the role
- * to an idle thread; a thread that comes back takes it again only when the
- * holder is stuck. CPU-bound apps therefore run on one thread without fighting
- * for the GIL, sleeping ones on many (docs/decisions/0003).
+ * Exactly one thread at a time has the hot role and takes requests. When its request is older than
+ * POOL_STUCK_US and other requests wait, the monitor passes the role to an idle thread. A thread
+ * that finishes its request takes the role back only when the holder is stuck. CPU-bound apps
+ * therefore run on one thread without GIL contention, and sleeping apps on many threads
+ * (docs/decisions/0003).
  *
- * One idle thread is kept as a spare, so that passing the role never needs the
- * GIL: whoever becomes hot and leaves no idle thread has the next spare started,
- * unless one is on its way. A thread of the bridge starts them all, so that none
- * inherits what an app has done to a thread of the pool. */
+ * One idle thread is kept as a spare, so that passing the role never needs the GIL. A thread that
+ * becomes hot and leaves no idle thread requests the next spare, unless one is starting. A thread
+ * of the bridge starts all pool threads, so that none inherits thread state that an app has
+ * changed. */
 #include "wsgi_pool.h"
 #include <pthread.h>
 #include <unistd.h>
 
 enum { POOL_STUCK_US = 1000, BACK_US = 200 };
-/* How long a thread waits for its client before it leaves its place, and until it tries again. */
+/* The time that a thread waits for its client before it gives up its place, and the time before it
+ * retries. */
 enum { PATIENCE_US = 2000, RETRY_US = 100000 };
-/* How many idle threads are kept, for how long, and how long others are. */
+/* The number of idle threads to keep, the time to keep them, and the time to keep surplus ones. */
 enum { KEPT_IDLE = 32 };
 static const uint64_t IDLE_US = 30 * 1000000, SURPLUS_US = 1000000;
 
 static __thread wsgi_thread *current_thread_of_pool;
 
-/* Owned by the mutex, except hot and hot_since, which the lock-free fast paths read. */
+/* Guarded by the mutex, except hot and hot_since, which the lock-free fast paths read. */
 static struct {
     pthread_mutex_t mutex;
     queue queue;
-    wsgi_thread *hot;   /* [atomic] NULL: everybody is idle */
-    uint64_t hot_since; /* [atomic] when it took what it runs now */
+    wsgi_thread *hot;   /* [atomic] NULL: all threads are idle */
+    uint64_t hot_since; /* [atomic] start time of the hot thread's request */
     wsgi_thread *idle;  /* last in, first out */
     uint32_t idle_count;
     uint32_t thread_count;
-    uint64_t thread_limit; /* beside the spare */
-    bool starting;         /* a spare is on its way: it may take long to get the GIL */
-    uint32_t wanted;       /* [atomic] futex: 1 until somebody has begun to start it */
+    uint64_t thread_limit; /* maximum number of threads, without the spare */
+    bool starting;         /* a spare is starting, which may take long without the GIL */
+    uint32_t wanted;       /* [atomic] futex: 1 until the starter thread takes the request */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void pool_lock(void) { pthread_mutex_lock(&pool.mutex); }
@@ -45,7 +46,7 @@ static void set_hot(wsgi_thread *w) {
     __atomic_store_n(&pool.hot, w, __ATOMIC_SEQ_CST);
 }
 
-/* Gives the role to an idle thread if from still holds it. False if that can't be done. */
+/* Passes the role to an idle thread if from still holds it. False if it can't. */
 static bool pass_role(wsgi_thread *from) {
     pool_lock();
     wsgi_thread *w = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from ? pool.idle : NULL;
@@ -91,7 +92,7 @@ bool wsgi_pool_watch(uint64_t now) {
     if (!wsgi_pool_has_work())
         return false;
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
-    if (!hot) { /* no thread was idle, and the start of the next may have failed */
+    if (!hot) { /* no thread was idle, and starting one may have failed */
         pool_lock();
         want_spare();
         pool_unlock();
@@ -123,14 +124,13 @@ void wsgi_pool_remove_app(snake_generation *app) {
     pool_unlock();
 }
 
-/* Leaves the place of the wsgi_thread's app, and the hot role, to others. False if it must keep
- * them. */
+/* Gives this thread's place and the hot role to others. False if it must keep them. */
 static bool step_aside(wsgi_thread *w) {
     pool_lock();
     w->aside = wsgi_place_leave(w->app, &pool.queue);
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (w->aside && hot == w) {
-        hot = NULL; /* whoever pushes after this sees it */
+        hot = NULL; /* a later push sees that no thread is hot */
         __atomic_store_n(&pool.hot, hot, __ATOMIC_SEQ_CST);
     }
     pool_unlock();
@@ -162,7 +162,7 @@ void wsgi_pool_come_back(void) {
     w->aside = false;
 }
 
-/* ---- a wsgi_thread's life */
+/* ---- a thread's life */
 
 void wsgi_pool_enter(wsgi_thread *w) { current_thread_of_pool = w; }
 
@@ -182,7 +182,7 @@ snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
             __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
             break;
         }
-        /* Whoever pushes after this sees that nobody is hot. */
+        /* A later push sees that no thread is hot. */
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
         if (!wsgi_pool_has_work())
             break;
@@ -191,24 +191,25 @@ snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
     if (!slot) {
         __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED);
         wsgi_thread **link = &pool.idle;
-        while (!w->serial && *link) /* those that have served are warm, and go first */
+        while (!w->serial &&
+               *link) /* new threads go to the end: threads that have served are warm */
             link = &(*link)->next;
         w->next = *link;
         *link = w;
         pool.idle_count++;
     }
-    bool left = !slot && wsgi_pool_has_work(); /* for the holder of the role, which may be stuck */
+    bool left = !slot && wsgi_pool_has_work(); /* left for the hot thread, which may be stuck */
     if (slot)
         want_spare();
     pool_unlock();
     if (left)
         monitor_wake();
     if (finished)
-        generation_finished_one(finished); /* the app may be gone from here on */
+        generation_finished_one(finished); /* the app may be freed from here on */
     return slot;
 }
 
-/* Takes an idle wsgi_thread that is not needed off the list. idle_us: how long it has been idle. */
+/* Removes a surplus idle thread from the list. idle_us: how long it has been idle. */
 static bool retire(wsgi_thread *w, uint64_t idle_us) {
     bool retires = false;
     pool_lock();
@@ -217,7 +218,7 @@ static bool retire(wsgi_thread *w, uint64_t idle_us) {
         wsgi_thread **link = &pool.idle;
         while (*link && *link != w)
             link = &(*link)->next;
-        if (*link) { /* else the role is on its way */
+        if (*link) { /* otherwise the thread is getting the role */
             *link = w->next;
             pool.idle_count--;
             pool.thread_count--;
@@ -258,7 +259,7 @@ PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored) {
     Py_RETURN_NONE;
 }
 
-/* wsgi_thread_failed(): that thread can't be started. */
+/* wsgi_thread_failed(): the requested thread can't be started. */
 PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored) {
     (void)module;
     (void)ignored;

@@ -1,8 +1,8 @@
-/* What a WSGI app returns: a sequence, an iterable or a file (PEP 3333). */
+/* Sends the result of a WSGI app: a sequence, an iterable or a file (PEP 3333). */
 #include "wsgi.h"
 #include <unistd.h>
 
-/* The bytes of a block, or -1 with TypeError: PEP 3333 allows nothing else. */
+/* The bytes of a block, or -1 with TypeError: PEP 3333 allows only bytes. */
 static int block_data(PyObject *block, char **data, Py_ssize_t *len) {
     if (!PyBytes_Check(block)) {
         PyErr_Format(PyExc_TypeError, "the app's iterable must yield bytes, not %R", block);
@@ -15,12 +15,12 @@ static int add_content_length(wsgi_exchange *self, uint64_t n) {
     if (!self->slot || self->head_sent || self->head.content_length >= 0 ||
         status_has_no_body(self->head.status))
         return 0;
-    if (self->is_head_request && !n) /* nothing is known of what GET would give */
+    if (self->is_head_request && !n) /* HEAD: the length of GET's body is unknown */
         return 0;
     return head_add_content_length(self->slot, &self->head, n);
 }
 
-/* The blocks from first on that one piece has room for; at least one. */
+/* The end of the blocks from first on that fit into one piece; at least one block. */
 static Py_ssize_t end_of_piece(PyObject *blocks, Py_ssize_t first) {
     Py_ssize_t count = PyTuple_Size(blocks), end = first, room = PIECE_AT_MOST;
     do {
@@ -39,7 +39,7 @@ static PyObject *join_blocks(wsgi_exchange *self, PyObject *blocks, Py_ssize_t i
     return joined;
 }
 
-/* A tuple: everything is there, so its length is known, and small blocks need no piece each. */
+/* The blocks of a tuple: the total length is known, and small blocks share a piece. */
 static int send_blocks(wsgi_exchange *self, PyObject *blocks) {
     Py_ssize_t count = PyTuple_Size(blocks);
     uint64_t total = self->sent;
@@ -69,21 +69,21 @@ static int send_blocks(wsgi_exchange *self, PyObject *blocks) {
 }
 
 static int send_sequence(wsgi_exchange *self, PyObject *blocks) {
-    /* A copy: another thread may change the list while a piece is on its way. */
+    /* A copy, because another thread may change the list during a send. */
     PyObject *owned = PySequence_Tuple(blocks);
     int rc = owned ? send_blocks(self, owned) : -1;
     Py_XDECREF(owned);
     return rc;
 }
 
-/* Whether it says that there is one block only: 1 or 0; -1 when what ends requests was raised. */
+/* 1 if len() is 1, 0 if not; -1 when len() raised an exception that ends the request. */
 static int has_one_block(PyObject *iterable) {
     Py_ssize_t count = PyObject_Size(iterable);
     if (count >= 0)
         return count == 1;
     if (!PyErr_ExceptionMatches(PyExc_Exception))
         return -1;
-    PyErr_Clear(); /* no __len__, or none that works */
+    PyErr_Clear(); /* __len__ is missing or fails */
     return 0;
 }
 
@@ -97,7 +97,7 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
         if (!rc)
             rc = wsgi_check_started(self);
         if (!rc && len) {
-            if (!self->slot) { /* beyond the Content-Length, or no body allowed */
+            if (!self->slot) { /* beyond the Content-Length, or the response has no body */
                 Py_DECREF(block);
                 break;
             }
@@ -109,7 +109,7 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
         }
         Py_DECREF(block);
         if (rc > 0 && self->no_body)
-            break; /* an endless stream ends here for HEAD */
+            break; /* for HEAD, stop iterating: a stream may be endless */
     }
     Py_XDECREF(iterator);
     if (rc < 0 || PyErr_Occurred())
@@ -123,8 +123,8 @@ static int send_iterable(wsgi_exchange *self, PyObject *iterable) {
     return wsgi_send(self, "", 0, true);
 }
 
-/* A file wrapper whose file the kernel can send. 1 when it was sent, 0 when it must be iterated,
- * -1 with an exception. */
+/* Sends a file wrapper whose file the kernel can send. 1 when it was sent, 0 when the caller must
+ * iterate over it, -1 with an exception. */
 static int send_file(wsgi_exchange *self, PyObject *wrapper) {
     if (self->head_sent)
         return 0;
@@ -144,11 +144,11 @@ static int send_file(wsgi_exchange *self, PyObject *wrapper) {
         PyErr_SetString(PyExc_ValueError, "a file has a negative offset or length");
         return -1;
     }
-    snake_slot *slot = self->slot; /* no code of the app runs from here on */
+    snake_slot *slot = self->slot; /* no app code runs from here on */
     bool usable = slot && !self->head_sent && self->head.status;
     if (usable)
         rc = add_content_length(self, (uint64_t)length);
-    bool too_short = self->head.content_length > length; /* than promised: iteration says so */
+    bool too_short = self->head.content_length > length; /* iteration reports the mismatch */
     if (!usable || rc < 0 || too_short || self->no_body) {
         close(fd);
         return !usable || rc < 0 || too_short ? rc : wsgi_send(self, "", 0, true);

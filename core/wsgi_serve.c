@@ -1,17 +1,17 @@
-/* What a WSGI thread does: it takes requests from the pool and runs them. */
+/* The body of a WSGI thread: takes requests from the pool and runs them. */
 #include "wsgi_pool.h"
 #include <sys/prctl.h>
 
-/* So many responses are announced to Go at once, at most. */
+/* Maximum number of responses announced to Go together. */
 enum { POOL_BATCH = 16 };
 
-/* Runs a request. False: it has left the thread in a state in which no other may find it. */
+/* Runs a request. False: the thread's state is not clean, and no other request may run on it. */
 static bool run_request(core *st, wsgi_thread *w, snake_generation *app, snake_slot *slot) {
     wsgi_thread_begin(w, slot);
     bool ok = wsgi_thread_enter(st, w, app->id);
     if (ok) {
         wsgi_run(st, w->cache, app, slot);
-        view_enter(app->view, app->id); /* what is dropped may be the app's */
+        view_enter(app->view, app->id); /* dropped objects may run app code */
         ok = wsgi_thread_leave(st, w);
         view_leave();
     } else {
@@ -33,7 +33,7 @@ PyObject *wsgi_serve(PyObject *module, PyObject *ignored) {
         return NULL;
     prctl(PR_SET_NAME, "wsgi");
     snake_generation *finished = NULL;
-    int listed = 0; /* answers that Go has not been told about */
+    int listed = 0; /* responses not announced yet */
     for (;;) {
         snake_slot *slot = wsgi_pool_next_request(w, finished);
         if (slot) {

@@ -1,8 +1,8 @@
-/* The WSGI threads as the watchdog sees them. Everything here needs the GIL. */
+/* The WSGI threads, as the watchdog sees them. Every function here needs the GIL. */
 #include "wsgi_pool.h"
 #include <stdlib.h>
 
-static wsgi_thread *newest; /* of all */
+static wsgi_thread *newest; /* head of the list of all threads */
 static uint64_t last_serial;
 
 void wsgi_thread_begin(wsgi_thread *w, snake_slot *slot) {
@@ -13,8 +13,8 @@ void wsgi_thread_begin(wsgi_thread *w, snake_slot *slot) {
     slot->owner = w;
 }
 
-/* Go has answered the request itself. Its slot may serve another one already, if the app has
- * completed its response and is still in close(). */
+/* Whether Go has answered the request itself. The owner check is needed because the slot may
+ * already serve another request, if the app has completed its response and is still in close(). */
 static bool has_timed_out(const wsgi_thread *w) {
     return w->slot->owner == w && slot_gone(w->slot) == SNAKE_TIMED_OUT;
 }
@@ -23,7 +23,7 @@ void wsgi_thread_end(core *st, wsgi_thread *w) {
     w->since = 0;
     w->slot = NULL;
     w->app = NULL;
-    if (w->interrupted) { /* it must not hit the next request */
+    if (w->interrupted) { /* the exception must not hit the next request */
         w->interrupted = false;
         wsgi_thread_settle(st);
     }

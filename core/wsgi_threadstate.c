@@ -1,18 +1,17 @@
-/* What an app may leave on a WSGI thread, and how the thread is put in order before another request
- * finds it.
+/* Cleans up the state that an app may leave on a WSGI thread, before the thread's next request.
  *
  * After each request: trace and profile functions, the running event loop, and the attributes of
  * threading.current_thread(). Before a request of another app: hooks of asynchronous generators and
- * coroutines, and an exception that was sent to the thread. What only the system knows (priority,
- * CPU affinity …) is looked at when a function that changes it was called; a thread that can't be
- * put in order ends. Locals are view_local.c's (docs/decisions/0052). */
+ * coroutines, and an exception that was sent to the thread. System state (priority, CPU affinity …)
+ * is restored only after a call that changes it; a thread that can't be restored ends. view_local.c
+ * handles threading.local (docs/decisions/0052). */
 #include "wsgi_pool.h"
 
 enum { CLEAN, TOUCHED, SPOILED };
 static __thread int condition;
 
-/* wsgi_thread_touched(spoiled): the current thread's priority or the like was changed, or, if
- * spoiled, something that can't be changed back. */
+/* wsgi_thread_touched(spoiled): the app changed system state of the current thread, such as its
+ * priority; spoiled: in a way that can't be undone. */
 PyObject *wsgi_thread_touched(PyObject *module, PyObject *spoiled) {
     (void)module;
     int is_spoiled = PyObject_IsTrue(spoiled);
@@ -33,7 +32,7 @@ static bool call(PyObject *function, PyObject *argument) {
     return done != NULL;
 }
 
-/* The function that get() gives; NULL is none. New reference. */
+/* The function that get() returns; NULL for None. New reference. */
 static bool current_function(PyObject *get, PyObject **function) {
     *function = PyObject_CallNoArgs(get);
     if (*function == Py_None)
@@ -41,7 +40,7 @@ static bool current_function(PyObject *get, PyObject **function) {
     return !PyErr_Occurred();
 }
 
-/* Sets the function that was there before, unless it is. */
+/* Restores the earlier function, unless it is still set. */
 static bool put_back(PyObject *get, PyObject *set, PyObject *before) {
     PyObject *now;
     bool ok =
@@ -58,8 +57,8 @@ static bool leave_loop(core *st) {
     return ok;
 }
 
-/* PyThreadState_SetAsyncExc with NULL would leave Python looking for an exception at every step,
- * and traced code of 3.11 hanging. */
+/* Not PyThreadState_SetAsyncExc with NULL: Python would check for an exception at every step, and
+ * traced code of 3.11 would hang. */
 void wsgi_thread_settle(core *st) {
     PyObject *settled = PyObject_CallNoArgs(st->hooks[HOOK_SETTLE]);
     Py_XDECREF(settled);
@@ -104,7 +103,7 @@ static bool restore_attributes(core *st, wsgi_thread_state *state) {
     Py_XDECREF(now);
     if (!ok || is_same(state->attributes, state->saved))
         return ok;
-    /* What is dropped may run code that changes them again. */
+    /* Dropping the old values may run code that changes the attributes again. */
     PyObject *dropped = PyDict_Copy(state->attributes);
     PyDict_Clear(state->attributes);
     ok = dropped && PyDict_Update(state->attributes, state->saved) == 0;
@@ -112,7 +111,7 @@ static bool restore_attributes(core *st, wsgi_thread_state *state) {
     return ok && is_same(state->attributes, state->saved);
 }
 
-/* ---- what the system knows */
+/* ---- the system's state of the thread */
 
 static bool restore_system(core *st, wsgi_thread_state *state) {
     if (condition == CLEAN)
@@ -165,6 +164,6 @@ bool wsgi_thread_leave(core *st, wsgi_thread *w) {
               restore_attributes(st, state) && restore_system(st, state);
     Py_CLEAR(state->trace);
     Py_CLEAR(state->profile);
-    PyErr_Clear(); /* such a thread ends */
+    PyErr_Clear(); /* the thread ends after a failure */
     return ok;
 }

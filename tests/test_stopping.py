@@ -77,7 +77,7 @@ def test_a_running_server_ends_while_a_new_app_loads(
     serve: Serve, tmp_path: Path, board: Board
 ) -> None:
     server = serve(wsgi("wsgi_response:app"), probe="/hello")
-    server.allow_log("the server is to stop")
+    server.allow_log("the server is stopping")
     folder = write(tmp_path / "app", ENDLESS, note=str(board.folder / "importing"))
     text = server.write(wsgi("main:app", "start_timeout forever", folder=folder)).read_bytes()
     with http1.Connection(server.admin) as connection:

@@ -25,8 +25,8 @@ import (
 	"github.com/caddysnake/caddysnake"
 )
 
-// replacing are the commands that write a new Caddy over the running
-// executable, which here is somebody's python.
+// replacing lists the commands that write a new Caddy over the running executable,
+// which here is the user's python.
 var replacing = []string{"upgrade", "add-package", "remove-package"}
 
 // go_snake_main runs Caddy's command line and ends the process.

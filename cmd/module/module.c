@@ -36,14 +36,14 @@ static char **copy_argv(PyObject *list, Py_ssize_t count) {
     return argv;
 }
 
-/* main(argv: list[str]): runs Caddy's command line on this thread and ends the process.
- * argv[0] is what `caddy start` executes again. */
+/* main(argv: list[str]): runs Caddy's command line on this thread and ends the process. `caddy
+ * start` executes argv[0] again. */
 static PyObject *caddy_main(PyObject *module, PyObject *list) {
     (void)module;
     Py_ssize_t count = PyList_Size(list);
     if (count < 0)
         return NULL;
-    /* threading takes the thread that imports it first for the main one. */
+    /* threading treats the thread that imports it first as the main thread. */
     PyObject *threading = PyImport_ImportModule("threading");
     if (!threading)
         return NULL;

@@ -1,5 +1,5 @@
 //go:build cgo
 
-// Package needscgo is empty, and without cgo it does not exist: then the error
-// of a build is that it can't be imported, and its path says what to do.
+// Package needscgo is empty. Without cgo it has no files, so importing it fails the
+// build, and its path in the error message tells how to fix that.
 package needscgo

@@ -1,6 +1,6 @@
 package watch
 
-// Which files and directories of a tree matter, and where paths lead.
+// Decides which files and directories of a tree matter, and resolves paths.
 
 import (
 	"os"
@@ -44,8 +44,8 @@ func matchesAny(globs []string, rel string) bool {
 	return false
 }
 
-// matchGlob matches names anywhere with a glob without a slash, else the whole
-// path, in which ** stands for any directories.
+// matchGlob matches a glob without a slash against the name, and one with a slash
+// against the whole path, in which ** matches any directories.
 func matchGlob(glob, rel string) bool {
 	if !strings.Contains(glob, "/") {
 		ok, _ := path.Match(glob, path.Base(rel))
@@ -75,8 +75,8 @@ func matchParts(globs, parts []string) bool {
 	return len(parts) == 0
 }
 
-// lookUp follows a path to the directory that it names; "" if there is none.
-// anchors are the paths on the way: a change of any may make it another directory.
+// lookUp resolves a path to a directory; "" if there is none. anchors are the paths
+// on the way: a change of any of them may change the result.
 func lookUp(name string) (directory string, anchors []string) {
 	directory = "/"
 	rest := strings.Split(strings.Trim(filepath.Clean(name), "/"), "/")

@@ -1,7 +1,7 @@
 package watch
 
-// A tree: a directory, everything below it, and everything that links in it
-// lead to. The lock of its Watcher guards it.
+// A tree: a directory, everything below it, and the targets of all links in it. Its
+// Watcher's lock guards it.
 
 import (
 	"io/fs"
@@ -14,20 +14,20 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Tree is a directory that is being watched, until Close.
+// Tree is a directory that is watched until Close.
 type Tree struct {
 	watcher *Watcher
-	path    string // as the caller has named it
+	path    string // as given by the caller
 	options Options
 
-	root    string              // what path names now; "" if nothing
-	dirs    map[string]string   // from the directories that matter to their relative paths
-	anchors map[string]string   // paths that decide where root ("") or a link of the tree leads
-	held    map[string]struct{} // the directories that are watched for it
+	root    string              // the directory that path resolves to; "" if none
+	dirs    map[string]string   // maps directories that matter to their relative paths
+	anchors map[string]string   // from paths that affect root ("") or a link to that link's relative path
+	held    map[string]struct{} // directories watched for this tree
 	limited bool                // Limited has been called
 }
 
-// read finds out what a tree consists of, and watches that.
+// read finds the directories of a tree and watches them.
 func (w *Watcher) read(t *Tree) {
 	t.dirs, t.anchors = map[string]string{}, map[string]string{}
 	if t.root = w.follow(t, t.path, ""); t.root != "" {
@@ -35,7 +35,7 @@ func (w *Watcher) read(t *Tree) {
 	}
 }
 
-// readAgain reads a tree after changes that were not seen one by one.
+// readAgain rereads a tree after changes that were not seen individually.
 func (w *Watcher) readAgain(t *Tree) {
 	w.dropAll(t)
 	w.read(t)
@@ -44,8 +44,8 @@ func (w *Watcher) readAgain(t *Tree) {
 	}
 }
 
-// follow returns the directory that a path leads to, "" if none, and watches
-// whatever could change that.
+// follow returns the directory that a path resolves to, "" if none, and watches
+// every path that could change the result.
 func (w *Watcher) follow(t *Tree, name, rel string) string {
 	for {
 		directory, anchors := lookUp(name)
@@ -55,15 +55,16 @@ func (w *Watcher) follow(t *Tree, name, rel string) string {
 			}
 			w.hold(t, filepath.Dir(anchor))
 		}
-		// What changed before there was a watch shows here, what changes after it is an event.
+		// A second lookup finds changes made before the watches existed; later
+		// changes cause events.
 		if again, same := lookUp(name); again == directory && slices.Equal(anchors, same) {
 			return directory
 		}
 	}
 }
 
-// seeAnchor handles what has happened to a path that a link, or the way to the
-// root, leads over. It reports whether the tree is to be read again.
+// seeAnchor handles an event for a path on the way to the root or to a link's
+// target. It reports whether the tree must be read again.
 func (w *Watcher) seeAnchor(t *Tree, event fsnotify.Event) bool {
 	rel, ok := t.anchors[event.Name]
 	if ok && rel != "" {
@@ -72,7 +73,7 @@ func (w *Watcher) seeAnchor(t *Tree, event fsnotify.Event) bool {
 	return ok && !event.Has(fsnotify.Write)
 }
 
-// see handles what has happened to a file or directory of a tree.
+// see handles an event for a file or directory of a tree.
 func (w *Watcher) see(t *Tree, event fsnotify.Event, rel string) {
 	if event.Has(fsnotify.Create) {
 		if entry, err := os.Lstat(event.Name); err == nil && w.enter(t, event.Name, rel, entry.Mode(), t.options.Changed) {
@@ -89,8 +90,8 @@ func (w *Watcher) see(t *Tree, event fsnotify.Event, rel string) {
 	}
 }
 
-// scan watches a directory and all below it that matters. found is told of the
-// files there.
+// scan watches a directory and every directory below it that matters. It calls
+// found for the files there.
 func (w *Watcher) scan(t *Tree, dir, rel string, found func(rel string)) {
 	if _, known := t.dirs[dir]; known || t.options.skips(dir, rel) {
 		return
@@ -99,7 +100,7 @@ func (w *Watcher) scan(t *Tree, dir, rel string, found func(rel string)) {
 	w.hold(t, dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return // it is gone again, or not for us to read
+		return // it was removed again, or is not readable
 	}
 	for _, entry := range entries {
 		below := path.Join(rel, entry.Name())
@@ -110,8 +111,8 @@ func (w *Watcher) scan(t *Tree, dir, rel string, found func(rel string)) {
 	}
 }
 
-// enter scans what is a directory, or a link to one, and reports whether it is.
-// Of links it watches where they lead, to files too.
+// enter scans name if it is a directory or a link to one, and reports whether it
+// is. It also watches the targets of links to files.
 func (w *Watcher) enter(t *Tree, name, rel string, mode fs.FileMode, found func(rel string)) bool {
 	if mode.IsDir() {
 		w.scan(t, name, rel, found)
@@ -128,7 +129,7 @@ func (w *Watcher) enter(t *Tree, name, rel string, mode fs.FileMode, found func(
 		}
 		directory, err := filepath.EvalSymlinks(name)
 		if err != nil || isBelow(t.root, directory) {
-			return true // gone again, or what the tree is in
+			return true // removed again, or a parent of the tree
 		}
 	case err == nil && !t.options.wants(rel), path.Base(rel)[0] == '.' && !t.options.wants(rel):
 		return false
@@ -141,7 +142,7 @@ func (w *Watcher) enter(t *Tree, name, rel string, mode fs.FileMode, found func(
 	return true
 }
 
-// leave stops watching a directory of a tree and all below it.
+// leave stops watching a directory of a tree and everything below it.
 func (w *Watcher) leave(t *Tree, directory string) {
 	for dir := range t.dirs {
 		if isBelow(dir, directory) {

@@ -1,9 +1,9 @@
-// Package watch tells which files below directories have changed, through links
-// and across renames of everything on the way to them.
+// Package watch reports which files below directories have changed, through links
+// and across renames of every directory on the way.
 package watch
 
-// The watcher: one inotify instance, with one watch for each directory, however
-// many trees it is in. What a tree consists of is in tree.go.
+// The watcher: one inotify instance, with one watch per directory, even if several
+// trees contain it. tree.go defines the contents of a tree.
 
 import (
 	"errors"
@@ -17,43 +17,44 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Watcher watches any number of trees. The kernel allows few inotify instances,
-// so a process should have one Watcher. The zero value is ready to use; it holds
-// nothing open while it has no trees.
+// Watcher watches any number of trees. The kernel allows few inotify instances, so
+// a process should have one Watcher. The zero value is ready to use. Without trees
+// it holds no descriptors.
 type Watcher struct {
-	mu    sync.Mutex // everything, trees included
+	mu    sync.Mutex // guards everything, including the trees
 	fs    *fsnotify.Watcher
 	trees map[*Tree]struct{}
-	dirs  map[string]map[*Tree]struct{} // the trees that a directory is watched for
+	dirs  map[string]map[*Tree]struct{} // the trees for which a directory is watched
 }
 
-// Options say what matters in a tree, and whom to tell. Both functions are required.
+// Options define the files that matter in a tree, and the functions to call. Both
+// functions are required.
 type Options struct {
-	// Include are globs of files that matter besides *.py. One without a slash is
-	// for names in any directory, one with a slash for paths relative to the tree,
-	// in which ** stands for any number of directories.
+	// Include lists globs of files that matter besides *.py. A glob without a slash
+	// matches names in any directory; a glob with a slash matches paths relative to
+	// the tree, in which ** matches any number of directories.
 	Include []string
 
-	// Exclude are globs of files and directories that don't matter, in the form of
+	// Exclude lists globs of files and directories to ignore, in the form of
 	// Include. Hidden directories, __pycache__, node_modules, site-packages and
-	// virtual environments never do.
+	// virtual environments are always ignored.
 	Exclude []string
 
-	// Changed is called with the path of a file that has changed, relative to the
-	// tree; "." if more may have changed than was seen. The Watcher is locked
-	// meanwhile: Changed must neither wait nor call the Watcher or a Tree.
+	// Changed is called with the path of a changed file, relative to the tree; "."
+	// if other changes may have been missed. The Watcher is locked during the call:
+	// Changed must neither block nor call the Watcher or a Tree.
 	Changed func(rel string)
 
-	// Limited is called, at most once for a tree, with the first directory that the
-	// kernel's limit of watches leaves unwatched, and what to do about it. It must
-	// not call the Watcher or a Tree either.
+	// Limited is called at most once per tree, with the first directory that the
+	// kernel's watch limit leaves unwatched, and a hint for the user. It must not
+	// call the Watcher or a Tree either.
 	Limited func(directory, hint string)
 }
 
 const limitHint = "raise fs.inotify.max_user_watches or fs.inotify.max_user_instances (sysctl), " +
 	"or exclude directories"
 
-// Watch starts to watch a directory and everything below it that matters. The
+// Watch starts watching a directory and everything below it that matters. The
 // directory need not exist yet.
 func (w *Watcher) Watch(directory string, options Options) (*Tree, error) {
 	w.mu.Lock()
@@ -75,8 +76,8 @@ func (w *Watcher) Watch(directory string, options Options) (*Tree, error) {
 	return t, nil
 }
 
-// Close stops watching the tree. Once it has returned, Changed and Limited are
-// not called any more.
+// Close stops watching the tree. After it returns, Changed and Limited are not
+// called any more.
 func (t *Tree) Close() {
 	w := t.watcher
 	w.mu.Lock()
@@ -89,7 +90,7 @@ func (t *Tree) Close() {
 	}
 }
 
-// run handles what fsnotify reports until files is closed.
+// run handles fsnotify's events until files is closed.
 func (w *Watcher) run(files *fsnotify.Watcher) {
 	for {
 		select {
@@ -109,7 +110,7 @@ func (w *Watcher) run(files *fsnotify.Watcher) {
 	}
 }
 
-// lostEvents reads all trees again: the kernel's queue of events has overflowed.
+// lostEvents rereads all trees after an overflow of the kernel's event queue.
 func (w *Watcher) lostEvents(files *fsnotify.Watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,7 +155,7 @@ func (w *Watcher) hold(t *Tree, dir string) {
 			t.options.Limited(dir, limitHint)
 		}
 		if err != nil {
-			return // it is gone again, or not for us to read
+			return // it was removed again, or is not readable
 		}
 		w.dirs[dir] = map[*Tree]struct{}{}
 	}
@@ -181,17 +182,17 @@ func (w *Watcher) dropAll(t *Tree) {
 	}
 }
 
-// forget drops what may have been a directory, and everything below it, because it
-// is no longer there. Trees whose root or links led to it are added to moved; those
-// that it is only a part of are not.
+// forget drops a removed path, which may have been a directory, and everything
+// below it. It adds trees whose root or links led through it to moved, but not
+// trees that merely contain it.
 func (w *Watcher) forget(directory string, moved map[*Tree]struct{}) {
 	isPart := false
 	for t := range w.dirs[filepath.Dir(directory)] {
-		_, known := t.dirs[directory] // watching it may have failed
+		_, known := t.dirs[directory] // known even if watching it failed
 		isPart = isPart || known
 	}
 	if w.dirs[directory] == nil && !isPart {
-		return // nor can there be anything below
+		return // then nothing below it is watched either
 	}
 	for dir, trees := range w.dirs {
 		if !isBelow(dir, directory) {

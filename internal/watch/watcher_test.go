@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// watching is a watcher of its own with one tree.
+// watching is a separate watcher with one tree.
 type watching struct {
 	t       *testing.T
 	watcher *Watcher
@@ -23,7 +23,7 @@ func watch(t *testing.T, name string) *watching {
 	return w
 }
 
-// another watches a further tree, until the test ends.
+// another watches another tree until the test ends.
 func (w *watching) another(name string) *Tree {
 	w.t.Helper()
 	tree, err := w.watcher.Watch(name, Options{
@@ -40,7 +40,7 @@ func (w *watching) another(name string) *Tree {
 func (w *watching) note(rel string) {
 	select {
 	case w.changes <- rel:
-	default: // nobody counts that many
+	default: // the test does not need that many
 	}
 }
 
@@ -60,7 +60,7 @@ func (w *watching) sees(what, rel string) {
 	}
 }
 
-// settle waits until no more changes come, and forgets those that did.
+// settle waits until changes stop, and discards them.
 func (w *watching) settle() {
 	for {
 		select {
@@ -151,7 +151,7 @@ func TestNothingIsHeldForATreeThatIsGone(t *testing.T) {
 func TestLinksAreFollowed(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		links map[string]string // in base, to paths in base
+		links map[string]string // link to target, both relative to base
 		event func(at func(string) string) error
 		rel   string
 	}{
@@ -160,15 +160,15 @@ func TestLinksAreFollowed(t *testing.T) {
 			func(at func(string) string) error { return os.Remove(at("site/link")) }, "link",
 		},
 		{
-			"a link to a directory that is pointed elsewhere", map[string]string{"site/link": "elsewhere"},
+			"a link that is changed to another directory", map[string]string{"site/link": "elsewhere"},
 			func(at func(string) string) error { return relink(at("other"), at("site/link")) }, "link",
 		},
 		{
-			"a link on the way that is pointed elsewhere", map[string]string{"site/link": "way", "way": "elsewhere"},
+			"a link on the way that is changed to another directory", map[string]string{"site/link": "way", "way": "elsewhere"},
 			func(at func(string) string) error { return relink(at("other"), at("way")) }, "link",
 		},
 		{
-			"what a link leads to is created again", map[string]string{"site/link": "elsewhere"},
+			"the target of a link is created again", map[string]string{"site/link": "elsewhere"},
 			func(at func(string) string) error {
 				if err := os.RemoveAll(at("elsewhere")); err != nil {
 					return err
@@ -177,7 +177,7 @@ func TestLinksAreFollowed(t *testing.T) {
 			}, "link",
 		},
 		{
-			"what a link leads to is created at last", map[string]string{"site/link": "later/on"},
+			"the target of a link is created after the link", map[string]string{"site/link": "later/on"},
 			func(at func(string) string) error { return os.MkdirAll(at("later/on"), 0o755) }, "link",
 		},
 		{
@@ -185,7 +185,7 @@ func TestLinksAreFollowed(t *testing.T) {
 			func(at func(string) string) error { return os.WriteFile(at("elsewhere/x.py"), []byte("2"), 0o644) }, "linked.py",
 		},
 		{
-			"a linked file that another takes the place of", map[string]string{"site/linked.py": "elsewhere/x.py"},
+			"a linked file that is replaced by another file", map[string]string{"site/linked.py": "elsewhere/x.py"},
 			func(at func(string) string) error { return os.Rename(at("other/y.py"), at("elsewhere/x.py")) }, "linked.py",
 		},
 	} {
@@ -214,7 +214,7 @@ func TestLinksAreFollowed(t *testing.T) {
 	}
 }
 
-// relink points a link elsewhere as deployments do, at one moment.
+// relink points a link elsewhere atomically, as deployments do.
 func relink(target, name string) error {
 	if err := os.Symlink(target, name+".new"); err != nil {
 		return err

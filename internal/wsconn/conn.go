@@ -1,9 +1,9 @@
-// Package wsconn is the server's side of a websocket (RFC 6455): its handshake,
-// messages, compression, keepalive and end. gobwas/ws reads and writes the frames
+// Package wsconn implements the server side of a websocket (RFC 6455): handshake,
+// messages, compression, keepalive and close. gobwas/ws reads and writes the frames
 // (docs/decisions/0010).
 package wsconn
 
-// The connection: what its user calls, and what it consists of.
+// The connection: its state and its methods for the user.
 
 import (
 	"bufio"
@@ -18,61 +18,61 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// MessageType says what a message consists of. It is the opcode of its frames.
+// MessageType is the type of a message: the opcode of its frames.
 type MessageType byte
 
-// A Text message is valid UTF-8, a Binary one is anything.
+// A Text message is valid UTF-8; a Binary message is any bytes.
 const (
 	Text   = MessageType(ws.OpText)
 	Binary = MessageType(ws.OpBinary)
 )
 
-// Options are limits and habits of a websocket.
+// Options holds limits and settings of a websocket.
 type Options struct {
-	// MaxSize is the size of the largest message that is taken from the client, in
-	// bytes, after inflation.
+	// MaxSize is the largest size of a message from the client, in bytes, after
+	// inflation.
 	MaxSize int64
 
-	// PingInterval is how often the client is pinged; 0: never.
+	// PingInterval is the interval between pings to the client; 0: never.
 	PingInterval time.Duration
 
-	// PingTimeout is how long the answer to a ping may take before the client is
-	// given up.
+	// PingTimeout is how long the client may take to answer a ping before the
+	// connection is closed.
 	PingTimeout time.Duration
 
 	// Compression allows permessage-deflate (RFC 7692).
 	Compression bool
 
 	// Ended is called with a close code and a reason when the client has closed the
-	// websocket, has broken a rule of the protocol, or has been given up; not when
-	// the connection just breaks. The client may not have its answer yet, so Ended
-	// must not wait. StartPings makes it possible that it is called twice, and on
-	// another goroutine than ReadMessage's: the first call counts.
+	// websocket, violated the protocol, or timed out; not when the connection just
+	// breaks. The client may not have got the answer yet, so Ended must not block.
+	// After StartPings, Ended may be called twice, and on another goroutine than
+	// ReadMessage's: the first call counts.
 	Ended func(code uint16, reason string)
 }
 
 // closeTimeout is how long a client may take to answer a close.
 const closeTimeout = 5 * time.Second
 
-// Conn is an open websocket. ReadMessage is for one goroutine, everything else for
-// any number of them.
+// Conn is an open websocket. One goroutine may call ReadMessage; any number may
+// call the other methods.
 type Conn struct {
 	conn    net.Conn
 	in      *bufio.Reader
 	options Options
 	flate   bool // permessage-deflate was negotiated
 
-	// For the goroutine that reads.
+	// Only for the reading goroutine.
 	frames     wsutil.Reader
 	compressed wsflate.MessageState
 
-	writing sync.Mutex  // frames to conn
-	closing atomic.Bool // our close frame is out
+	writing sync.Mutex  // guards the writing of frames to conn
+	closing atomic.Bool // our close frame was sent
 
 	ping     *time.Timer  // constant; nil without pings
-	received atomic.Int64 // when the client sent something, in unix nanoseconds
+	received atomic.Int64 // time of the last data from the client, in unix nanoseconds
 	paused   atomic.Bool  // see Pause
-	over     atomic.Bool  // the end has begun: there are no more pings
+	over     atomic.Bool  // the websocket is closing: no more pings
 }
 
 func newConn(conn net.Conn, in *bufio.Reader, flate bool, options Options) *Conn {
@@ -95,9 +95,9 @@ func newConn(conn net.Conn, in *bufio.Reader, flate bool, options Options) *Conn
 	return c
 }
 
-// ReadMessage returns the client's next message. An error is the end: the
-// connection is broken, or either side has closed the websocket, and the client has
-// been told. CloseNow is still to be called.
+// ReadMessage returns the client's next message. An error means the end: the
+// connection is broken, or either side has closed the websocket and the client has
+// been told. The caller must still call CloseNow.
 func (c *Conn) ReadMessage() (MessageType, []byte, error) {
 	opcode, message, err := c.nextMessage()
 	if err != nil {
@@ -139,9 +139,8 @@ func (c *Conn) WriteMessage(kind MessageType, payload []byte) error {
 	return err
 }
 
-// Close sends a close frame, with as much of the reason as fits, and limits how long
-// the client may take to answer it. Only the first close frame of a websocket is
-// sent.
+// Close sends a close frame, with the reason cut to fit, and limits the time for
+// the client's answer. Only the first close frame of a websocket is sent.
 func (c *Conn) Close(code uint16, reason string) {
 	body := ws.NewCloseFrameBody(ws.StatusCode(code), reason)
 	_ = c.conn.SetReadDeadline(time.Now().Add(closeTimeout))

@@ -15,12 +15,12 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// compressFrom is the size from which messages are worth compressing.
+// compressFrom is the minimum size of a message to compress.
 const compressFrom = 256
 
-// negotiateDeflate returns what to answer to the first offer of
-// permessage-deflate that we can keep to; others are declined (RFC 7692
-// section 7). A window for each connection would cost more than it saves.
+// negotiateDeflate returns the answer to the first acceptable offer of
+// permessage-deflate; it declines others (RFC 7692 section 7). A window per
+// connection would cost more memory than it saves traffic.
 func negotiateDeflate(offers []string) string {
 	options, ok := httphead.ParseOptions([]byte(strings.Join(offers, ",")), nil)
 	if !ok {
@@ -28,7 +28,7 @@ func negotiateDeflate(offers []string) string {
 	}
 	for _, offer := range options {
 		parameters := wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
-		// We can't limit our window, but may agree to the largest.
+		// The compressor can't limit its window, but may accept the maximum.
 		var offered wsflate.Parameters
 		if offered.Parse(offer) == nil && offered.ServerMaxWindowBits == 15 {
 			parameters.ServerMaxWindowBits = 15
@@ -52,15 +52,14 @@ var inflaters = sync.Pool{New: func() any {
 	})
 }}
 
-// resettable has the Reset that wsflate looks for.
+// resettable has the Reset method that wsflate looks for.
 type resettable struct{ io.ReadCloser }
 
 func (f resettable) Reset(r io.Reader) {
 	_ = f.ReadCloser.(flate.Resetter).Reset(r, nil) // always nil
 }
 
-// inflate appends to buffer what a compressed message inflates to, if that is not
-// more than limit.
+// inflate appends the inflated message to buffer, if it is not larger than limit.
 func inflate(buffer *bytes.Buffer, r io.Reader, limit int64) error {
 	inflater := inflaters.Get().(*wsflate.Reader)
 	defer inflaters.Put(inflater)
@@ -75,14 +74,14 @@ func inflate(buffer *bytes.Buffer, r io.Reader, limit int64) error {
 	case n > limit:
 		return errTooBig
 	}
-	_, err = io.Copy(io.Discard, r) // an empty last fragment
+	_, err = io.Copy(io.Discard, r) // skip an empty last fragment
 	if err != nil && !errors.Is(err, wsutil.ErrNoFrameAdvance) {
 		return err
 	}
 	return nil
 }
 
-// errorKeeper remembers what went wrong below the decompressor.
+// errorKeeper keeps the error of the reader below the decompressor.
 type errorKeeper struct {
 	io.Reader
 	err error

@@ -14,8 +14,8 @@ import (
 	"github.com/gobwas/ws/wsutil"
 )
 
-// readStep is how much of a message is put together in one piece: a buffer for its
-// beginning, and one write.
+// readStep is the initial buffer size for a message, and the largest message that
+// is written in one write.
 const readStep = 64 << 10
 
 var (
@@ -25,8 +25,8 @@ var (
 	errClosed   = errors.New("the websocket is closed")
 )
 
-// violation returns the code and the reason to close with because of what the client
-// has sent; 0 if that is not what err is about.
+// violation returns the close code and reason for a protocol violation by the
+// client; 0 if err is another kind of error.
 func violation(err error) (code ws.StatusCode, reason string) {
 	var protocol ws.ProtocolError
 	switch {
@@ -40,12 +40,12 @@ func violation(err error) (code ws.StatusCode, reason string) {
 	return 0, ""
 }
 
-// refuse closes because of what the client has sent.
+// refuse closes the websocket after a violation by the client.
 func (c *Conn) refuse(code ws.StatusCode, reason string) {
 	c.Close(uint16(code), reason)
 	c.ended(code, reason)
-	// What the client still sends would make the kernel reset the connection, and
-	// the close frame with it.
+	// Unread data from the client would make the kernel reset the connection, and
+	// the close frame would be lost.
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
@@ -53,7 +53,7 @@ func (c *Conn) refuse(code ws.StatusCode, reason string) {
 	_, _ = io.Copy(io.Discard, c.in)
 }
 
-// nextMessage reads a message, and answers the control frames before it.
+// nextMessage reads a message and answers the control frames before it.
 func (c *Conn) nextMessage() (ws.OpCode, []byte, error) {
 	for {
 		header, err := c.frames.NextFrame()
@@ -71,7 +71,7 @@ func (c *Conn) nextMessage() (ws.OpCode, []byte, error) {
 	}
 }
 
-// strictBits refuses the reserved bits that permessage-deflate does not use.
+// strictBits rejects reserved bits that permessage-deflate does not use.
 type strictBits struct{ *wsflate.MessageState }
 
 func (s strictBits) UnsetBits(h ws.Header) (ws.Header, error) {
@@ -81,8 +81,8 @@ func (s strictBits) UnsetBits(h ws.Header) (ws.Header, error) {
 	return s.MessageState.UnsetBits(h)
 }
 
-// readMessage reads all frames of a message. Memory grows with what has come,
-// not with what a header announces.
+// readMessage reads all frames of a message. Memory grows with the received data,
+// not with the announced length.
 func (c *Conn) readMessage(header ws.Header) ([]byte, error) {
 	var buffer bytes.Buffer
 	buffer.Grow(int(min(header.Length, readStep)) + bytes.MinRead)
@@ -102,7 +102,7 @@ func (c *Conn) readMessage(header ws.Header) ([]byte, error) {
 // control answers a control frame.
 func (c *Conn) control(header ws.Header, r io.Reader) error {
 	c.hear()
-	if header.Length > ws.MaxControlFramePayloadSize { // the reader has refused it already
+	if header.Length > ws.MaxControlFramePayloadSize { // unreachable: the reader has rejected it already
 		return ws.ErrProtocolControlPayloadOverflow
 	}
 	payload := make([]byte, header.Length)
@@ -121,7 +121,7 @@ func (c *Conn) control(header ws.Header, r io.Reader) error {
 	return nil
 }
 
-// closedByClient handles the payload of the client's close frame.
+// closedByClient handles the client's close frame.
 func (c *Conn) closedByClient(payload []byte) error {
 	if len(payload) == 0 {
 		c.ended(ws.StatusNoStatusRcvd, "")
@@ -136,26 +136,26 @@ func (c *Conn) closedByClient(payload []byte) error {
 		return errBadUTF8
 	}
 	c.ended(code, reason)
-	_ = c.writeLast(ws.NewCloseFrame(payload)) // its code and its reason
+	_ = c.writeLast(ws.NewCloseFrame(payload)) // echoes code and reason
 	return errClosed
 }
 
-// ended tells how the websocket has ended.
+// ended reports the code and reason of the close.
 func (c *Conn) ended(code ws.StatusCode, reason string) {
 	c.over.Store(true)
 	c.options.Ended(uint16(code), reason)
 }
 
-// isCloseCode tells which codes may stand in a close frame (RFC 6455 section
-// 7.4 and IANA's registry).
+// isCloseCode tells whether a close frame may carry the code (RFC 6455 section 7.4
+// and IANA's registry).
 func isCloseCode(code ws.StatusCode) bool {
 	return code >= 3000 && code <= 4999 || code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)
 }
 
-// writeLast writes a close frame, once. When it returns, that has been written,
-// whoever does it: the caller may close the connection.
+// writeLast writes a close frame, once. When it returns, some goroutine has written
+// the close frame, and the caller may close the connection.
 func (c *Conn) writeLast(frame ws.Frame) error {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(closeTimeout)) // also for who is writing now
+	_ = c.conn.SetWriteDeadline(time.Now().Add(closeTimeout)) // also limits a concurrent write
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.closing.Swap(true) {

@@ -15,7 +15,8 @@ import (
 
 const maxSize = 1 << 10
 
-// gone is the connection of a client that has left: what it is sent is kept.
+// gone is the connection of a client that has left. It records the data written to
+// it.
 type gone struct {
 	net.Conn
 	written bytes.Buffer
@@ -27,7 +28,7 @@ func (g *gone) Close() error                     { g.closed = true; return nil }
 func (g *gone) SetReadDeadline(time.Time) error  { return nil }
 func (g *gone) SetWriteDeadline(time.Time) error { return nil }
 
-// frames are those that were sent to the client.
+// frames returns the frames that were sent to the client.
 func (g *gone) frames(t *testing.T) (frames []ws.Frame) {
 	t.Helper()
 	for r := bytes.NewReader(g.written.Bytes()); r.Len() > 0; {
@@ -40,7 +41,7 @@ func (g *gone) frames(t *testing.T) (frames []ws.Frame) {
 	return frames
 }
 
-// readFrame reads a frame of the server, as a client does.
+// readFrame reads one of the server's frames, as a client does.
 func readFrame(r io.Reader) (frame ws.Frame, err error) {
 	if frame.Header, err = ws.ReadHeader(r); err == nil {
 		frame.Payload = make([]byte, frame.Header.Length)
@@ -49,13 +50,13 @@ func readFrame(r io.Reader) (frame ws.Frame, err error) {
 	return frame, err
 }
 
-// ending is what Ended was called with.
+// ending holds the arguments of a call to Ended.
 type ending struct {
 	code   uint16
 	reason string
 }
 
-// connFor returns a websocket whose client has sent something and left.
+// connFor returns a websocket whose client has sent data and left.
 func connFor(sent []byte, flate bool) (c *Conn, client *gone, endings *[]ending) {
 	client, endings = new(gone), new([]ending)
 	c = newConn(client, bufio.NewReader(bytes.NewReader(sent)), flate, Options{
@@ -65,7 +66,7 @@ func connFor(sent []byte, flate bool) (c *Conn, client *gone, endings *[]ending)
 	return c, client, endings
 }
 
-// masked are frames as a client sends them.
+// masked returns frames in the form that a client sends.
 func masked(frames ...ws.Frame) (sent []byte) {
 	for _, frame := range frames {
 		sent = append(sent, ws.MustCompileFrame(ws.MaskFrame(frame))...)
@@ -103,9 +104,9 @@ func TestWhatAClientSends(t *testing.T) {
 		name     string
 		sent     []byte
 		flate    bool
-		messages []string // T or B, and the payload
-		code     uint16   // 0: the connection has broken
-		reason   string   // of a close by the client
+		messages []string // T or B, then the payload
+		code     uint16   // 0: the connection broke without a close
+		reason   string   // the reason of the client's close
 		pongs    int
 	}{
 		{name: "messages and a close", sent: masked(text("one"), ws.NewBinaryFrame([]byte("\xff")), closeFrame(1000, "bye")), messages: []string{"Tone", "B\xff"}, code: 1000, reason: "bye"},
@@ -116,15 +117,15 @@ func TestWhatAClientSends(t *testing.T) {
 		{name: "pings", sent: masked(ws.NewPingFrame([]byte("?")), text("x"), ws.NewPingFrame([]byte("?"))), messages: []string{"Tx"}, pongs: 2},
 		{name: "a ping between fragments", sent: masked(part(ws.OpBinary, false, "a"), ws.NewPingFrame([]byte("?")), part(ws.OpContinuation, true, "b")), messages: []string{"Bab"}, pongs: 1},
 		{name: "a close between fragments", sent: masked(part(ws.OpBinary, false, "a"), closeFrame(4000, ""), part(ws.OpContinuation, true, "b")), code: 4000},
-		{name: "an unasked pong", sent: masked(ws.NewPongFrame(nil), text("x")), messages: []string{"Tx"}},
+		{name: "an unsolicited pong", sent: masked(ws.NewPongFrame(nil), text("x")), messages: []string{"Tx"}},
 		{name: "the largest message", sent: masked(text(large)), messages: []string{"T" + large}},
 		{name: "a message that is too large", sent: masked(text(large + "y")), code: tooBig},
 		{name: "fragments that are too large", sent: masked(part(ws.OpText, false, large), part(ws.OpContinuation, true, "y")), code: tooBig},
 		{name: "text that is not UTF-8", sent: masked(text("\xff")), code: badData},
 		{name: "a frame without a mask", sent: ws.MustCompileFrame(text("x")), code: protocolError},
-		{name: "a continuation of nothing", sent: masked(part(ws.OpContinuation, true, "x")), code: protocolError},
+		{name: "a continuation without a message", sent: masked(part(ws.OpContinuation, true, "x")), code: protocolError},
 		{name: "a reserved bit", sent: masked(reserved(text("x"), false, true, false)), code: protocolError},
-		{name: "a reserved bit beside that of compression", sent: masked(reserved(compressed(t, "x"), true, false, true)), flate: true, code: protocolError},
+		{name: "a reserved bit besides the compression bit", sent: masked(reserved(compressed(t, "x"), true, false, true)), flate: true, code: protocolError},
 		{name: "compression that was not negotiated", sent: masked(compressed(t, "x")), code: protocolError},
 		{name: "a compressed message", sent: masked(compressed(t, "hello"), text("plain")), flate: true, messages: []string{"Thello", "Tplain"}},
 		{name: "a compressed message that is too large", sent: masked(huge), flate: true, code: tooBig},
@@ -132,7 +133,7 @@ func TestWhatAClientSends(t *testing.T) {
 		{name: "half a compressed message", sent: masked(compressed(t, "hello"))[:8], flate: true},
 		{name: "a close without a code", sent: masked(ws.NewCloseFrame(nil)), code: 1005},
 		{name: "a close with half a code", sent: masked(ws.NewCloseFrame([]byte{3})), code: protocolError},
-		{name: "a close with a code that is none", sent: masked(closeFrame(1006, "")), code: protocolError},
+		{name: "a close with an invalid code", sent: masked(closeFrame(1006, "")), code: protocolError},
 		{name: "a close with the code of another registry", sent: masked(closeFrame(1014, "")), code: 1014},
 		{name: "a close whose reason is not UTF-8", sent: masked(closeFrame(1000, "\xff")), code: badData},
 		{name: "messages after the close", sent: masked(closeFrame(3000, ""), text("x")), code: 3000},
@@ -238,7 +239,7 @@ func TestNothingFollowsAClose(t *testing.T) {
 	}
 }
 
-// FuzzWebSocketFrames reads anything at all. `make fuzz` runs it.
+// FuzzWebSocketFrames reads arbitrary bytes. `make fuzz` runs it.
 func FuzzWebSocketFrames(f *testing.F) {
 	for _, frame := range []ws.Frame{
 		ws.NewTextFrame([]byte("hello")), ws.NewBinaryFrame(make([]byte, 300)), ws.NewPingFrame([]byte("?")),
@@ -267,7 +268,8 @@ func FuzzWebSocketFrames(f *testing.F) {
 		if len(*endings) > 1 {
 			t.Errorf("it has ended in %v", *endings)
 		}
-		// The client gets whole frames. If and only if it was told of an end, the last is a close.
+		// The client gets complete frames. The last one is a close if and only if
+		// Ended was called.
 		closed := false
 		for r := bytes.NewReader(client.written.Bytes()); r.Len() > 0; {
 			header, err := ws.ReadHeader(r)

@@ -1,6 +1,6 @@
 package wsconn
 
-// Keepalive: pings, and giving up a client that is silent.
+// Keepalive: pings, and the timeout of a silent client.
 
 import (
 	"time"
@@ -8,19 +8,19 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// silence is why a client is given up.
+// silence is the close reason for a client that timed out.
 const silence = "keepalive ping timeout"
 
-// StartPings pings the client in intervals, and gives it up when nothing comes from
-// it for an interval and the timeout.
+// StartPings starts pinging the client at intervals. The websocket is closed when
+// the client sends nothing for an interval plus the timeout.
 func (c *Conn) StartPings() {
 	if c.ping != nil {
 		c.ping.Reset(c.options.PingInterval)
 	}
 }
 
-// Pause says that ReadMessage will not be called for a while. A client is not
-// silent while nobody reads what it sends.
+// Pause tells that ReadMessage will not be called for a while. During a pause the
+// client does not count as silent, because its data is not read.
 func (c *Conn) Pause() { c.paused.Store(true) }
 
 // Resume ends a pause.
@@ -29,11 +29,11 @@ func (c *Conn) Resume() {
 	c.paused.Store(false)
 }
 
-// hear notes that the client is alive.
+// hear records that the client is alive.
 func (c *Conn) hear() { c.received.Store(time.Now().UnixNano()) }
 
 // payloadReader reads a message. Each part shows that the client is alive: in the
-// middle of a frame, which may take long to send, it can't answer a ping.
+// middle of a frame, which may take long, the client can't answer a ping.
 type payloadReader struct{ c *Conn }
 
 func (r payloadReader) Read(p []byte) (int, error) {
@@ -44,13 +44,13 @@ func (r payloadReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// checkAlive is what the timer calls.
+// checkAlive is the timer's function.
 func (c *Conn) checkAlive() {
 	if c.over.Load() {
 		return
 	}
 	interval, timeout := c.options.PingInterval, c.options.PingTimeout
-	paused := c.paused.Load() // before received, which Resume sets first
+	paused := c.paused.Load() // load before received, because Resume sets received first
 	silent := time.Since(time.Unix(0, c.received.Load()))
 	if silent >= interval+timeout && !paused {
 		c.ended(ws.StatusInternalServerError, silence)
@@ -63,7 +63,7 @@ func (c *Conn) checkAlive() {
 		next = min(interval, interval+timeout-silent)
 	}
 	c.ping.Reset(max(next, 10*time.Millisecond))
-	if c.writing.TryLock() { // a message on its way serves as well
+	if c.writing.TryLock() { // if locked, a write in progress detects a dead client too
 		_ = c.conn.SetWriteDeadline(time.Now().Add(timeout))
 		err := ws.WriteFrame(c.conn, ws.NewPingFrame(nil))
 		_ = c.conn.SetWriteDeadline(time.Time{})

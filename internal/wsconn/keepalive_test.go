@@ -12,8 +12,8 @@ import (
 
 const interval, timeout = 20 * time.Second, 30 * time.Second
 
-// pinged runs a test of a websocket with pings, on a clock of its own. on is told of
-// each frame that the client is sent.
+// pinged runs a test of a websocket with pings, on a synthetic clock. It calls on
+// for each frame sent to the client.
 func pinged(t *testing.T, test func(t *testing.T, c *Conn, client net.Conn, ended <-chan ending), on func(client net.Conn, frame ws.Frame)) {
 	synctest.Test(t, func(t *testing.T) {
 		server, client := net.Pipe()

@@ -16,9 +16,9 @@ const (
 	readBuffer     = 1 << 10
 )
 
-// Upgrade answers a handshake, whose headers have been checked, and takes the
-// connection over. further are headers of the answer; those which the handshake is
-// made of are not taken from there. After an error there is no websocket.
+// Upgrade answers a handshake with already checked headers, and hijacks the
+// connection. further holds additional headers of the answer; the handshake's own
+// headers in it are ignored. After an error there is no websocket.
 func Upgrade(rw http.ResponseWriter, r *http.Request, further http.Header, options Options) (*Conn, error) {
 	for _, name := range []string{"Accept", "Extensions", "Key", "Version"} {
 		further.Del("Sec-Websocket-" + name)
@@ -42,10 +42,10 @@ func Upgrade(rw http.ResponseWriter, r *http.Request, further http.Header, optio
 		return nil, err
 	}
 	in := buffers.Reader
-	if in.Buffered() == 0 { // lets the server's buffer go, which is larger
+	if in.Buffered() == 0 { // frees the server's larger buffer
 		in = bufio.NewReaderSize(conn, readBuffer)
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil { // the server's own
+	if err := conn.SetDeadline(time.Time{}); err != nil { // clears the server's deadline
 		_ = conn.Close()
 		return nil, err
 	}

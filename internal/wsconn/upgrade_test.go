@@ -10,12 +10,12 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The key is that of RFC 6455, section 1.3.
+// The key comes from RFC 6455, section 1.3.
 const handshake = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
 	"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 
-// upgraded returns the answer to a handshake and to the frame behind it, which the
+// upgraded returns the answer to a handshake and to the frame after it, which the
 // websocket echoes.
 func upgraded(t *testing.T, options Options, further http.Header, frame ws.Frame) (http.Header, ws.Frame) {
 	t.Helper()
