@@ -21,8 +21,8 @@ _PAUSE_SECONDS = 0.05
 _POLL_SECONDS = 0.05
 _NAMED = 10  # limit of tasks that a log record names
 _STOPPED = (
-    "the application has stopped its event loop, which other servers end by: it was started again, "
-    "and what runs on it goes on; further stops are not logged"
+    "the application has stopped its event loop, upon which other servers would exit: the loop was "
+    "restarted, and its tasks continue; further stops are not logged"
 )
 
 
@@ -222,7 +222,7 @@ class ASGIServer:
     async def _wait_for_tasks(self, seconds: float) -> None:
         end = monotonic() + seconds
         if seconds and (scopes := self._core.answered()):
-            text = f"the end waits for tasks that run after their responses: {_names(scopes)}"
+            text = f"waiting for tasks that run after their responses: {_names(scopes)}"
             logs.emit(logging.INFO, "caddysnake", text)
         while (scopes := self._core.answered()) and monotonic() < end:
             await asyncio.sleep(_POLL_SECONDS)

@@ -295,7 +295,7 @@ def _serve() -> None:
         try:
             threading.Thread(target=_answer, args=(command,), name="command", daemon=True).start()
         except RuntimeError as error:
-            command.reply(json.dumps({"error": f"no thread for this: {error}"}).encode())
+            command.reply(json.dumps({"error": f"cannot start a thread: {error}"}).encode())
 
 
 _hidden: list[ModuleType] = []

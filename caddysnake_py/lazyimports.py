@@ -228,8 +228,8 @@ def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:
             del item[package]
             return item
     text = (
-        "Python {}.{}.{} keeps what is imported lazily in another form than expected: a submodule "
-        "of one application may be found in a package of the same name of another"
+        "Python {}.{}.{} records lazy imports in an unexpected form: a submodule of one "
+        "application may be found in a package of the same name of another application"
     )
     logs.emit(logging.WARNING, "caddysnake", text.format(*sys.version_info))
     return {}

@@ -60,7 +60,7 @@ def explain(error: BaseException, view: AppView) -> str | None:
     cure = f"`isolate {package}` gives each load of the application its own"
     if view.layer.has_extensions(package, file):
         cure = (
-            "it has extension modules, so it can't be isolated: register what is not there yet, or "
-            "start Caddy anew"
+            "it has extension modules, so it can't be isolated: register only what is missing, or "
+            "restart Caddy"
         )
-    return f"{package} is shared and may still have what the code before registered in it; {cure}"
+    return f"{package} is shared and may still hold what the previous code registered; {cure}"

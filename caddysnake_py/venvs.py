@@ -45,7 +45,7 @@ def read_venv(venv: str) -> Venv:
     if made_for.split(".")[:2] != running.split("."):
         raise LoadError(
             f"venv {venv} belongs to Python {made_for}, but Caddy runs Python "
-            f"{sys.version.split()[0]}; make it anew with python{running} -m venv"
+            f"{sys.version.split()[0]}; recreate it with python{running} -m venv"
         )
     lib = os.path.join(venv, "lib", f"python{running}", "site-packages")
     if not os.path.isdir(lib):

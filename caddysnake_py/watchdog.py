@@ -83,7 +83,9 @@ def end_requests(ending: int) -> None:
     answered already."""
     for thread, app, serial, seconds, _ in _caddysnake.wsgi_running():
         if app == ending:
-            what = f"request was cancelled after {seconds:.1f} s, because its code is to end"
+            what = (
+                f"request was cancelled after {seconds:.1f} s, because its code is being unloaded"
+            )
             _interrupt(thread, app, serial, what, logging.WARNING)
 
 
