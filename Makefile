@@ -121,8 +121,8 @@ test-race: $(venvs)/tests/ready | $(toolchain) ## run the tests of what is concu
 	CADDYSNAKE_BIN=$(abspath bin/caddy-race) $(venvs)/tests/bin/python -m pytest -k '$(RACY)' $(ARGS)
 
 # The core and Go under AddressSanitizer, the core under UBSan too: a report ends the server and fails the test.
-# The selected tests pass the most foreign bytes and objects to the core. ARGS="-k ''" runs all tests, of which
-# some fail because of the sanitizer's time and memory overhead.
+# The selected tests pass the most foreign bytes and objects to the core. ARGS="-k ''" runs all tests; some of
+# them fail because of the sanitizer's time and memory overhead.
 ASAN := (test_planted or test_asgi_scope or test_asgi_extensions or test_asgi_mistakes or test_asgi_receive or \
     test_websocket_handshake or test_websocket_messages or test_websocket_mistakes or test_websocket_scope or \
     test_wsgi_request or test_wsgi_addresses or test_wsgi_mistakes or test_wsgi_input) \

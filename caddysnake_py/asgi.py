@@ -19,7 +19,7 @@ from caddysnake_py.lifespan import Lifespan, Mode
 _SHUTDOWN_SECONDS = 10.0
 _PAUSE_SECONDS = 0.05
 _POLL_SECONDS = 0.05
-_NAMED = 10  # limit of tasks that a log record names
+_MAX_NAMED = 10  # limit of tasks that a log record names
 _STOPPED = (
     "the application has stopped its event loop, upon which other servers would exit: the loop was "
     "restarted, and its tasks continue; further stops are not logged"
@@ -159,9 +159,11 @@ class AppThread:
 def _names(scopes: list[dict[str, Any]]) -> str:
     """Returns the methods and paths of scopes. An app may have replaced them by other objects:
     those are left out, as ``str()`` would run the app's code."""
-    pairs = ((scope.get("method"), scope.get("path")) for scope in scopes[:_NAMED])
+    pairs = ((scope.get("method"), scope.get("path")) for scope in scopes[:_MAX_NAMED])
     names = [" ".join(str(part) for part in pair if type(part) is str) for pair in pairs]
-    return ", ".join(names) + (f" and {len(scopes) - _NAMED} more" if len(scopes) > _NAMED else "")
+    return ", ".join(names) + (
+        f" and {len(scopes) - _MAX_NAMED} more" if len(scopes) > _MAX_NAMED else ""
+    )
 
 
 class ASGIServer:
@@ -214,7 +216,7 @@ class ASGIServer:
             self._core.cancel(True)
             idle = await self._wait_idle(_SHUTDOWN_SECONDS)
         await self._lifespan.shutdown()
-        loops.leave(asyncio.get_running_loop(), self._core)
+        loops.stop_serving(asyncio.get_running_loop(), self._core)
         if idle:
             self._core.stop()
         return idle

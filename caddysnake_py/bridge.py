@@ -243,7 +243,7 @@ def leave() -> dict[str, Any]:
     for loaded in list(_apps.values()):  # apps that did not become idle when they were unloaded
         with use(loaded.view):
             exits.run(loaded.view)
-    pools.leave()
+    pools.end_executors()
     if cpython.EXIT not in cpython.absent:
         cpython.run_exit_functions()
     pools.end_trackers()

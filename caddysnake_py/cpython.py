@@ -168,7 +168,7 @@ class Assumption:
     holds: Callable[[], bool]
 
 
-def takes(function: Any, *parameters: str) -> bool:
+def has_parameters(function: Any, *parameters: str) -> bool:
     """Returns whether the first positional parameters of a Python function have these names."""
     code = function.__code__
     return bool(code.co_varnames[: code.co_argcount][: len(parameters)] == parameters)
@@ -194,34 +194,47 @@ _EVER = "3.10 to 3.15"
 
 ASSUMPTIONS = (
     Assumption(
-        "importlib._bootstrap._load_unlocked", _EVER, APART, lambda: takes(load_unlocked, "spec")
+        "importlib._bootstrap._load_unlocked",
+        _EVER,
+        APART,
+        lambda: has_parameters(load_unlocked, "spec"),
     ),
     Assumption(
-        "importlib._bootstrap._exec", _EVER, APART, lambda: takes(exec_again, "spec", "module")
+        "importlib._bootstrap._exec",
+        _EVER,
+        APART,
+        lambda: has_parameters(exec_again, "spec", "module"),
     ),
     Assumption(
         "importlib._bootstrap._get_module_lock",
         _EVER,
         APART,
-        lambda: takes(get_module_lock, "name"),
+        lambda: has_parameters(get_module_lock, "name"),
     ),
     Assumption(
         "importlib._bootstrap._find_and_load",
         _EVER,
         APART,
-        lambda: takes(find_and_load, "name", "import_"),
+        lambda: has_parameters(find_and_load, "name", "import_"),
     ),
     Assumption(
         "importlib._bootstrap._lock_unlock_module",
         _EVER,
         APART,
-        lambda: takes(lock_unlock_module, "name"),
+        lambda: has_parameters(lock_unlock_module, "name"),
     ),
     Assumption(
-        "importlib._bootstrap._find_spec", _EVER, APART, lambda: takes(find_spec, "name", "path")
+        "importlib._bootstrap._find_spec",
+        _EVER,
+        APART,
+        lambda: has_parameters(find_spec, "name", "path"),
     ),
-    Assumption("importlib._bootstrap._gcd_import", _EVER, APART, lambda: takes(gcd_import, "name")),
-    Assumption("SourceLoader.get_code", _EVER, APART, lambda: takes(get_code, "self", "fullname")),
+    Assumption(
+        "importlib._bootstrap._gcd_import", _EVER, APART, lambda: has_parameters(gcd_import, "name")
+    ),
+    Assumption(
+        "SourceLoader.get_code", _EVER, APART, lambda: has_parameters(get_code, "self", "fullname")
+    ),
     Assumption(
         "importlib._RELOADING",
         _EVER,
@@ -300,7 +313,7 @@ def _young_garbage_is_freed() -> bool:
 # These checks run after the server's replacements have been installed.
 BEHAVIOUR = (
     Assumption("the class of sys.modules and of sys is asked", _EVER, APART, _view_is_asked),
-    Assumption("an object that is tracked anew is young", _EVER, FREEING, _young_garbage_is_freed),
+    Assumption("an object that is tracked again is young", _EVER, FREEING, _young_garbage_is_freed),
 )
 
 absent: set[str] = set()

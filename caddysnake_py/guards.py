@@ -185,17 +185,17 @@ def _stack_size(_: Any, *size: int) -> int:
 
 
 # A deeper recursion of one app could overflow the C stack of its thread, which kills the process.
-_DEEPEST = 20_000
+_MAX_RECURSION = 20_000
 
 
 def _recursion_limit(set_limit: Callable[[int], None], limit: int) -> None:
     if int(limit) < 1:
         raise ValueError("recursion limit must be greater or equal than 1")
-    allowed = min(int(limit), _DEEPEST)
+    allowed = min(int(limit), _MAX_RECURSION)
     if allowed < limit or allowed < sys.getrecursionlimit():
         _warn(
             f"sys.setrecursionlimit({limit}): all applications share the limit, which can only be "
-            f"raised, up to {_DEEPEST}"
+            f"raised, up to {_MAX_RECURSION}"
         )
     if allowed > sys.getrecursionlimit():
         set_limit(allowed)

@@ -31,7 +31,7 @@ class _Search:
 
     def __init__(self, leftovers: Iterable[Leftover]) -> None:
         self._targets = {address for each in leftovers for address in each.addresses}
-        self._innocent: set[int] = set()
+        self._unrelated: set[int] = set()
 
     def refers(self, start: Iterable[object]) -> bool:
         seen: set[int] = set()
@@ -41,14 +41,14 @@ class _Search:
             for item in level:
                 if id(item) in self._targets:
                     return True
-                if id(item) in seen or id(item) in self._innocent or self._is_boundary(item):
+                if id(item) in seen or id(item) in self._unrelated or self._is_boundary(item):
                     continue
                 seen.add(id(item))
                 following += gc.get_referents(item)
             if not following or len(seen) > _OBJECTS:
                 break
             level = following
-        self._innocent |= seen
+        self._unrelated |= seen
         return False
 
     @staticmethod

@@ -107,7 +107,7 @@ class _Reloading(dict[Any, ModuleType]):
         super().__delitem__(self._key(name))
 
 
-_CERTAIN = 2.0  # seconds: the coarsest timestamp resolution of common file systems
+_MTIME_RESOLUTION = 2.0  # seconds: the coarsest timestamp resolution of common file systems
 _codes: dict[str, tuple[int, int, CodeType]] = {}
 
 
@@ -119,7 +119,7 @@ def _drop_stale_bytecode(path: str) -> None:
     """
     try:
         bytecode = importlib.util.cache_from_source(path)
-        if os.stat(bytecode).st_mtime - os.stat(path).st_mtime < _CERTAIN:
+        if os.stat(bytecode).st_mtime - os.stat(path).st_mtime < _MTIME_RESOLUTION:
             os.unlink(bytecode)
     except (OSError, NotImplementedError):
         pass  # there is no bytecode, or the directory is read-only

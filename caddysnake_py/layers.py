@@ -95,8 +95,8 @@ class Layer(View):
     """The packages of one Python installation. Its apps share them; they are never unloaded.
 
     Attributes:
-        private: top-level names of packages of which each app imports its own copy.
-        registries: the private packages of which the layer may have a copy as well.
+        private: top-level names of packages that every app imports as its own copy.
+        registries: private packages that the layer itself may import as well.
         installed: the distributions in ``site_dirs``.
         apps: the apps that use this layer.
         lazy_modules: ``sys.lazy_modules`` of the layer's modules.
@@ -305,7 +305,7 @@ class AppView(View):
     Attributes:
         directories: ``working_dir`` and the directories of ``python_path``.
         layer: the layer that the app shares with other apps.
-        private: top-level names of packages of which the app imports its own copy.
+        private: top-level names of packages that the app imports as its own copy.
         variables: environment variables that the app has set; None for deleted ones.
         at_exit: functions registered with ``atexit``, with their arguments.
         settings: settings of standard library modules; see `settings.py`.

@@ -122,10 +122,10 @@ class LazyImports:
         def ignore(pending: object, names: object) -> None:
             pass
 
-        def as_it_is(name: str, place: dict[str, Any], level: int) -> dict[str, Any]:
+        def unchanged(name: str, place: dict[str, Any], level: int) -> dict[str, Any]:
             return place
 
-        self._plain = _caddysnake.lazy_importer(original, pending, names, as_it_is, ignore)
+        self._plain = _caddysnake.lazy_importer(original, pending, names, unchanged, ignore)
 
     def placeholder(self, view: View | None, holder: str, statement: str) -> Any:
         """Executes a statement such as ``lazy import x as it`` in the name of a module, and returns
@@ -235,7 +235,7 @@ def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:
     return {}
 
 
-def _of_the_server(name: str) -> Callable[..., Any]:
+def _warning_in_apps(name: str) -> Callable[..., Any]:
     """Wraps a function of ``sys`` that changes imports of all applications: calls from an
     application only log a warning."""
     function: Callable[..., Any] = getattr(sys, name)
@@ -266,8 +266,8 @@ def install() -> None:
     lazy = LazyImports(original, pending)
     cpython.replace_lazy_import(lazy.statement)
     cpython.replace_set_lazy_attributes(lazy.set_attributes)
-    sys.set_lazy_imports = _of_the_server("set_lazy_imports")  # type: ignore[attr-defined]
-    sys.set_lazy_imports_filter = _of_the_server("set_lazy_imports_filter")  # type: ignore[attr-defined]
+    sys.set_lazy_imports = _warning_in_apps("set_lazy_imports")  # type: ignore[attr-defined]
+    sys.set_lazy_imports_filter = _warning_in_apps("set_lazy_imports_filter")  # type: ignore[attr-defined]
     lazy.take_over(before, set())
     owned: list[tuple[View | None, dict[str, ModuleType]]] = [(None, sys.modules)]
     owned += [(layer, layer.modules) for layer in every_layer()]

@@ -38,11 +38,11 @@ def _begin(logger: logging.Logger) -> dict[str, Any]:
     outside = vars(logger)
     state = {name: outside.get(name, new()) for name, new in _STATE.items()}
     state.update(handlers=[*state["handlers"]], filters=[*state["filters"]], _cache={})
-    state["logger"] = logger  # keeps the logger alive, whose id() is the key
+    state["logger"] = logger  # the state is stored under id(logger), so the logger must live
     return state
 
 
-class _OfApp:
+class _LoggerAttribute:
     """An attribute of loggers: kept in the current app's state; outside of apps in the logger."""
 
     def __init__(self, name: str) -> None:
@@ -73,7 +73,7 @@ class _OfApp:
             vars(logger)[self._name] = value
 
 
-class _OfManager:
+class _ManagerAttribute:
     """A per-app attribute of ``logging.root.manager``."""
 
     def __init__(self, name: str) -> None:
@@ -253,9 +253,9 @@ def install() -> None:
     """Makes the state of ``logging`` per-app."""
     module: Any = logging
     for name in _STATE:
-        setattr(logging.Logger, name, _OfApp(name))
+        setattr(logging.Logger, name, _LoggerAttribute(name))
     for name in ("_disable", "loggerClass", "logRecordFactory", "loggerDict"):
-        setattr(logging.Manager, name, _OfManager(name))
+        setattr(logging.Manager, name, _ManagerAttribute(name))
     module._handlerList = _HandlerList(module._handlerList)
     module._handlers = _HandlersByName(module._handlers)
     module._logRecordFactory = _make_record

@@ -158,7 +158,7 @@ def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None
         loop.add_reader(core.watch(), core.drain)
 
 
-def leave(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
+def stop_serving(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
     """Reverts `serve`."""
     if not isinstance(loop, EventLoop):
         loop.remove_reader(core.watch())

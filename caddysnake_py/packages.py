@@ -161,16 +161,16 @@ class Installed:
         directly or indirectly."""
         private = set(roots)
         done: set[str] = set()
-        news = {
+        added = {
             distribution.name
             for distribution in self.distributions.values()
             if distribution.name in roots or (distribution.packages & roots)
         }
-        while news:
-            done |= news
-            for name in news:
+        while added:
+            done |= added
+            for name in added:
                 private |= self.distributions[name].packages
-            news = {
+            added = {
                 each.name
                 for each in self.distributions.values()
                 if each.name not in done

@@ -67,7 +67,7 @@ _MISSING = object()
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 _METHODS = (*_FUNCTIONS, staticmethod, classmethod)
 _INTERVAL = 0.01  # seconds between two comparisons while modules are imported
-_PATIENCE = 1.0  # seconds to wait for a check that runs on another thread
+_CHECK_TIMEOUT = 1.0  # seconds to wait for a check that runs on another thread
 
 
 @dataclasses.dataclass(slots=True)
@@ -273,7 +273,7 @@ def check(app: AppView | None) -> bool:
 
 def check_now(app: AppView) -> None:
     """Checks once for an app; waits up to a second while another thread is checking."""
-    deadline = monotonic() + _PATIENCE
+    deadline = monotonic() + _CHECK_TIMEOUT
     while not check(app) and monotonic() < deadline:
         sleep(_INTERVAL)
 

@@ -25,7 +25,7 @@ _FUTURES = "concurrent.futures.process"
 _MULTIPROCESSING = "multiprocessing.pool"
 
 # How long tasks may continue when the server shuts down, in seconds.
-_LEAVE_SECONDS = 2.0
+_END_SECONDS = 2.0
 _TRACKER_SECONDS = 1.0
 
 
@@ -73,7 +73,7 @@ def _own_pools(module: ModuleType) -> None:
     module.Pool.__init__ = owned(module.Pool.__init__, _end_pool)
 
 
-def leave() -> None:
+def end_executors() -> None:
     """Ends the workers of all remaining executors, as Python does at shutdown."""
     futures: Any = sys.modules.get(_FUTURES)
     if futures is None or cpython.POOLS in cpython.absent:
@@ -83,7 +83,7 @@ def leave() -> None:
     for _, wakeup in running:
         with contextlib.suppress(OSError):  # the executor has just ended
             wakeup.wakeup()
-    deadline = monotonic() + _LEAVE_SECONDS
+    deadline = monotonic() + _END_SECONDS
     for manager, _ in running:
         manager.join(max(0.0, deadline - monotonic()))
     for worker in workers:

@@ -45,7 +45,7 @@ def forget_files(directories: Sequence[str]) -> None:
 
 @dataclasses.dataclass(slots=True)
 class UnloadedApp:
-    """An unloaded app of which objects may still be alive.
+    """An unloaded app whose objects may still be alive.
 
     Attributes:
         app: the app's id.

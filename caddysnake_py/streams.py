@@ -264,14 +264,14 @@ class Router(io.TextIOBase):
         """Does nothing: a shared package must not close the stream of all applications."""
 
 
-def _of_own(name: str) -> property:
+def _delegated(name: str) -> property:
     return property(lambda router: getattr(router.own(), name))
 
 
 for _name in dir(io.TextIOWrapper):
     if not _name.startswith("_") and _name not in Router.__dict__:
-        setattr(Router, _name, _of_own(_name))
-Router.mode = _of_own("mode")  # type: ignore[attr-defined]
+        setattr(Router, _name, _delegated(_name))
+Router.mode = _delegated("mode")  # type: ignore[attr-defined]
 
 
 _stdout = Lines("stdout", 1, logging.INFO)

@@ -17,7 +17,7 @@ from caddysnake_py.view import use
 _NAMES = frozenset({b"TMPDIR", b"TEMP", b"TMP"})
 
 
-def _ask_the_app(module: Any) -> None:
+def _use_app_directory(module: Any) -> None:
     get_for_process = module._gettempdir
     of_process: list[str] = []
 
@@ -38,4 +38,4 @@ def _ask_the_app(module: Any) -> None:
 
 def install() -> None:
     """Makes the directory for temporary files per-app."""
-    imports.when_loaded("tempfile", _ask_the_app)
+    imports.when_loaded("tempfile", _use_app_directory)

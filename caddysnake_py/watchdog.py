@@ -18,7 +18,7 @@ from caddysnake_py import logs, patches, threads
 _INTERVAL = 0.5  # seconds
 # Seconds to wait before RequestTimeout is raised: a request that reads or writes gets an OSError
 # first and ends by itself. A second exception would interrupt its cleanup.
-LEAVE_SECONDS = 0.4
+DISCONNECT_SECONDS = 0.4
 
 
 class RequestTimeout(BaseException):
@@ -94,7 +94,7 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
         limit = limits.get(app)
         if limit is None:
             continue
-        if timed_out and limit.timeout and seconds >= limit.timeout + LEAVE_SECONDS:
+        if timed_out and limit.timeout and seconds >= limit.timeout + DISCONNECT_SECONDS:
             what = f"request timed out after {limit.timeout:g} s"
             _interrupt(thread, app, serial, what, logging.ERROR)
         elif limit.slow and seconds >= limit.slow and serial not in _reported:
@@ -128,7 +128,7 @@ def _check_loops() -> None:
             logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
-def _look() -> None:
+def _check_all() -> None:
     patches.check(None)  # first, as the checks below call functions that an app may have replaced
     running = _caddysnake.wsgi_running()
     _reported.intersection_update({entry[2] for entry in running})
@@ -141,7 +141,7 @@ def _watch() -> None:
     while True:
         sleep(_INTERVAL)
         try:
-            _look()
+            _check_all()
         except Exception as error:
             with contextlib.suppress(Exception):
                 logs.emit(logging.ERROR, "caddysnake", logs.format_exception(error))

@@ -86,7 +86,7 @@ class WSGIServer:
         """Waits up to ``drain`` seconds for running requests, then raises `RequestTimeout` in the
         rest. Returns False if requests still run: they are blocked in C code, or caught the
         exception."""
-        idle = self._core.wait_idle(drain + watchdog.LEAVE_SECONDS)
+        idle = self._core.wait_idle(drain + watchdog.DISCONNECT_SECONDS)
         deadline = monotonic() + _END_SECONDS
         while not idle and monotonic() < deadline:
             watchdog.end_requests(self._app_id)

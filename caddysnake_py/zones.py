@@ -23,8 +23,8 @@ from caddysnake_py.view import use
 _FRAMES = 6  # limit of frames to inspect
 
 _tzset: Callable[[], None] = time.tzset
-_needed: dict[int, tuple[AppView, str | None]] = {}  # by the app's id
-_lent: list[int] = []  # the id of an app whose zone is in effect until another app is loaded
+_requested: dict[int, tuple[AppView, str | None]] = {}  # by the app's id
+_provisional: list[int] = []  # the id of an app whose zone is in effect until another app is loaded
 
 
 class ZoneError(RuntimeError):
@@ -46,14 +46,14 @@ def _set(zone: str | None) -> None:
     _tzset()
 
 
-def need(app: AppView) -> None:
+def request(app: AppView) -> None:
     """Sets the process's time zone to that of an app.
 
     Raises:
         ZoneError: another app needs another time zone.
     """
     zone = os.environ.get("TZ")
-    for other, others_zone in list(_needed.values()):
+    for other, others_zone in list(_requested.values()):
         if other is not app and other.directories != app.directories and others_zone != zone:
             raise ZoneError(
                 f"the time zone {zone or 'of the system'} is not possible, because another "
@@ -61,7 +61,7 @@ def need(app: AppView) -> None:
                 f"local time is one for the process: set the same TZ (in Django TIME_ZONE, or "
                 f"USE_TZ = True) for both, or give one of them a process of its own"
             )
-    _needed[app.app] = app, zone
+    _requested[app.app] = app, zone
     before = time.tzname
     _set(zone)
     if time.tzname != before and _others(app):
@@ -75,18 +75,18 @@ def begin(app: AppView) -> None:
     Raises:
         ZoneError: the app's configuration has a ``TZ``, and another app needs another time zone.
     """
-    if _lent and _others(app):
-        _lent.clear()
+    if _provisional and _others(app):
+        _provisional.clear()
         with use(None):
             zone = os.environ.get("TZ")
         _set(zone)
     if b"TZ" in app.variables:
-        need(app)
+        request(app)
 
 
 def forget(app: AppView) -> None:
     """Drops the time zone request of an app that has been unloaded."""
-    _needed.pop(app.app, None)
+    _requested.pop(app.app, None)
 
 
 def _has_aware_times() -> bool:
@@ -110,9 +110,9 @@ def _tzset_in_app(_: Any) -> None:
     app = _caddysnake.current_view()
     assert isinstance(app, AppView)
     if not _has_aware_times():
-        need(app)
-    elif not _needed and not _others(app):
-        _lent.append(app.app)
+        request(app)
+    elif not _requested and not _others(app):
+        _provisional.append(app.app)
         _set(os.environ.get("TZ"))
 
 
