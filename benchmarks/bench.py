@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Compares this plugin with Caddy's `respond` and with Caddy in front of other Python servers.
 
-All servers run at once on loopback ports and are loaded one after the other, round by round, so
-that whatever else happens on the machine hits all of them alike. README.md says how to read the
-result.
+All servers run at the same time on loopback ports. Each round loads them one after the other, so
+that other activity on the machine affects all of them alike. README.md explains the results.
 """
 
 import argparse
@@ -33,7 +32,7 @@ PACKAGES = ("granian", "uvicorn", "gunicorn", "flask", "fastapi", "uvloop")
 
 @dataclass(slots=True)
 class Endpoint:
-    """Where a target listens and what serves it."""
+    """The port of a target, and the servers behind it."""
 
     port: int
     servers: list[Server]
@@ -47,18 +46,18 @@ class Bench:
         self._rows = rows
         self._stack = stack
         self._dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        # Caddy keeps its state here, not in the user's home.
+        # Caddy keeps its state in the temporary folder, not in the user's home.
         self._env = dict(os.environ, XDG_DATA_HOME=str(self._dir), XDG_CONFIG_HOME=str(self._dir))
-        # Would override the very setting that --gomaxprocs chooses.
+        # The variable would override the setting of --gomaxprocs.
         self._env.pop("GOMAXPROCS", None)
         self.endpoints: dict[Target, Endpoint] = {}
 
     def start(self) -> None:
-        """Start every server and wait until each row answers what it should."""
+        """Start every server and wait until each row gives the expected answer."""
         backends = self._start_backends()
         direct = [row for row in self._rows if not row.proxied]
         proxied = [row for row in self._rows if row.proxied]
-        # Two Caddys: the proxying one has no Python in it and keeps all cores, as its users have.
+        # Two Caddys: the proxying one has no Python in it and uses all cores, as in production.
         self._start_caddy("caddy", direct, self._direct_directives(direct))
         if proxied:
             directives = [targets.proxy_directive(backends[row].port) for row in proxied]
@@ -115,7 +114,7 @@ class Bench:
             self._window(row, Load(1, load.connections, load.headers))
         for number in range(self._options.rounds):
             progress(f"round {number + 1} of {self._options.rounds}")
-            # There and back, so that no target always follows the same neighbour.
+            # In alternating order, so that no target always follows the same neighbour.
             for row in self._rows if number % 2 == 0 else reversed(self._rows):
                 samples[row].append(self._window(row, load))
         return samples
@@ -124,7 +123,7 @@ class Bench:
         endpoint = self.endpoints[row]
         try:
             return run_window(endpoint.port, [server.pid for server in endpoint.servers], load)
-        except (OSError, subprocess.SubprocessError) as error:  # a process is gone, or wrk gave up
+        except (OSError, subprocess.SubprocessError) as error:  # a process ended, or wrk failed
             raise endpoint.servers[-1].failure(f"{row.name} can't be measured: {error}") from error
         finally:
             for server in endpoint.servers:
@@ -132,7 +131,7 @@ class Bench:
 
 
 def progress(text: str) -> None:
-    """Tell a waiting person, not the file that the table goes to."""
+    """Print progress to standard error: standard output is for the table."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -141,7 +140,7 @@ def command_output(*command: str) -> str:
 
 
 def describe(options: argparse.Namespace) -> dict[str, Any]:
-    """The set-up, for the line above the table and for the JSON file."""
+    """Describe the set-up, for the line above the table and for the JSON file."""
     ask = "import importlib.metadata as m, platform; print('python', platform.python_version())"
     ask += f"; [print(name, m.version(name)) for name in {PACKAGES}]"
     lines = command_output(str(options.venv / "bin" / "python"), "-c", ask).splitlines()
@@ -185,7 +184,7 @@ def parse_arguments() -> argparse.Namespace:
         help="spare: one core left to Python, as installed; default: `spare_core off`")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="(benchmarks/results/TIME.json)")
     options = parser.parse_args()
-    # absolute(), not resolve(): a venv's identity is its path, not what it links to.
+    # absolute(), not resolve(): the path of a venv must not be replaced by its link target.
     options.caddy = options.caddy.absolute()
     options.venv = (options.venv or Path(sys.prefix)).absolute()
     if options.json is None:
@@ -212,7 +211,7 @@ def positive(text: str) -> int:
 
 def main() -> None:
     options = parse_arguments()
-    # So that `kill` stops the servers, too.
+    # An exception, so that `kill` stops the servers, too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     plugin = "http.handlers.python" in command_output(str(options.caddy), "list-modules").split()
     if not plugin:

@@ -1,9 +1,9 @@
-"""What an open connection costs: idle websockets and streams of events, in memory of the server.
+"""Measures the server's memory per open connection: idle websockets and event streams.
 
     python benchmarks/connections.py --caddy bin/caddy [--websockets 10000] [--streams 1000]
 
-The app is served with asyncio; compare numbers of one run only. Clients come from several addresses
-of the loopback network, each of which has ports for some thousands.
+The app runs on asyncio; compare numbers of one run only. Clients use several loopback addresses,
+because each address has only some thousands of ports.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ EVENTS = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def usage(pid: int) -> tuple[int, int, int]:
-    """Resident bytes, threads and descriptors of a process."""
+    """Returns the resident bytes, threads and descriptors of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -80,13 +80,13 @@ def open_one(port: int, number: int, request: bytes, answer: bytes) -> socket.so
 
 
 def measure(pid: int, port: int, what: str, count: int, request: bytes, answer: bytes) -> None:
-    """Opens so many connections and prints what one costs; then closes them."""
+    """Opens `count` connections, prints the cost of each, and closes them."""
     warm = [open_one(port, n, request, answer) for n in range(20)]
     before = usage(pid)
     begin = time.monotonic()
     clients = [open_one(port, n, request, answer) for n in range(count)]
     seconds = time.monotonic() - begin
-    time.sleep(2)  # for the garbage of the handshakes to be collected
+    time.sleep(2)  # until the garbage of the handshakes is collected
     after = usage(pid)
     print(
         f"| {what} | {count:,} | {(after[0] - before[0]) / count / 1024:.1f} | "

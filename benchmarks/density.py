@@ -1,9 +1,9 @@
-"""What many apps in one Caddy cost, all with the same module name in directories of their own:
-memory and time of each further one, and CPU time per request with traffic on one or on all.
+"""Measures many apps in one Caddy, all with the same module name, each in its own directory: memory
+and load time per further app, and CPU time per request with traffic on one or on all.
 
     python benchmarks/density.py --caddy bin/caddy [--only 'fastapi|django'] [--static]
 
-README.md says how to read the result.
+README.md explains the results.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DOMAIN = "density.test"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the tenants are. Its directory in `apps/tenants` is called like its framework."""
+    """A kind of tenant. The framework is also the name of its folder in `apps/tenants`."""
 
     framework: str
     interface: str
@@ -53,7 +53,7 @@ DJANGO = Kind("django", "wsgi")
 
 
 class Tenants:
-    """A running Caddy with so many tenants."""
+    """A running Caddy with `count` tenants."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Tenants:
                 connection.close()
 
     def ask(self, numbers: Sequence[int]) -> list[float]:
-        """Requests to these tenants, one after the other; the seconds that each took."""
+        """Sends a request to each of these tenants in turn; returns the seconds that each took."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         seconds = []
         for number in numbers:
@@ -131,12 +131,12 @@ class Tenants:
         return seconds
 
     def edit(self, number: int, code: str) -> None:
-        """Puts code at the beginning of a tenant's module."""
+        """Inserts code at the beginning of a tenant's module."""
         module = self._folder / "tenants" / f"t{number}" / "main.py"
         module.write_text(code + module.read_text())
 
     def longest(self, number: int, seconds: float) -> float:
-        """The longest that one of many requests to a tenant took, one every two ms."""
+        """Sends a request to a tenant every 2 ms; returns the longest time of one in seconds."""
         end = time.monotonic() + seconds
         longest = 0.0
         while time.monotonic() < end:
@@ -148,7 +148,7 @@ class Tenants:
         return f"t{number}.{DOMAIN}"
 
     def window(self, numbers: Sequence[int], *, patient: bool = True) -> Sample:
-        """A window of traffic on these tenants, in turn."""
+        """Runs a window of traffic on these tenants, in turn."""
         hosts = tuple(map(self.host, numbers))
         load = Load(self._options.seconds, self._options.connections, 0, hosts)
         sample = run_window(self.port, [self.server.pid], load, patient=patient)
@@ -172,7 +172,7 @@ def tenants(
 
 
 def usage(pid: int) -> tuple[float, int, int]:
-    """Resident MiB, threads and descriptors of a process."""
+    """Returns the resident MiB, threads and descriptors of a process."""
     status = Path(f"/proc/{pid}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines())
     descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -180,10 +180,10 @@ def usage(pid: int) -> tuple[float, int, int]:
 
 
 def further(options: argparse.Namespace, kind: Kind, counts: Sequence[int]) -> None:
-    """Prints what each further tenant costs, up to so many of them."""
+    """Prints the cost of each further tenant, for each number of tenants in `counts`."""
     for count in counts:
         begin = time.monotonic()
-        if options.static:  # loaded before Caddy listens
+        if options.static:  # Caddy loads the apps before it listens
             with tenants(options, kind, 1) as one:
                 one_seconds = time.monotonic() - begin
                 one.ask([0])
@@ -212,7 +212,7 @@ def further(options: argparse.Namespace, kind: Kind, counts: Sequence[int]) -> N
 def compare(
     options: argparse.Namespace, one: Callable[[], Sample], other: Callable[[], Sample], name: str
 ) -> None:
-    """Prints CPU time per request of two kinds of windows, which take turns."""
+    """Prints the CPU time per request of two kinds of windows, which alternate."""
     one(), other()
     pairs = []
     for number in range(options.rounds):
@@ -235,7 +235,7 @@ def compare(
 
 
 def loaded(options: argparse.Namespace, kind: Kind) -> None:
-    """Traffic on one app, alone and with many others loaded."""
+    """Measures traffic on one app, alone and with many others loaded."""
     with tenants(options, kind, 1) as alone, tenants(options, kind, options.tenants) as many:
         many.ask(range(many.count))
         name = f"{kind.name}: 1 of {many.count:,} apps, against it alone"
@@ -243,7 +243,7 @@ def loaded(options: argparse.Namespace, kind: Kind) -> None:
 
 
 def spread(options: argparse.Namespace, kind: Kind) -> None:
-    """Traffic on one of some apps, and on all of them in turn."""
+    """Measures traffic on one of several apps, and on all of them in turn."""
     with tenants(options, kind, options.spread) as many:
         numbers = range(many.count)
         many.ask(numbers)
@@ -259,7 +259,7 @@ IMPORTS = {
 
 
 def importing(options: argparse.Namespace, kind: Kind) -> None:
-    """Traffic on one app, alone and while another one is being imported, for ten seconds."""
+    """Measures traffic on one app, alone and during another app's import of ten seconds."""
     for what, line in IMPORTS.items():
         with tenants(options, kind, 2) as two:
             two.ask([0])
@@ -280,7 +280,7 @@ def importing(options: argparse.Namespace, kind: Kind) -> None:
 
 
 def reloading(options: argparse.Namespace, kind: Kind, count: int) -> None:
-    """Requests to one app, at rest and while others are reloaded, one after the other."""
+    """Measures requests to one app, at rest and while others are reloaded one after the other."""
     with tenants(options, kind, count, ["autoreload {\n\t\t\tdebounce 50ms\n\t\t}"]) as many:
         many.ask(range(count))
         rest, busy = [], []
@@ -297,7 +297,7 @@ def reloading(options: argparse.Namespace, kind: Kind, count: int) -> None:
 
 
 def progress(text: str) -> None:
-    """Tells a waiting person, not the file that the tables go to."""
+    """Prints progress to standard error: standard output is for the tables."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -319,7 +319,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     def table(head: str, lines: Sequence[tuple[str, Kind, Callable[[], None]]]) -> None:
-        """Prints those lines of a table that are asked for, and its head if there are any."""
+        """Prints the lines of a table that --only selects, and its head if there are any."""
         chosen = [
             line for what, kind, line in lines if re.search(options.only, f"{what} {kind.name}")
         ]

@@ -1,4 +1,4 @@
-"""One measurement: a window of wrk on one port, and the CPU time its servers used meanwhile."""
+"""A measurement: one window of wrk on one port, and the CPU time of the servers in that window."""
 
 import json
 import os
@@ -13,7 +13,7 @@ REPORT_SCRIPT = Path(__file__).resolve().parent / "report.lua"
 SPREAD_SCRIPT = REPORT_SCRIPT.with_name("spread.lua")
 TICKS = os.sysconf("SC_CLK_TCK")
 
-# What a browser sends: `--headers N` adds the first N of these to each request.
+# Headers of a browser: `--headers N` adds the first N of these to each request.
 HEADERS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -27,26 +27,26 @@ HEADERS = (
     "Cache-Control: max-age=0",
 )
 
-# The machine counts as quiet while others use less than this share of one core ...
-QUIET_BEFORE = 0.30  # in a short look just before a window
-QUIET_DURING = 0.15  # over a whole window
-LOOK = 0.2  # seconds
-PATIENCE = 5.0  # seconds to wait for a quiet moment before measuring all the same
+# The machine counts as quiet while other processes use less than this share of one core ...
+QUIET_BEFORE = 0.30  # ... in a short interval before a window
+QUIET_DURING = 0.15  # ... in a whole window
+LOOK = 0.2  # seconds: the length of that interval
+PATIENCE = 5.0  # seconds to wait for a quiet moment before measuring anyway
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How wrk is run."""
+    """Options of wrk."""
 
     seconds: int
     connections: int
     headers: int
-    hosts: Sequence[str] = ()  # whom to ask in turn; else the loopback address
+    hosts: Sequence[str] = ()  # values of the Host header, in turn; empty: the loopback address
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one window gave."""
+    """The results of one window."""
 
     requests: int
     failed: int  # socket errors and answers other than 2xx and 3xx
@@ -54,7 +54,7 @@ class Sample:
     p50_ms: float
     p99_ms: float
     cpu_us: float  # per request, all processes of the target
-    others: float  # cores that neither the target nor wrk used, but somebody did
+    others: float  # cores used by processes other than the target and wrk
 
     @property
     def quiet(self) -> bool:
@@ -62,8 +62,8 @@ class Sample:
 
 
 def run_window(port: int, roots: Sequence[int], load: Load, *, patient: bool = True) -> Sample:
-    """Load a port whose servers are the processes `roots` and their descendants, at once if not
-    `patient`, else when the machine is quiet."""
+    """Load a port whose servers are the processes `roots` and their descendants. If `patient`, wait
+    until the machine is quiet."""
     if patient:
         wait_until_quiet()
     pids = process_trees(roots)
@@ -86,7 +86,7 @@ def run_window(port: int, roots: Sequence[int], load: Load, *, patient: bool = T
 
 
 def wait_until_quiet() -> None:
-    """Wait for a moment in which the machine is idle, but not for ever."""
+    """Wait until the machine is quiet, at most `PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         before = machine_busy_seconds()
@@ -96,7 +96,7 @@ def wait_until_quiet() -> None:
 
 
 def process_trees(roots: Iterable[int]) -> list[int]:
-    """The processes and all their descendants."""
+    """Return the processes and all their descendants."""
     pids = []
     pending = list(roots)
     while pending:
@@ -109,17 +109,17 @@ def process_trees(roots: Iterable[int]) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of the processes, ended threads included."""
+    """Return user and system time of the processes, including threads that have ended."""
     ticks = 0
     for pid in pids:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()  # the name before ")" may hold anything
+        fields = stat.rpartition(")")[2].split()  # the name before ")" may contain spaces
         ticks += int(fields[11]) + int(fields[12])
     return ticks / TICKS
 
 
 def machine_busy_seconds() -> float:
-    """CPU time the machine spent on anything at all; stolen time counts, guests count once."""
+    """Return the CPU time of the whole machine; stolen time counts, guests count once."""
     with open("/proc/stat") as stat:
         user, nice, system, _idle, _iowait, irq, softirq, steal = map(
             int, stat.readline().split()[1:9]
@@ -128,7 +128,7 @@ def machine_busy_seconds() -> float:
 
 
 def reaped_seconds() -> float:
-    """CPU time of this process's ended children: between two calls, of wrk."""
+    """Return the CPU time of this process's ended children: between two calls, that of wrk."""
     times = os.times()
     return times.children_user + times.children_system
 

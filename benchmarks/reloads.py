@@ -1,11 +1,11 @@
-"""Reloads an app many times by editing it: memory, threads, descriptors, old modules that are still
-alive, and the time from a save to the answer of the new code.
+"""Reloads an app many times by editing it, and measures memory, threads, descriptors, old modules
+that are still alive, and the time from a save to the first response of the new code.
 
     python benchmarks/reloads.py [--times 200] [flask] [fastapi] [django]
 
-It runs in the test environment: CADDYSNAKE_BIN names the server, as for the tests. The table is
-Markdown. "Beyond" is what passes between the moment when the file is in place and the first answer
-of the new code, less the debounce and the load; a client asks again as soon as it has an answer.
+The script runs in the test environment: CADDYSNAKE_BIN names the server, as for the tests. The
+table is Markdown. "Beyond" is the time between the save and the first response of the new code,
+minus the debounce and the load; the client sends the next request after each response.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEBOUNCE = 0.05
 REST = 0.5
 SETTLE = 8.0
 
-# Another app, which counts the modules of the edited one that there still are.
+# Another app: counts the modules of the edited app that are still alive.
 COUNTS = """
 import gc
 from types import ModuleType
@@ -106,7 +106,7 @@ HEAD = (
 
 
 class Run:
-    """One server, whose app is reloaded again and again."""
+    """One server whose app is reloaded repeatedly."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -127,7 +127,7 @@ class Run:
                 connection.request("GET", "/")
                 if connection.response().text == wanted:
                     break
-                time.sleep(0.0005)  # else the client takes the core that the load needs
+                time.sleep(0.0005)  # otherwise the client would use the core that the load needs
             self.answered.append(time.monotonic() - saved)
         time.sleep(REST)
         self.sizes.append(proc.rss(self.server.pid) / 1024)

@@ -1,5 +1,5 @@
 -- Makes wrk print its result as one line of JSON, the last line of its output (latencies in
--- microseconds). It defines no request() or response(), which would cost wrk time per request.
+-- microseconds). There is no request() or response(), which would cost wrk time per request.
 function done(summary, latency, requests)
   local e = summary.errors
   local form = '{"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "failed": %d}\n'

@@ -1,4 +1,4 @@
-"""From samples to figures: statistics over the rounds, Markdown tables, the JSON file."""
+"""Summarises samples: statistics over the rounds, Markdown tables, the JSON file."""
 
 import json
 import os
@@ -12,12 +12,13 @@ from typing import Any
 from measure import Sample
 from targets import BASELINE, GRANIAN, PLUGIN, Target
 
-BEST = 3  # how many rounds "best" means
+BEST = 3  # the number of rounds in "best"
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A target over all rounds. "Extra" is CPU per request over `respond`."""
+    """The figures of a target over all rounds. "Extra" is the CPU time per request above that of
+    `respond`."""
 
     rps: float
     p50_ms: float
@@ -25,13 +26,14 @@ class Summary:
     cpu_us: float
     extra_us: float  # median of the differences to the baseline of the same round
     best_cpu_us: float  # mean of the three cheapest rounds
-    best_extra_us: float  # that, less the same of the baseline
+    best_extra_us: float  # best_cpu_us minus that of the baseline
     quiet_rounds: int
     failed: int
 
 
 def summarise(samples: Sequence[Sample], baseline: Sequence[Sample]) -> Summary:
-    """Medians over the rounds in which the machine was quiet, or over all if those are few."""
+    """Returns medians over the rounds in which the machine was quiet; over all if there are fewer
+    than three."""
     pairs = list(zip(samples, baseline, strict=True))
     quiet = [(sample, base) for sample, base in pairs if sample.quiet and base.quiet]
     used = quiet if len(quiet) >= BEST else pairs
@@ -73,7 +75,7 @@ def main_table(summaries: Mapping[Target, Summary], rounds: int) -> str:
 
 
 def ratio_table(summaries: Mapping[Target, Summary]) -> str:
-    """How many times the requests per second of the proxied servers the plugin serves."""
+    """Returns a table of the plugin's requests per second, as multiples of the proxied servers'."""
     rps = {(t.server, t.app): s.rps for t, s in summaries.items() if t.app}
     rows = []
     for (server, app), plugin_rps in rps.items():
@@ -93,7 +95,7 @@ def ratio_table(summaries: Mapping[Target, Summary]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the software measured."""
+    """Describes the machine that the figures depend on."""
     with open("/proc/cpuinfo") as cpuinfo:
         models = [line.partition(":")[2].strip() for line in cpuinfo if "model name" in line]
     return {
@@ -109,7 +111,7 @@ def write_json(
     summaries: Mapping[Target, Summary],
     samples: Mapping[Target, Sequence[Sample]],
 ) -> None:
-    """Everything: the set-up, the figures of the table and each window behind them."""
+    """Writes the set-up, the figures of the table, and the samples of each window."""
     document = {
         **setup,
         "targets": [

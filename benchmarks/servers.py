@@ -1,4 +1,4 @@
-"""Server processes: free ports, start, readiness, stop. What to start is said by targets.py."""
+"""Server processes: free ports, start, readiness, stop. targets.py has the commands."""
 
 import http.client
 import os
@@ -18,11 +18,11 @@ LOG_TAIL = 30  # lines shown of a server that failed
 
 
 class ServerError(Exception):
-    """A server that did not start, died, or answers something else than it should."""
+    """A server did not start, ended, or gave an unexpected answer."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct loopback ports that nobody listens on right now."""
+    """Return distinct loopback ports without a listener."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [s.getsockname()[1] for s in sockets]
@@ -40,7 +40,7 @@ class Server:
         self.name = name
         self._log = log
         with log.open("wb") as out:
-            # A process group of its own: stop() can end what a killed server leaves behind.
+            # In its own process group, so that stop() can end workers that outlive the server.
             self._process = subprocess.Popen(
                 command,
                 cwd=cwd,
@@ -81,22 +81,22 @@ class Server:
             raise self.failure(f"exited with code {self._process.returncode}")
 
     def failure(self, what: str) -> ServerError:
-        """An error about this server that shows the end of its log."""
+        """Return an error about this server that includes the end of its log."""
         tail = self._log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
         return ServerError("\n".join([f"{self.name}: {what}", *tail]))
 
     def stop(self) -> None:
-        """End the process, and by force whatever is left of its group."""
+        """Terminate the process, and kill the remaining processes of its group."""
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT)
-        with suppress(ProcessLookupError):  # the usual case: nobody is left
+        with suppress(ProcessLookupError):  # the usual case: no process remains
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
 
 def _unready(port: int, body: bytes) -> str | None:
-    """Why the port does not serve the expected answer yet, or None."""
+    """Return why the port does not give the expected answer yet, or None."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/")

@@ -9,7 +9,7 @@ function init(hosts)
     requests[i] = wrk.format()
     count = i
   end
-  current = math.random(count) -- the threads need not ask for the same at the same time
+  current = math.random(count) -- wrk's threads start with different hosts
 end
 
 function request()

@@ -1,7 +1,7 @@
-"""What is compared: the apps, the servers and their settings; nothing is started here.
+"""The compared apps, servers and settings; this module starts nothing.
 
-Each server gets one worker and its documented production settings. All of them answer every
-request with the same 13 bytes.
+Each server has one worker and its documented production settings. All of them answer every request
+with the same 13 bytes.
 """
 
 import re
@@ -30,7 +30,7 @@ class App:
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """What can serve this app, in the order of the table."""
+        """The servers for this app, in the order of the table."""
         return (PLUGIN, GRANIAN, GUNICORN if self.interface == "wsgi" else UVICORN)
 
 
@@ -50,7 +50,7 @@ class Target:
         return self.server not in (RESPOND, PLUGIN)
 
 
-# The apps of one Caddy process may share sys.modules: module names are distinct.
+# Module names are distinct, as the apps of one process may share sys.modules.
 APPS = (
     App("WSGI", "wsgi", "hello_wsgi"),
     App("ASGI", "asgi", "hello_asgi"),
@@ -65,7 +65,7 @@ BASELINE = Target(RESPOND, None)
 
 
 def select(pattern: str, *, extra: bool, plugin: bool) -> list[Target]:
-    """The baseline, then every target whose name matches `pattern`, grouped by server."""
+    """Returns the baseline, then every target whose name matches `pattern`, grouped by server."""
     apps = [app for app in APPS if extra or not app.extra]
     rows = [
         Target(server, app)
@@ -77,7 +77,7 @@ def select(pattern: str, *, extra: bool, plugin: bool) -> list[Target]:
 
 
 def backend_command(target: Target, port: int) -> list[str]:
-    """The command that serves a proxied target on a loopback port, run in APPS_DIR."""
+    """Returns the command that serves a proxied target on a loopback port; run it in APPS_DIR."""
     app = target.app
     assert app is not None
     # fmt: off
@@ -88,8 +88,8 @@ def backend_command(target: Target, port: int) -> list[str]:
         command = ["uvicorn", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
                    "--no-access-log", "--log-level", "error"]
     else:
-        # Sync workers can't keep the proxy's connections and are slower; with fewer threads than
-        # the plugin's default, requests on kept connections starve for seconds.
+        # Sync workers can't keep the proxy's connections alive and are slower. With fewer threads
+        # than the plugin's default, requests on some kept connections starve for seconds.
         command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1",
                    "--worker-class", "gthread", "--threads", "32", "--keep-alive", "75",
                    "--graceful-timeout", "2", "--log-level", "error", "--no-control-socket"]
@@ -98,7 +98,7 @@ def backend_command(target: Target, port: int) -> list[str]:
 
 
 def caddyfile(sites: Iterable[tuple[int, str]], global_options: Iterable[str] = ()) -> str:
-    """A Caddyfile with one directive (which may span lines) per loopback port."""
+    """Returns a Caddyfile with one directive (which may span lines) per loopback port."""
     lines = ["{", *("\t" + o for o in ("admin off", "persist_config off", "auto_https off"))]
     lines += ["\t" + option for option in global_options]
     lines.append("}")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Messages per second through an app that echoes: this plugin, and Caddy in front of uvicorn.
+"""Measures messages per second of a websocket echo app: this plugin, and Caddy in front of uvicorn.
 
     python benchmarks/websockets.py [--caddy bin/caddy] [--venv DIR] [--seconds 3] [--rounds 5]
 
-Each of 64 clients sends `burst` text messages in one piece and waits until all are back. With a
-burst of 1 that is a dialogue; with 16 the servers may take messages together. The client is a
-plain socket loop on the same machine, so CPU time per message is the figure to compare.
+Each of 64 clients sends `burst` text messages in one write and waits for all echoes. With a burst
+of 1 the messages alternate; with 16 a server may process messages in batches. The client is a plain
+socket loop on the same machine, so the CPU time per message is the figure to compare.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ UPGRADE = (
 
 
 def frame(size: int) -> bytes:
-    """A text message as clients send it, masked with zeros."""
+    """Returns a text message as a client sends it, masked with zeros (RFC 6455, section 5.3)."""
     if size < 126:
         return bytes([0x81, 0x80 | size, 0, 0, 0, 0]) + b"x" * size
     return struct.pack("!BBHI", 0x81, 0xFE, size, 0) + b"x" * size
@@ -48,7 +48,7 @@ def frame(size: int) -> bytes:
 
 @dataclass(slots=True)
 class Client:
-    """A websocket, and how many bytes of echoes it still waits for."""
+    """A websocket, and the number of bytes of echoes that it still expects."""
 
     socket: socket.socket
     awaited: int = 0
@@ -80,9 +80,9 @@ def clients(port: int) -> Iterator[list[Client]]:
 
 
 def echo(port: int, seconds: float, size: int, burst: int) -> int:
-    """How many messages came back within the time."""
+    """Returns the number of messages that came back within the time."""
     sent = frame(size) * burst
-    expected = len(sent) - 4 * burst  # what a server sends is not masked
+    expected = len(sent) - 4 * burst  # a server's frames are not masked
     count = 0
     with clients(port) as everyone, selectors.DefaultSelector() as selector:
         for client in everyone:
@@ -105,7 +105,7 @@ def echo(port: int, seconds: float, size: int, burst: int) -> int:
 
 
 def start(options: argparse.Namespace, stack: ExitStack) -> dict[str, tuple[int, list[Server]]]:
-    """The servers, each with its port and all of its processes."""
+    """Starts the servers; returns the port and all processes of each."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
     env = dict(os.environ, XDG_DATA_HOME=str(folder), XDG_CONFIG_HOME=str(folder))
     plugin, proxy, backend = free_ports(3)

@@ -1,5 +1,5 @@
-"""The Python side of caddysnake: loading apps and everything about them that changes.
+"""The Python side of caddysnake: loads, isolates and unloads apps.
 
-It runs inside Caddy, next to the C core (``_caddysnake``). Requests do not pass through it:
-the core calls the apps directly.
+The package runs inside Caddy, next to the C core (``_caddysnake``). Requests do not pass through
+this package: the core calls the apps directly.
 """

@@ -1,4 +1,4 @@
-"""Serving an ASGI app: its event loop, on a thread of its own."""
+"""Serves ASGI apps: each app has an event loop on its own thread."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from caddysnake_py.lifespan import Lifespan, Mode
 _SHUTDOWN_SECONDS = 10.0
 _PAUSE_SECONDS = 0.05
 _POLL_SECONDS = 0.05
-_NAMED = 10  # tasks that one record names
+_MAX_NAMED = 10  # limit of tasks that a log record names
 _STOPPED = (
-    "the application has stopped its event loop, which other servers end by: it was started again, "
-    "and what runs on it goes on; further stops are not logged"
+    "the application has stopped its event loop, upon which other servers would exit: the loop was "
+    "restarted, and its tasks continue; further stops are not logged"
 )
 
 
 def extensions_of_http() -> tuple[dict[str, Any], ...]:
-    """Returns ``scope["extensions"]`` of HTTP requests, by what their connection offers: early
-    hints (1), trailers (2). The core adds ``tls``."""
+    """Returns ``scope["extensions"]`` of HTTP requests, indexed by a bit mask of the connection's
+    features: early hints (1), trailers (2). The core adds ``tls``."""
     pathsend: dict[str, Any] = {"http.response.pathsend": {}}
     hints: dict[str, Any] = {"http.response.early_hint": {}}
     trailers: dict[str, Any] = {"http.response.trailers": {}}
@@ -36,7 +36,8 @@ def extensions_of_http() -> tuple[dict[str, Any], ...]:
 
 
 def websocket_template() -> dict[str, Any]:
-    """Returns what is the same for every websocket of an app (ASGI WebSocket)."""
+    """Returns the part of the scope that is the same for every websocket of an app (ASGI
+    specification, "WebSocket Connection Scope")."""
     return scope_template() | {
         "type": "websocket",
         "scheme": "ws",
@@ -45,10 +46,11 @@ def websocket_template() -> dict[str, Any]:
 
 
 def scope_template() -> dict[str, Any]:
-    """Returns what is the same for every request of an app (ASGI HTTP); the core adds the rest.
+    """Returns the part of the scope that is the same for every request of an app (ASGI
+    specification, "HTTP Connection Scope"); the core adds the rest.
 
-    From 2.4 on, Starlette learns that a client left from ``send()`` alone, which a quiet stream
-    does not call (docs/decisions/0053).
+    Not spec_version 2.4: Starlette would then detect a disconnect in ``send()`` only, which an idle
+    stream does not call (docs/decisions/0053).
     """
     return {
         "type": "http",
@@ -60,10 +62,10 @@ def scope_template() -> dict[str, Any]:
 
 
 class AppThread:
-    """A thread with an event loop on which one app is loaded, served and shut down.
+    """A thread with an event loop. One app is loaded, served and shut down on it.
 
-    ``load`` runs on it, inside the running loop as under uvicorn, so that whatever the app
-    creates when it is imported belongs to the loop that serves it.
+    The app is imported inside the running loop, as under uvicorn, so objects that the app creates
+    at import time belong to the loop that serves the app.
     """
 
     def __init__(
@@ -79,7 +81,11 @@ class AppThread:
         self._thread = threading.Thread(target=self._run, name=f"asgi-{name}", daemon=True)
 
     def start(self) -> asyncio.AbstractEventLoop:
-        """Starts the thread and returns its running loop."""
+        """Starts the thread and returns its running loop.
+
+        Raises:
+            LoadError: the configured kind of loop is not available.
+        """
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
@@ -88,12 +94,12 @@ class AppThread:
         return self._loop
 
     def end(self) -> None:
-        """Has the loop stop, and the thread end after it. From any thread."""
+        """Stops the loop, and with it the thread. Thread-safe; does not wait."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._stop, self._loop)
 
     def join(self) -> bool:
-        """Waits for the end of the thread, after ``end``; False if it goes on."""
+        """Waits up to 10 seconds for the thread to end after `end`; False if it still runs."""
         self._thread.join(_SHUTDOWN_SECONDS)
         return not self._thread.is_alive()
 
@@ -115,11 +121,11 @@ class AppThread:
         while not self._ending:
             try:
                 loop.run_forever()
-            except BaseException as error:  # SystemExit in a task of the app, for one
+            except BaseException as error:  # such as SystemExit in a task of the app
                 logs.app_exception(self._app_id, error, "a task of the ASGI application", None)
-                sleep(_PAUSE_SECONDS)  # it may raise each time
+                sleep(_PAUSE_SECONDS)  # avoids a busy loop if the exception repeats
                 continue
-            # By the app. All that it runs is as it was, and goes on (docs/decisions/0036).
+            # The app stopped the loop. Its tasks are intact and continue (docs/decisions/0036).
             if not self._ending and not stopped_before:
                 stopped_before = True
                 logs.emit(logging.ERROR, "caddysnake", _STOPPED, self._app_id)
@@ -151,14 +157,17 @@ class AppThread:
 
 
 def _names(scopes: list[dict[str, Any]]) -> str:
-    """Methods and paths; what an app has put there instead is not asked for its name."""
-    pairs = ((scope.get("method"), scope.get("path")) for scope in scopes[:_NAMED])
+    """Returns the methods and paths of scopes. An app may have replaced them by other objects:
+    those are left out, as ``str()`` would run the app's code."""
+    pairs = ((scope.get("method"), scope.get("path")) for scope in scopes[:_MAX_NAMED])
     names = [" ".join(str(part) for part in pair if type(part) is str) for pair in pairs]
-    return ", ".join(names) + (f" and {len(scopes) - _NAMED} more" if len(scopes) > _NAMED else "")
+    return ", ".join(names) + (
+        f" and {len(scopes) - _MAX_NAMED} more" if len(scopes) > _MAX_NAMED else ""
+    )
 
 
 class ASGIServer:
-    """An app on its loop. Its coroutines run on that loop's thread."""
+    """An ASGI app that runs on its own loop. All coroutines here run on that loop's thread."""
 
     def __init__(
         self, core: _caddysnake.Generation, app: Callable[..., Awaitable[None]], lifespan: Mode
@@ -168,7 +177,11 @@ class ASGIServer:
         self._lifespan = Lifespan(app, lifespan)
 
     async def start(self) -> None:
-        """Runs the app's startup, then lets requests in."""
+        """Runs the app's lifespan startup, then accepts requests.
+
+        Raises:
+            LoadError: the startup failed.
+        """
         loop = asyncio.get_running_loop()
         await self._lifespan.startup()
         options: dict[str, Any] = {"loop": loop}
@@ -187,9 +200,15 @@ class ASGIServer:
         loops.serve(loop, self._core)
 
     async def stop(self, drain: float, tasks: float) -> bool:
-        """Waits up to ``drain`` seconds for running requests, and ``tasks`` seconds more for those
-        that run on after their response, cancels the rest, and runs the app's shutdown. False if
-        some requests ignored the cancellation."""
+        """Waits for running requests, cancels the rest, and runs the app's lifespan shutdown.
+
+        Args:
+            drain: seconds to wait for running requests.
+            tasks: further seconds to wait for calls that continue after their response.
+
+        Returns:
+            False if requests ignored the cancellation for 10 seconds.
+        """
         idle = await self._wait_idle(drain)
         if not idle:
             self._core.cancel(False)
@@ -197,7 +216,7 @@ class ASGIServer:
             self._core.cancel(True)
             idle = await self._wait_idle(_SHUTDOWN_SECONDS)
         await self._lifespan.shutdown()
-        loops.leave(asyncio.get_running_loop(), self._core)
+        loops.stop_serving(asyncio.get_running_loop(), self._core)
         if idle:
             self._core.stop()
         return idle
@@ -205,7 +224,7 @@ class ASGIServer:
     async def _wait_for_tasks(self, seconds: float) -> None:
         end = monotonic() + seconds
         if seconds and (scopes := self._core.answered()):
-            text = f"the end waits for tasks that run after their responses: {_names(scopes)}"
+            text = f"waiting for tasks that run after their responses: {_names(scopes)}"
             logs.emit(logging.INFO, "caddysnake", text)
         while (scopes := self._core.answered()) and monotonic() < end:
             await asyncio.sleep(_POLL_SECONDS)
@@ -216,7 +235,7 @@ class ASGIServer:
     async def _wait_idle(self, seconds: float) -> bool:
         if not self._core.inflight:
             return True
-        # Not in the app's default executor, which its own work may fill.
+        # Not in the loop's default executor: the app's own jobs may occupy all of its threads.
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def wait() -> None:

@@ -1,5 +1,5 @@
-"""What goes with an app: its modules, what it is served by, and all that is reached from these
-without passing through something that it shares with others."""
+"""The objects of one app: its modules, its callable and event loop, and all objects reachable from
+them without passing through shared modules and classes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from caddysnake_py.view import View
 _MARKER = "__caddysnake_mark__"
 Cache = type(functools.lru_cache(lambda: None))
 _BATCH = 1000
-# More would hold the others up, too: it is left to a full collection.
-_MOST = 250_000
+# A longer walk would delay other threads; the rest is left to a full collection.
+_MAX_OBJECTS = 250_000
 
-# From these and its functions all of an app is found again.
+# A second walk starts from these objects and from the app's functions.
 _ANCHORS = (ModuleType, type, asyncio.AbstractEventLoop)
 
-# Asked of classes without waking a metaclass up, which would be code of the app.
+# Read attributes of classes without calling the metaclass, which may be code of the app.
 _content_of: Any = vars(type)["__dict__"].__get__
 _name_of: Any = vars(type)["__name__"].__get__
-# The same for modules, which may have a class of their own.
+# The same for modules, which may have their own subclass of ModuleType.
 namespace_of: Any = vars(ModuleType)["__dict__"].__get__
 
 
 class Marker:
-    """Put among the globals of a module, so that a weak reference can tell whether these still
-    exist: functions keep them alive without the module."""
+    """An object in a module's globals. A weak reference to it shows whether the globals still
+    exist, as functions keep the globals alive without the module."""
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class Leftover:
-    """What should go with an app: the globals of a module, a class that is defined there, or the
-    app's event loop.
+    """An object that should be freed with an app: the globals of a module, a class defined in the
+    module, or the app's event loop.
 
     Attributes:
         module: the module's name.
-        marker: lives as long as it does.
-        addresses: of the objects.
+        marker: a weak reference that is dead once the object is freed.
+        addresses: the ``id()`` of the object; for a module, of the module and of its globals.
     """
 
     module: str
@@ -54,13 +54,13 @@ class Leftover:
 
 
 def is_namespace(item: object) -> bool:
-    """Whether this is what a module has for its globals."""
+    """Returns whether an object looks like the globals of a module."""
     return type(item) is dict and "__spec__" in item and "__name__" in item
 
 
 def _referents(items: Sequence[Any]) -> Iterator[Any]:
-    """What these refer to. Modules in C may show what nobody may refer to, such as the free list of
-    _asyncio in 3.12, so of modules it is the globals alone."""
+    """Yields the referents of objects; of a module only its globals. Extension modules may expose
+    internal objects that must not be referenced, such as the free list of _asyncio in 3.12."""
     modules = [item for item in items if issubclass(type(item), ModuleType)]
     others = [item for item in items if not issubclass(type(item), ModuleType)]
     yield from map(namespace_of, modules)
@@ -68,11 +68,11 @@ def _referents(items: Sequence[Any]) -> Iterator[Any]:
 
 
 def walk(found: list[Any], is_boundary: Callable[[Any], bool]) -> list[Any]:
-    """Adds to a list of objects what is reached from them, up to boundaries, and returns it. Other
-    threads run meanwhile."""
+    """Appends to a list all objects reachable from its items, without crossing boundaries, and
+    returns the list. Other threads run meanwhile."""
     seen = set(map(id, found))
     done = 0
-    while done < len(found) < _MOST:
+    while done < len(found) < _MAX_OBJECTS:
         batch = found[done : done + _BATCH]
         done += len(batch)
         for item in _referents(batch):
@@ -84,10 +84,10 @@ def walk(found: list[Any], is_boundary: Callable[[Any], bool]) -> list[Any]:
 
 
 class Belongings:
-    """The modules of one app and what goes with them.
+    """The modules of one app and the objects reachable from them.
 
     Attributes:
-        leftovers: what tells that it is not gone yet.
+        leftovers: the objects that show whether the app has been freed.
     """
 
     def __init__(self, view: AppView) -> None:
@@ -101,7 +101,7 @@ class Belongings:
             marker: weakref.ref[object] = weakref.ref(view.loop)
             self.leftovers.append(Leftover("its event loop", marker, (id(view.loop),)))
         for name, module in view.modules.items():
-            # Not isinstance(), which wakes lazy objects up by asking for their __class__.
+            # Not isinstance(): it reads __class__, which evaluates lazy objects.
             if not issubclass(type(module), ModuleType):
                 continue
             if all(modules.get(name) is not module for modules in self._shared):
@@ -123,19 +123,19 @@ class Belongings:
         return [each for each in self.leftovers if each.marker() is not None]
 
     def add(self, items: Sequence[object]) -> None:
-        """What else goes with the app, and is not reached from its modules."""
+        """Adds objects of the app that are not reachable from its modules."""
         self._roots += items
 
     def take(self) -> list[object]:
-        """Empties the app's caches and returns all that still exists of it, once more after
-        something else has let go of it. The caller must not keep the list."""
+        """Clears the app's caches and returns the objects of the app that still exist. May be
+        called again after other references have been dropped. The caller must not keep the list."""
         roots, self._roots = self._roots, []
         anchors, self._anchors = self._anchors, []
         roots += [item for item in (anchor() for anchor in anchors) if item is not None]
         found = walk(roots, self._is_boundary)
         self._anchors = [weakref.ref(item) for item in found if self._is_anchor(item)]
         for item in found:
-            # A cached argument may be what a weakref.finalize() waits for that holds the cache.
+            # A cached argument may have a weakref.finalize() whose callback refers to the cache.
             if type(item) is Cache and self._is_function(item.__wrapped__):
                 item.cache_clear()
         return found
@@ -148,7 +148,7 @@ class Belongings:
             return namespace_of(item).get(_MARKER) not in self._markers
         if issubclass(kind, type):
             return self._is_shared(item)
-        # Its own is kept by what it has left to import lazily.
+        # The app's own view is no boundary: pending lazy imports refer to it.
         return issubclass(kind, View) and item is not self._view()
 
     def _is_shared(self, cls: type) -> bool:

@@ -1,4 +1,4 @@
-"""``wsgi.input`` over a streamed request body."""
+"""``wsgi.input`` for a streamed request body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ _BUFFER = 64 * 1024
 
 
 class _Chunks(io.RawIOBase):
-    """Raw reads from ``read``, which gives the next chunk and ``b""`` at the end of the body."""
+    """A raw stream over ``read``, which returns the next chunk, and ``b""`` at the end of the
+    body."""
 
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
@@ -32,7 +33,10 @@ class _Chunks(io.RawIOBase):
 def open_body(read: Callable[[], bytes]) -> io.BufferedReader:
     """Returns the file object for ``wsgi.input`` (PEP 3333, "Input and Error Streams").
 
-    Its methods raise ``BrokenPipeError`` when the client goes away before the body is complete,
-    and ``OSError`` when the body is larger than the server allows.
+    Its methods raise ``BrokenPipeError`` if the client disconnects before the body is complete, and
+    ``OSError`` if the body is larger than the server allows.
+
+    Args:
+        read: returns the next chunk of the body; ``b""`` at its end.
     """
     return io.BufferedReader(_Chunks(read), _BUFFER)

@@ -1,6 +1,6 @@
-"""Makes ``caddysnake_py`` importable from the sources inside the binary, and starts it.
+"""Makes ``caddysnake_py`` importable from the sources embedded in the binary, and starts it.
 
-The C core executes this file with ``SOURCES`` (module name -> source text) as a global.
+The C core executes this file with the global ``SOURCES`` (module name -> source text).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _builtins = dict(vars(builtins))
 
 
 class EmbeddedSources(MetaPathFinder, InspectLoader):
-    """Finds and loads the package's modules; tracebacks show their lines."""
+    """Finds and loads the package's modules. Tracebacks can show their source lines."""
 
     def __init__(self, sources: dict[str, str]) -> None:
         self._sources = sources
@@ -42,7 +42,8 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
         return fullname == PACKAGE
 
     def exec_module(self, module: ModuleType) -> None:
-        """The package keeps the builtins of now, whatever applications make of Python's."""
+        """Executes a module with a copy of the builtins: later changes by apps have no effect on
+        this package."""
         vars(module)["__builtins__"] = _builtins
         super().exec_module(module)
 
@@ -53,14 +54,14 @@ class EmbeddedSources(MetaPathFinder, InspectLoader):
 
 finder = EmbeddedSources(globals()["SOURCES"])
 sys.meta_path.insert(0, finder)
-# The server's own imports are not lazy, even if those of applications are (3.15).
+# The server's own imports are never lazy, even if those of applications are (PEP 810, Python 3.15).
 mode: str = sys.get_lazy_imports() if hasattr(sys, "get_lazy_imports") else "normal"
 if mode != "normal":
     sys.set_lazy_imports("normal")  # type: ignore[attr-defined]
 
-from caddysnake_py import bridge  # noqa: E402  (only importable from here on)
+from caddysnake_py import bridge  # noqa: E402  (importable while the finder is on sys.meta_path)
 
-sys.meta_path.remove(finder)  # and only up to here
+sys.meta_path.remove(finder)
 bridge.start()
 if mode != "normal":
     sys.set_lazy_imports(mode)  # type: ignore[attr-defined]

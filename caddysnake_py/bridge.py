@@ -1,7 +1,7 @@
-"""Answers Go: load an app, unload it, leave.
+"""Executes Go's commands: load an app, unload it, leave.
 
-Go asks over the core's command queue, in JSON. Each command runs on a thread of its own, so
-that a slow import delays nobody else.
+Commands arrive as JSON through the core's command queue. Each command runs on its own thread, so a
+slow import does not delay other commands.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ from caddysnake_py.view import use
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class LoadRequest:
-    """What Go wants loaded. Paths are absolute; see the directive's documentation."""
+    """The configuration of an app to load, sent by Go as JSON.
+
+    All paths are absolute. Durations are in seconds; 0 disables a limit. The options are described
+    in docs/configuration.md.
+    """
 
     id: int
     app: str
@@ -78,7 +82,7 @@ class LoadRequest:
     threads: int
     lifespan: Mode
     loop: loops.LoopKind
-    slow_request: float  # seconds; 0: never
+    slow_request: float
     request_timeout: float
     blocked_loop: float
     isolate: list[str]
@@ -86,7 +90,15 @@ class LoadRequest:
 
 @dataclasses.dataclass(slots=True)
 class LoadedApp:
-    """An app that Go may push requests to."""
+    """An app that is ready for requests.
+
+    Attributes:
+        core: the app's generation in the core.
+        interface: ``"wsgi"`` or ``"asgi"``.
+        stop: called with the drain and task timeouts in seconds; stops the app and returns whether
+            all of its requests have ended.
+        view: the app's view.
+    """
 
     core: _caddysnake.Generation
     interface: interface.Interface
@@ -95,7 +107,7 @@ class LoadedApp:
 
 
 _apps: dict[int, LoadedApp] = {}
-_loaded_once: set[tuple[str, str]] = set()  # module and directory
+_loaded_once: set[tuple[str, str]] = set()  # (app, working_dir)
 
 
 def _load_wsgi(request: LoadRequest, own: AppView, app: Callable[..., Any]) -> LoadedApp:
@@ -106,7 +118,8 @@ def _load_wsgi(request: LoadRequest, own: AppView, app: Callable[..., Any]) -> L
 
 
 def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
-    """Loads an app that is or may be ASGI on a new loop's thread."""
+    """Loads an app that is ASGI, or whose interface is not known yet, on a new event loop's
+    thread."""
     core = _caddysnake.Generation(own)
     thread = AppThread(request.id, request.app, request.loop, core)
     loop = thread.start()
@@ -125,13 +138,13 @@ def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
         def stop(drain: float, tasks: float) -> bool:
             try:
                 idle = asyncio.run_coroutine_threadsafe(server.stop(drain, tasks), loop).result()
-            finally:  # the app may have cancelled it
+            finally:  # the app may have cancelled server.stop()
                 thread.end()
             return thread.join() and idle
 
         return LoadedApp(core, "asgi", stop, own)
 
-    # SystemExit would leave the loop instead of reaching us.
+    # SystemExit in a task propagates out of run_forever(), so it is returned as a value.
     async def guarded() -> LoadedApp | BaseException:
         try:
             return await load()
@@ -174,7 +187,12 @@ def _load_into(request: LoadRequest, own: AppView) -> LoadedApp:
 
 
 def load(request: LoadRequest) -> dict[str, Any]:
-    """Loads an app; returns the core's handle and the interface."""
+    """Loads an app; returns the core's handle and the interface.
+
+    Raises:
+        LoadError: the configuration is wrong, or the app is not usable.
+        Exception: any exception that the app's module raises while it is imported.
+    """
     own = _make_view(request)
     _caddysnake.enter(own)
     try:
@@ -198,8 +216,16 @@ def load(request: LoadRequest) -> dict[str, Any]:
 
 
 def unload(app_id: int, drain: float, tasks: float) -> dict[str, Any]:
-    """Drains an app for up to ``drain`` seconds, what an ASGI app does after its responses for
-    ``tasks`` seconds more, and shuts it down."""
+    """Drains an app and shuts it down.
+
+    Args:
+        app_id: the id of the app.
+        drain: seconds to wait for running requests.
+        tasks: seconds to wait, after that, for ASGI calls that continue after their response.
+
+    Returns:
+        ``{"idle": bool}``: whether all requests have ended.
+    """
     loaded = _apps[app_id]
     _caddysnake.enter(loaded.view)
     idle = loaded.stop(drain, tasks)
@@ -208,16 +234,16 @@ def unload(app_id: int, drain: float, tasks: float) -> dict[str, Any]:
     streams.close_partial(app_id)
     if idle:
         watchdog.forget(app_id)
-        del _apps[app_id]  # else the core still refers to it: leave it behind
+        del _apps[app_id]  # otherwise the core still refers to the app
     return {"idle": idle}
 
 
 def leave() -> dict[str, Any]:
-    """Runs what Python would run at its end; the process ends without it."""
-    for loaded in list(_apps.values()):  # those that were left behind
+    """Runs exit functions and ends process pools: the process exits without Py_Finalize()."""
+    for loaded in list(_apps.values()):  # apps that did not become idle when they were unloaded
         with use(loaded.view):
             exits.run(loaded.view)
-    pools.leave()
+    pools.end_executors()
     if cpython.EXIT not in cpython.absent:
         cpython.run_exit_functions()
     pools.end_trackers()
@@ -248,7 +274,7 @@ def _answer(command: _caddysnake.Command) -> None:
         answer = _execute(json.loads(command.payload))
     except BaseException as error:
         answer = {"error": _error_text(error)}
-    # What was unloaded or failed to load is no app any more, and its exception is gone, too.
+    # The exception of a failed load has been released here: its traceback would keep the app alive.
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
     is_over = isinstance(own, AppView) and own.app not in _apps
@@ -269,15 +295,15 @@ def _serve() -> None:
         try:
             threading.Thread(target=_answer, args=(command,), name="command", daemon=True).start()
         except RuntimeError as error:
-            command.reply(json.dumps({"error": f"no thread for this: {error}"}).encode())
+            command.reply(json.dumps({"error": f"cannot start a thread: {error}"}).encode())
 
 
 _hidden: list[ModuleType] = []
 
 
 def _hide() -> None:
-    """Takes the core and this package out of what can be imported: applications have no business
-    there."""
+    """Removes the core and this package from ``sys.modules``, so that applications cannot import
+    them."""
     for name in list(sys.modules):
         if name.partition(".")[0] in ("_caddysnake", "caddysnake_py"):
             _hidden.append(sys.modules.pop(name))
@@ -289,7 +315,11 @@ def _warn(problem: str | None) -> None:
 
 
 def start() -> None:
-    """Sets the interpreter up and starts answering. Returns at once."""
+    """Sets up the interpreter and starts the command thread. Does not block.
+
+    Raises:
+        RuntimeError: this Python is free-threaded, or cannot keep applications apart.
+    """
     process.set_up()
     _caddysnake.set_hooks(
         logs.app_exception,

@@ -1,7 +1,7 @@
-"""Whose a thread is that C code has made: the core's owner hook.
+"""The core's owner hook: finds the app of a callback on a thread that C code has created.
 
-Libraries for audio, messages or cameras call an application back on threads of their own, which
-nobody has started from Python.
+Libraries for audio, messaging or cameras call an application back on their own threads, which were
+not started through Python.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _is_shared(file: str) -> bool:
 
 
 def _owner_of(namespace: Mapping[str, Any]) -> AppView | None:
-    """The app that has a module with these globals."""
+    """Returns the app that has a module with these globals; None if there is none."""
     name, file = namespace.get("__name__"), namespace.get("__file__")
     if type(name) is not str or type(file) is not str or _is_shared(file):
         return None
@@ -39,8 +39,8 @@ def _owner_of(namespace: Mapping[str, Any]) -> AppView | None:
 
 
 def find_owner() -> Any:
-    """Returns the app whose code the current callback is: that of the outermost frame which is an
-    app's; None if there is none, and NotImplemented on a thread that Python has started."""
+    """Returns the app that owns the outermost frame of an app on the current thread; None if no
+    frame belongs to an app, and NotImplemented on a thread that Python has started."""
     frame: FrameType | None = sys._getframe()
     found = None
     outermost: Mapping[str, Any] = {}

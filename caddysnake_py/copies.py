@@ -1,5 +1,5 @@
-"""Makes copies of a package smaller, by what nobody changes and need not be there twice: the names
-and paths of its modules, and the methods of Django's lazy objects."""
+"""Reduces the memory of private packages: shares immutable parts between the copies of apps, such
+as module names and paths, and the methods of Django's lazy objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 
 def share_names(spec: ModuleSpec) -> None:
-    """Gives what is found of a private package the same strings in all applications."""
+    """Interns the strings in the spec of a private package's module, so that all applications share
+    them."""
     loader = spec.loader
     if type(loader) is not SourceFileLoader:
         return
@@ -26,18 +27,18 @@ def share_names(spec: ModuleSpec) -> None:
 
 def _method(name: str) -> Callable[..., Any]:
     def __wrapper__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # What the private __cast of Django's class __proxy__ is called outside of it.
+        # The mangled name of the method __cast of Django's class __proxy__.
         return getattr(self._proxy____cast(), name)(*args, **kwargs)
 
     return __wrapper__
 
 
 def share_lazy_methods(functional: ModuleType) -> None:
-    """Has the lazy objects of one application share the methods that they only pass on.
+    """Shares the delegating methods of lazy objects between all proxy classes of an application.
 
-    `lazy` makes a class for each function that it is given, and for each of the 50 methods of
-    ``str`` a function, of which only the name that it passes on differs: a tenth of what a site
-    takes. Other versions of Django than 4.2 to 6.0 may do it in another way, which is left alone.
+    For each function passed to it, `lazy` creates a class, with a function for each of the 50
+    methods of ``str``. These functions differ only in the name that they delegate to; they take a
+    tenth of a site's memory. Written for Django 4.2 to 6.0; classes of another form stay unchanged.
 
     Args:
         functional: the application's ``django.utils.functional``.

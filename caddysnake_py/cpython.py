@@ -1,11 +1,11 @@
-"""What caddysnake knows of CPython's insides: every private name, replaced function and assumption,
-with the versions that it was seen in, and a check of each.
+"""CPython internals that caddysnake depends on: every private name, replaced function and
+assumption, with the versions in which it was verified, and a check for each.
 
-The checks are made at the start of a Python that is newer than all that the test suite runs on. One
-that fails costs what needs it, which is said in one line, and the server only where applications
-could not be kept apart.
+The checks run at startup if Python is newer than every version that the test suite runs on. A
+failed check disables the features that need the assumption, and one log line names them. The server
+refuses to run only if applications could not be kept apart.
 
-Other modules take private names from here. One that CPython lacks is None.
+Other modules import private names from here. A name that this CPython lacks is None.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ import _caddysnake
 # The newest Python that the test suite runs on.
 NEWEST = (3, 15)
 
-# importlib's own modules, for which there are no types.
+# importlib's own modules; typeshed has no types for them.
 bootstrap: Any = sys.modules.get("_frozen_importlib")
 external: Any = sys.modules.get("_frozen_importlib_external")
 
 
 def private(owner: object, name: str) -> Any:
-    """An attribute that other versions of CPython may not have: then it is None."""
+    """Returns a private attribute; None if this version of CPython lacks it."""
     return getattr(owner, name, None)
 
 
@@ -49,7 +49,7 @@ lock_unlock_module = private(bootstrap, "_lock_unlock_module")
 find_spec = private(bootstrap, "_find_spec")
 gcd_import = private(bootstrap, "_gcd_import")
 get_code = private(private(external, "SourceLoader"), "get_code")
-# Python leaves frames of this file out of tracebacks.
+# Python removes frames of this file from the tracebacks of failed imports.
 importlib_file: str = (
     gcd_import.__code__.co_filename
     if hasattr(gcd_import, "__code__")
@@ -61,7 +61,7 @@ environment_data = private(os.environ, "_data")
 lazy_import = private(builtins, "__lazy_import__")  # since 3.15
 set_lazy_attributes = private(sys.modules.get("_imp"), "_set_lazy_attributes")  # since 3.15
 
-# All with which a thread can be started, in `_thread` and `threading`.
+# All functions of `_thread` and `threading` that start a thread.
 THREAD_STARTERS = (
     "start_new_thread",
     "_start_new_thread",
@@ -71,49 +71,50 @@ THREAD_STARTERS = (
 
 
 def runs_in_interpreters(executor: object) -> bool:
-    """Whether a ``ThreadPoolExecutor`` is one of those whose threads have interpreters of their own
-    (since 3.14). These have no views, and take only what can be pickled."""
+    """Returns whether an executor is an ``InterpreterPoolExecutor`` (since 3.14). Its threads run
+    subinterpreters, which have no views and accept only picklable objects."""
     modules = (each.__module__ for each in type(executor).__mro__)
     return "concurrent.futures.interpreter" in modules
 
 
-# Where _posixsubprocess.fork_exec() has the environment among its arguments.
+# The index of the environment among the arguments of _posixsubprocess.fork_exec().
 FORK_EXEC_ENV = 5
-# What asyncio's loops call to be woken, and for what they need for it.
+# Methods of asyncio's loops that create, close and use the self-pipe.
 LOOP_METHODS = ("_make_self_pipe", "_close_self_pipe", "_write_to_self")
 
 
 def replace_importlib(**functions: Callable[..., Any]) -> None:
-    """Puts functions in the place of those of importlib's that have these names.
+    """Replaces the private functions of importlib with these names (without the underscore).
 
-    importlib looks them up by name, also where it is written in C.
+    importlib looks the functions up by name at each call, even from C.
     """
     for name, function in functions.items():
         setattr(bootstrap, f"_{name}", function)
 
 
 def replace_get_code(function: Callable[..., Any]) -> None:
-    """Has the loader of source files get code from a function."""
+    """Replaces ``SourceLoader.get_code``."""
     external.SourceLoader.get_code = function
 
 
 def replace_reloading(modules: dict[Any, ModuleType]) -> None:
-    """Has ``importlib.reload`` keep what it is about to do in another dict."""
+    """Replaces the dict in which ``importlib.reload`` records the modules being reloaded."""
     importlib._RELOADING = modules  # type: ignore[attr-defined]
 
 
 def replace_lazy_import(function: Callable[..., Any]) -> None:
-    """Has ``lazy import`` call another function."""
+    """Replaces the function that a ``lazy import`` statement calls (PEP 810)."""
     builtins.__lazy_import__ = function  # type: ignore[attr-defined]
 
 
 def replace_set_lazy_attributes(function: Callable[[Any, str], None]) -> None:
-    """Has importlib call another function with each module that it has loaded, and its name."""
+    """Replaces the function that importlib calls with each loaded module and the module's name."""
     sys.modules["_imp"]._set_lazy_attributes = function  # type: ignore[attr-defined]
 
 
 def replace_fork_exec(wrap: Callable[[Callable[..., int]], Callable[..., int]]) -> None:
-    """Wraps what ``subprocess``, ``asyncio`` and ``multiprocessing`` start programs with."""
+    """Wraps the function with which ``subprocess``, ``asyncio`` and ``multiprocessing`` start
+    programs."""
     import _posixsubprocess
 
     _posixsubprocess.fork_exec = wrap(_posixsubprocess.fork_exec)
@@ -122,18 +123,21 @@ def replace_fork_exec(wrap: Callable[[Callable[..., int]], Callable[..., int]]) 
 
 
 def replace_environment(data: Any) -> None:
-    """Has ``os.environ`` and ``os.environb`` keep everything in another mapping."""
+    """Replaces the mapping that backs ``os.environ`` and ``os.environb``."""
     os.environ._data = os.environb._data = data  # type: ignore[attr-defined]
 
 
 def end_process_pools(futures: Any) -> list[tuple[Any, Any]]:
-    """Tells all executors of ``concurrent.futures.process`` that Python ends. Returns the threads
-    that manage those that run, each with what wakes it."""
+    """Tells all executors of ``concurrent.futures.process`` that Python is shutting down.
+
+    Returns:
+        The running manager threads, each with the object that wakes it up.
+    """
     futures._global_shutdown = True
     return [each for each in futures._threads_wakeups.items() if each[0].is_alive()]
 
 
-# What parts of the server need. The first three must work.
+# Features of the server that depend on assumptions. The first three are essential.
 APART = "applications are kept apart"
 ENVIRONMENT = "applications have variables of their own"
 THREADS = "threads belong to the application that starts them"
@@ -149,13 +153,13 @@ ESSENTIAL = frozenset({APART, ENVIRONMENT, THREADS})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Assumption:
-    """One thing that is not documented.
+    """An assumption about undocumented behaviour of CPython.
 
     Attributes:
-        name: what one would look for in CPython's sources.
-        seen: the versions.
-        needed_for: one of the constants above.
-        holds: an exception means that it does not.
+        name: a name to search for in CPython's sources.
+        seen: the versions in which the assumption was verified.
+        needed_for: the feature that depends on it: one of the constants above.
+        holds: checks the assumption; an exception means that it does not hold.
     """
 
     name: str
@@ -164,8 +168,8 @@ class Assumption:
     holds: Callable[[], bool]
 
 
-def takes(function: Any, *parameters: str) -> bool:
-    """Whether a function of Python's begins with these positional parameters."""
+def has_parameters(function: Any, *parameters: str) -> bool:
+    """Returns whether the first positional parameters of a Python function have these names."""
     code = function.__code__
     return bool(code.co_varnames[: code.co_argcount][: len(parameters)] == parameters)
 
@@ -190,34 +194,47 @@ _EVER = "3.10 to 3.15"
 
 ASSUMPTIONS = (
     Assumption(
-        "importlib._bootstrap._load_unlocked", _EVER, APART, lambda: takes(load_unlocked, "spec")
+        "importlib._bootstrap._load_unlocked",
+        _EVER,
+        APART,
+        lambda: has_parameters(load_unlocked, "spec"),
     ),
     Assumption(
-        "importlib._bootstrap._exec", _EVER, APART, lambda: takes(exec_again, "spec", "module")
+        "importlib._bootstrap._exec",
+        _EVER,
+        APART,
+        lambda: has_parameters(exec_again, "spec", "module"),
     ),
     Assumption(
         "importlib._bootstrap._get_module_lock",
         _EVER,
         APART,
-        lambda: takes(get_module_lock, "name"),
+        lambda: has_parameters(get_module_lock, "name"),
     ),
     Assumption(
         "importlib._bootstrap._find_and_load",
         _EVER,
         APART,
-        lambda: takes(find_and_load, "name", "import_"),
+        lambda: has_parameters(find_and_load, "name", "import_"),
     ),
     Assumption(
         "importlib._bootstrap._lock_unlock_module",
         _EVER,
         APART,
-        lambda: takes(lock_unlock_module, "name"),
+        lambda: has_parameters(lock_unlock_module, "name"),
     ),
     Assumption(
-        "importlib._bootstrap._find_spec", _EVER, APART, lambda: takes(find_spec, "name", "path")
+        "importlib._bootstrap._find_spec",
+        _EVER,
+        APART,
+        lambda: has_parameters(find_spec, "name", "path"),
     ),
-    Assumption("importlib._bootstrap._gcd_import", _EVER, APART, lambda: takes(gcd_import, "name")),
-    Assumption("SourceLoader.get_code", _EVER, APART, lambda: takes(get_code, "self", "fullname")),
+    Assumption(
+        "importlib._bootstrap._gcd_import", _EVER, APART, lambda: has_parameters(gcd_import, "name")
+    ),
+    Assumption(
+        "SourceLoader.get_code", _EVER, APART, lambda: has_parameters(get_code, "self", "fullname")
+    ),
     Assumption(
         "importlib._RELOADING",
         _EVER,
@@ -257,7 +274,8 @@ ASSUMPTIONS = (
 
 
 def _view_is_asked() -> bool:
-    """The class of ``sys.modules`` and that of ``sys`` are asked, however often a line has run."""
+    """Returns whether the interpreter consults the classes of ``sys.modules`` and ``sys``, even
+    after a line has run so often that its bytecode is specialized (PEP 659)."""
 
     class Probe(_caddysnake.View):
         pass
@@ -284,7 +302,7 @@ def _young_garbage_is_freed() -> bool:
 
     cycle = Cycle()
     cycle.itself = cycle
-    gc.collect()  # it is old now
+    gc.collect()  # moves the cycle to the oldest generation
     alive = weakref.ref(cycle)
     listed: list[object] = [cycle]
     del cycle
@@ -292,18 +310,18 @@ def _young_garbage_is_freed() -> bool:
     return alive() is None
 
 
-# These are made when the server's own parts are in place.
+# These checks run after the server's replacements have been installed.
 BEHAVIOUR = (
     Assumption("the class of sys.modules and of sys is asked", _EVER, APART, _view_is_asked),
-    Assumption("an object that is tracked anew is young", _EVER, FREEING, _young_garbage_is_freed),
+    Assumption("an object that is tracked again is young", _EVER, FREEING, _young_garbage_is_freed),
 )
 
 absent: set[str] = set()
-"""What does not work on this Python."""
+"""Features that do not work on this Python."""
 
 
 def missing(assumptions: Iterable[Assumption]) -> list[Assumption]:
-    """Those that do not hold."""
+    """Returns the assumptions that do not hold."""
 
     def fails(assumption: Assumption) -> bool:
         try:
@@ -315,7 +333,7 @@ def missing(assumptions: Iterable[Assumption]) -> list[Assumption]:
 
 
 def describe(version: Sequence[int], failed: Sequence[Assumption]) -> str:
-    """One line: which Python it is, what it lacks, and what still works."""
+    """Returns one line that names the Python version, the failed assumptions and their effects."""
     newest = "{}.{}".format(*NEWEST)
     names = ", ".join(each.name for each in failed)
     costs = sorted({each.needed_for for each in failed})
@@ -331,10 +349,10 @@ def check(
     assumptions: Iterable[Assumption] = ASSUMPTIONS,
     version: Sequence[int] = tuple(sys.hexversion.to_bytes(4, "big")[:3]),
 ) -> str | None:
-    """Checks what is assumed of a Python that is newer than all that were tested.
+    """Checks the assumptions if this Python is newer than the newest tested one.
 
     Returns:
-        What to warn of, or None.
+        The text of a warning, or None.
 
     Raises:
         RuntimeError: applications could not be kept apart.

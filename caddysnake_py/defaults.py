@@ -1,7 +1,7 @@
-"""Defaults that the standard library keeps for the process, and each app sets for itself: the event
-loop policy, multiprocessing's start method, the timeout of sockets, and the state of ``random``.
+"""Per-app defaults of the standard library: the event loop policy, multiprocessing's start method,
+the default timeout of sockets, and the state of ``random``.
 
-Replaces names that are not public: ``asyncio.events._event_loop_policy``,
+Depends on private names: ``asyncio.events._event_loop_policy``,
 ``multiprocessing.context.DefaultContext._actual_context`` and ``random._inst``.
 """
 
@@ -19,7 +19,7 @@ from caddysnake_py import imports, settings
 
 _MISSING = object()
 
-# Python 3.14 has deprecated policies, and gave what it still uses itself new names.
+# Python 3.14 deprecates policies; its internal functions and classes have an underscore.
 _PREFIX = "_" if hasattr(events, "_set_event_loop_policy") else ""
 _AbstractPolicy: Any = getattr(events, f"{_PREFIX}AbstractEventLoopPolicy")
 
@@ -31,13 +31,13 @@ def _default_policy() -> Any:
 
 
 class _PolicyOfApp(_AbstractPolicy):  # type: ignore[misc]
-    """The one policy of the process: asks that of the current app."""
+    """The process's policy: delegates to the policy of the current app."""
 
     def __init__(self) -> None:
         self._of_server = _default_policy()
 
     def find(self) -> Any:
-        """The policy of the current app."""
+        """Returns the policy of the current app."""
         own = settings.current()
         if own is None:
             return self._of_server
@@ -77,14 +77,14 @@ def _own_policies() -> None:
         return process.find()
 
     for where in (events, asyncio):
-        for name, instead in (("set", set_policy), ("get", get_policy)):
+        for name, replacement in (("set", set_policy), ("get", get_policy)):
             name = f"{_PREFIX}{name}_event_loop_policy"
             if name in vars(where):
-                settings.function_for_apps(where, name, instead)
+                settings.function_for_apps(where, name, replacement)
 
 
 class _StartMethod:
-    """``DefaultContext._actual_context``: the context whose start method has been set."""
+    """Per-app ``DefaultContext._actual_context``: the context of the configured start method."""
 
     def __get__(self, context: Any, owner: object = None) -> Any:
         own = settings.current()
@@ -124,7 +124,8 @@ def _own_timeouts() -> None:
 
 
 def _own_random(module: Any) -> None:
-    """An app that seeds has a generator of its own, else all have one whose seed nobody knows."""
+    """Gives an app its own generator once the app seeds it. Until then, apps share the process's
+    generator, which has a random seed."""
     shared = module._inst
 
     def for_app(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,7 +151,7 @@ def _own_random(module: Any) -> None:
 
 
 def install() -> None:
-    """From now on each app has defaults of its own."""
+    """Makes the defaults per-app."""
     _own_policies()
     _own_timeouts()
     imports.when_loaded("multiprocessing.context", _own_start_methods)

@@ -1,10 +1,10 @@
-"""Files of environment variables, as python-dotenv and docker compose read them, without expansion.
+"""Parses .env files like python-dotenv and docker compose, but without variable expansion.
 
 ::
 
     # a comment
     export NAME=value # and another
-    QUOTED="may have\\nescapes, and several lines" # and a comment behind it
+    QUOTED="may have\\nescapes, and several lines" # and a comment after it
     LITERAL='only \\' and \\\\ are escapes here'
 """
 
@@ -34,12 +34,12 @@ def _meaning(escape: re.Match[str]) -> str:
     return _MEANINGS.get(escape[1], escape[1])
 
 
-class _Wrong(Exception):
-    """What is wrong in a line."""
+class _ParseError(Exception):
+    """A line is malformed; the message says why."""
 
 
 def _value(text: str, start: int, after_space: bool) -> tuple[str, int]:
-    """The value that begins there, and where it ends."""
+    """Parses the value at ``start``; returns the value and the position of its end."""
     quote = text[start : start + 1]
     if quote not in _QUOTED:
         plain = _PLAIN.match(text, start)
@@ -49,29 +49,29 @@ def _value(text: str, start: int, after_space: bool) -> tuple[str, int]:
         return _COMMENT.sub("", plain[0]).rstrip(), plain.end()
     found = _QUOTED[quote].match(text, start)
     if found is None:
-        raise _Wrong(f"the quote {quote} is not closed")
+        raise _ParseError(f"the quote {quote} is not closed")
     return _ESCAPES[quote].sub(_meaning, found[1]), found.end()
 
 
 def _assignment(text: str, start: int) -> tuple[str, str, int]:
-    """The name and value that begin there, and where the next line begins."""
+    """Parses the assignment at ``start``; returns name, value, and the start of the next line."""
     name = _NAME.match(text, start)
     if name is None:
-        raise _Wrong("not an assignment NAME=value")
+        raise _ParseError("not an assignment NAME=value")
     value, end = _value(text, name.end(), bool(name[3]))
     if "\0" in value:
-        raise _Wrong("a NUL character")
+        raise _ParseError("a NUL character")
     rest = _END.match(text, end)
     if rest is None:
-        raise _Wrong("something other than a comment follows the closing quote")
+        raise _ParseError("something other than a comment follows the closing quote")
     return name[1] or name[2], value, rest.end()
 
 
 def read(path: str) -> dict[str, str]:
-    """Returns the variables of a file; of those that come twice, the last.
+    """Returns the variables of a file. If a name is assigned twice, the last value counts.
 
     Raises:
-        LoadError: the file cannot be read, or says something else; it names file, line and reason.
+        LoadError: the file cannot be read or parsed; the message names file, line and reason.
     """
     try:
         with open(path, "rb") as file:
@@ -94,8 +94,8 @@ def read(path: str) -> dict[str, str]:
             return values
         try:
             name, value, end = _assignment(text, position)
-        except _Wrong as wrong:
+        except _ParseError as error:
             line = 1 + text.count("\n", 0, position)
-            raise LoadError(f"env_file {path}, line {line}: {wrong}") from None
+            raise LoadError(f"env_file {path}, line {line}: {error}") from None
         values[name] = value
         position = end

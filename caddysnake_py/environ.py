@@ -1,7 +1,8 @@
-"""``os.environ`` of each app.
+"""Per-app ``os.environ``.
 
-The environment of the process is that of Caddy and stays as it is. What an app sets or deletes is
-kept by its view, on top of that. Shared packages, while they are imported, see the process's.
+The process's environment is Caddy's and is never changed. The view of an app keeps the variables
+that the app has set or deleted, as an overlay. Shared packages see the process's environment while
+they are imported.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from caddysnake_py.layers import AppView
 
 
 def _own() -> dict[bytes, bytes | None] | None:
-    """What the current app has set (None: deleted); None where there is no app."""
+    """Returns the variables that the current app has set (value None: deleted); None outside of
+    apps."""
     view = _caddysnake.current_view()
     return view.variables if isinstance(view, AppView) else None
 
 
 class _Variables(MutableMapping[bytes, bytes]):
-    """Stands in for the dict in which ``os.environ`` and ``os.environb`` keep everything."""
+    """Replaces the dict that backs ``os.environ`` and ``os.environb``."""
 
     def __init__(self, process: dict[bytes, bytes]) -> None:
         self._process = process
@@ -47,7 +49,7 @@ class _Variables(MutableMapping[bytes, bytes]):
         own = _own()
         if own is None:
             del self._process[key]
-        elif self[key] is not None:  # else it raises KeyError
+        elif self[key] is not None:  # raises KeyError if the variable is not set
             own[key] = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -68,18 +70,18 @@ class _Variables(MutableMapping[bytes, bytes]):
 
 
 def set_variables(app: AppView, values: Mapping[str, str]) -> None:
-    """Gives an app variables before it is loaded."""
+    """Sets the configured variables of an app before the app is loaded."""
     for name, value in values.items():
         app.variables[os.fsencode(name)] = os.fsencode(value)
 
 
-def for_apps(name: str, instead: Callable[..., Any]) -> None:
-    """Has a function of ``os`` replaced where an app calls it."""
+def for_apps(name: str, replacement: Callable[..., Any]) -> None:
+    """Replaces a function of ``os`` for calls from apps."""
     of_process = getattr(os, name)
 
     def function(*args: Any, **kwargs: Any) -> Any:
         view = _caddysnake.current_view()
-        return (instead if isinstance(view, AppView) else of_process)(*args, **kwargs)
+        return (replacement if isinstance(view, AppView) else of_process)(*args, **kwargs)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = of_process.__doc__
@@ -87,8 +89,8 @@ def for_apps(name: str, instead: Callable[..., Any]) -> None:
 
 
 def _putenv(name: str | bytes, value: str | bytes) -> None:
-    """Only checks: ``os.environ`` calls it before it stores a value, and alone it has no effect on
-    that."""
+    """Only validates: ``os.environ`` calls ``putenv`` before it stores a value, and a direct call
+    does not change ``os.environ``."""
     name, value = os.fsencode(name), os.fsencode(value)
     if b"=" in name or not name:
         raise ValueError("illegal environment variable name")
@@ -97,12 +99,12 @@ def _putenv(name: str | bytes, value: str | bytes) -> None:
 
 
 def _unsetenv(name: str | bytes) -> None:
-    """Nothing, likewise."""
+    """Does nothing: a direct call does not change ``os.environ`` either."""
 
 
 class _Os(ModuleType):
-    """The class of ``os``. Who replaces ``environ`` replaces what the current app has in there:
-    the object stays the one that everybody has."""
+    """The class of ``os``. An assignment to ``os.environ`` by an app replaces the contents of the
+    app's environment; the object stays the same for all apps."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("environ", "environb") or _own() is None:
@@ -119,8 +121,8 @@ class _Os(ModuleType):
 
 
 def install() -> None:
-    """From now on each app has an environment of its own."""
-    # The classes stay: they look up `putenv` in `os`, and their data in `_data`.
+    """Makes ``os.environ`` per-app."""
+    # os._Environ stays: it looks up `putenv` in `os`, and its mapping in `_data`.
     cpython.replace_environment(_Variables(cpython.environment_data))
     os.__class__ = _Os
     for_apps("putenv", _putenv)

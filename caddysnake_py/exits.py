@@ -1,4 +1,4 @@
-"""``atexit`` of an app: its functions run when it is unloaded, which is its end."""
+"""Per-app ``atexit``: an app's functions run when the app is unloaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _unregister = atexit.unregister
 
 
 class _OfLayer:
-    """A function of a shared package, which imports what its layer has."""
+    """An exit function of a shared package; runs under the view of the package's layer."""
 
     def __init__(self, layer: Layer, function: Callable[..., Any]) -> None:
         self._layer = layer
@@ -32,14 +32,15 @@ class _OfLayer:
             return self._function(*args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
-        """For ``atexit.unregister``."""
+        """``atexit.unregister`` compares functions with ``==``."""
         return self is other or self._function == other
 
     __hash__ = None  # type: ignore[assignment]
 
 
 def _module_of(function: object) -> str | None:
-    """The name of the module of which a function is one."""
+    """Returns the name of the module that defines a function; None for local functions and
+    callables that are not functions."""
     if isinstance(function, MethodType) and isinstance(function.__self__, type):
         function = function.__func__  # a class method
     if not isinstance(function, FunctionType) or "<locals>" in function.__qualname__:
@@ -51,14 +52,14 @@ def _module_of(function: object) -> str | None:
 
 
 def _is_shared(function: object) -> bool:
-    """Whether a function is one of a shared module itself. Those who call it without arguments at
-    their exit clean up what is everybody's: ``weakref.finalize`` does so, for one."""
+    """Returns whether a function is defined in a shared module. Registered without arguments, such
+    a function cleans up state that all apps share, as that of ``weakref.finalize`` does."""
     name = _module_of(function)
     return name is not None and not isinstance(_caddysnake.owner(name), AppView)
 
 
 def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    """Stands in for ``atexit.register``."""
+    """Replaces ``atexit.register``."""
     view = _caddysnake.current_view()
     if not isinstance(view, AppView) or (not args and not kwargs and _is_shared(function)):
         name = _module_of(function)
@@ -73,7 +74,7 @@ def register(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Call
 
 
 def unregister(function: Callable[..., Any], /) -> None:
-    """Stands in for ``atexit.unregister``."""
+    """Replaces ``atexit.unregister``."""
     view = _caddysnake.current_view()
     if isinstance(view, AppView):
         view.at_exit[:] = [entry for entry in view.at_exit if entry[0] != function]
@@ -81,8 +82,8 @@ def unregister(function: Callable[..., Any], /) -> None:
 
 
 def _end_jobs(app: AppView) -> None:
-    """Ends the schedulers and timers whose threads the app has started. Jobs would run on its old
-    code; under a server in a process of its own they end with that."""
+    """Ends the schedulers and timers whose threads the app has started. Otherwise their jobs would
+    continue to run the old code; in a server with one app per process they end with the process."""
     for thread in threading.enumerate():
         if thread.ident not in app.threads:
             continue
@@ -94,7 +95,8 @@ def _end_jobs(app: AppView) -> None:
 
 
 def run(app: AppView) -> None:
-    """Runs what an app has registered, the last first, as the thread of that app."""
+    """Runs the exit functions of an app, the last registered first. The app's view must be current
+    on this thread."""
     app.at_exit.insert(0, (_end_jobs, (app,), {}))
     while app.at_exit:
         function, args, kwargs = app.at_exit.pop()
@@ -110,6 +112,6 @@ def run(app: AppView) -> None:
 
 
 def install() -> None:
-    """From now on ``atexit`` is the app's."""
+    """Makes ``atexit`` per-app."""
     atexit.register = register
     atexit.unregister = unregister

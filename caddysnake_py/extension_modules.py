@@ -1,4 +1,4 @@
-"""Extension modules: a process can hold one version of each, whatever the virtual environments."""
+"""Extension modules: a process can load only one version of each, in all virtual environments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from caddysnake_py.view import Load, use
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loaded:
-    """An extension module that some layer has loaded."""
+    """An extension module that a layer has loaded.
+
+    Attributes:
+        file: the path of the shared library.
+        installed: the distributions of the layer.
+    """
 
     file: str
     installed: Installed
@@ -41,8 +46,9 @@ def _is_same(one: Loaded, other: Loaded) -> bool:
 
 
 def load(spec: ModuleSpec, load: Load) -> ModuleType:
-    """Loads an extension module for the current view. Some, such as Cython's, put themselves into
-    the dict behind ``sys.modules``, where all would see them."""
+    """Loads an extension module for the current view. Some modules, such as Cython's, add
+    themselves to the dict of ``sys.modules``; they are removed there, as every app would see
+    them."""
     module = load(spec)
     with use(None):
         if sys.modules.get(spec.name) is module:
@@ -51,11 +57,11 @@ def load(spec: ModuleSpec, load: Load) -> ModuleType:
 
 
 def check(spec: ModuleSpec, installed: Installed) -> None:
-    """Allows a layer to load an extension module, unless another version of it is loaded already:
-    the C libraries behind the two would be mixed up.
+    """Checks that no other version of an extension module is loaded: the symbols of the two C
+    libraries would conflict.
 
     Raises:
-        ImportError: it says what is loaded from where, and what can be done.
+        ImportError: another version is loaded; the message names both and suggests remedies.
     """
     assert spec.origin is not None
     wanted = Loaded(spec.origin, installed)

@@ -1,4 +1,4 @@
-"""``wsgi.file_wrapper``: responses that are the rest of a file."""
+"""``wsgi.file_wrapper``: finds responses that the kernel can send from a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ __all__ = ["FileWrapper", "plain_file"]
 
 
 def plain_file(wrapper: FileWrapper) -> tuple[int, int, int] | None:
-    """Returns (descriptor, offset, length) of what the wrapper would yield, if the kernel can
-    send that by itself: the rest of a regular file that is read in binary without a filter.
+    """Returns (descriptor, offset, length), in bytes, of the data that the wrapper would yield;
+    None unless that is the rest of a regular file, read in binary mode without a filter.
 
-    The type must be exact, because objects such as ``gzip.GzipFile`` have the descriptor of a
-    file with other contents (PEP 3333, "Optional Platform-Specific File Handling"). The
-    descriptor is a new one that the caller must close. Its offset is the app's, and must not move.
+    The type must match exactly: ``gzip.GzipFile`` and similar objects have the descriptor of a file
+    with different contents (PEP 3333, "Optional Platform-Specific File Handling"). The descriptor
+    is a duplicate that the caller must close. It shares the file offset with the app's descriptor,
+    so the caller must not move the offset.
     """
     file = wrapper.filelike
     raw = file.raw if type(file) is io.BufferedReader else file
@@ -28,5 +29,5 @@ def plain_file(wrapper: FileWrapper) -> tuple[int, int, int] | None:
     offset = file.tell()
     length = status.st_size - offset
     if length <= 0:
-        return None  # the end, or a file such as those of /proc, which say that they are empty
+        return None  # the end of the file, or a file of /proc, whose st_size is 0
     return os.dup(raw.fileno()), offset, length

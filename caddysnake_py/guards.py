@@ -1,5 +1,5 @@
-"""What an app can't have, because it is the process's: signals, descriptors of the server, settings
-of the interpreter. In a forked child it can."""
+"""Keeps apps from changing state of the process: signal handlers, the server's descriptors, and
+settings of the interpreter. Forked children may change theirs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from caddysnake_py import logs, settings
 
 _server = os.getpid()
 _LAST_STANDARD = 2  # descriptors 0 to 2
-_warned: set[str] = set()  # while shared packages were imported
+_warned: set[str] = set()  # warnings about shared packages while they were imported
 
 
 def _warn(what: str) -> None:
-    """Tells, once for each app, where it has called what has no effect."""
+    """Logs, once per app, that a call has no effect, with the stack of the call."""
     own = settings.current()
     warned: set[str] = _warned if own is None else own.setdefault("warned", set())
     if what in warned:
@@ -40,16 +40,16 @@ def _warn(what: str) -> None:
     logs.emit(logging.WARNING, "caddysnake", f"{what}\n{stack}")
 
 
-def _guard(module: Any, name: str, instead: Callable[..., Any]) -> None:
-    """Replaces a function for apps and shared packages, but not for the children that they
-    fork. ``instead`` gets the original first."""
+def _guard(module: Any, name: str, replacement: Callable[..., Any]) -> None:
+    """Replaces a function for calls from apps and shared packages, but not from forked children.
+    ``replacement`` gets the original as its first argument."""
     original = getattr(module, name)
 
     @functools.wraps(original)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if _caddysnake.current_view() is None or os.getpid() != _server:
             return original(*args, **kwargs)
-        return instead(original, *args, **kwargs)
+        return replacement(original, *args, **kwargs)
 
     setattr(module, name, guarded)
 
@@ -58,7 +58,7 @@ def _guard(module: Any, name: str, instead: Callable[..., Any]) -> None:
 
 
 def warn_of_signal(function: str, number: Any) -> None:
-    """Says that signals are Caddy's, which stops on SIGTERM."""
+    """Logs that Caddy handles the signals, so the call has no effect."""
     name = signal.Signals(number).name if number in set(signal.Signals) else number
     _warn(f"{function}({name}, …) does nothing inside Caddy, which handles the signals")
 
@@ -74,7 +74,7 @@ def _alarm(name: str, result: Any, _: Any, *args: Any) -> Any:
 
 
 def add_signal_handler(original: Callable[..., Any], number: int, *args: Any) -> None:
-    """``loop.add_signal_handler`` of an app's loop."""
+    """Implements ``loop.add_signal_handler`` of an app's loop."""
     if os.getpid() != _server:
         original(number, *args)
     else:
@@ -101,8 +101,8 @@ def _dump_later(
 
 
 def _is_servers(fd: Any) -> bool:
-    """Whether a descriptor is one that the server would miss, as far as that can be told: a
-    standard stream, what Go waits for, or what an event loop sleeps in or is woken by."""
+    """Returns whether the server depends on a descriptor, as far as can be determined: a standard
+    stream, a descriptor of Go's network poller, or the epoll or eventfd of an event loop."""
     if type(fd) is not int:
         return False
     if 0 <= fd <= _LAST_STANDARD:
@@ -159,7 +159,8 @@ def _open_descriptor(
     closefd: bool = True,
     opener: Any = None,
 ) -> Any:
-    """``open`` of a descriptor. One of the server's is duplicated: the file closes its own."""
+    """Implements ``open`` of a descriptor. A descriptor of the server is duplicated, so that the
+    file object closes the duplicate."""
     in_app = _caddysnake.current_view() is not None and os.getpid() == _server
     fd = os.dup(file) if in_app and closefd and _is_servers(int(file)) else file
     try:
@@ -183,18 +184,18 @@ def _stack_size(_: Any, *size: int) -> int:
     return 0
 
 
-# Deeper recursion of one app could use up the stack of a thread, which ends the process.
-_DEEPEST = 20_000
+# A deeper recursion of one app could overflow the C stack of its thread, which kills the process.
+_MAX_RECURSION = 20_000
 
 
 def _recursion_limit(set_limit: Callable[[int], None], limit: int) -> None:
     if int(limit) < 1:
         raise ValueError("recursion limit must be greater or equal than 1")
-    allowed = min(int(limit), _DEEPEST)
+    allowed = min(int(limit), _MAX_RECURSION)
     if allowed < limit or allowed < sys.getrecursionlimit():
         _warn(
             f"sys.setrecursionlimit({limit}): all applications share the limit, which can only be "
-            f"raised, up to {_DEEPEST}"
+            f"raised, up to {_MAX_RECURSION}"
         )
     if allowed > sys.getrecursionlimit():
         set_limit(allowed)
@@ -203,11 +204,11 @@ def _recursion_limit(set_limit: Callable[[int], None], limit: int) -> None:
 def _switch_gc(on: bool, _: Any) -> None:
     own = settings.current()
     if own is not None:
-        own["gc.enabled"] = on  # the collector runs for the others
+        own["gc.enabled"] = on  # the collector keeps running for the other apps
 
 
 def install() -> None:
-    """From now on apps can't change these. Not before the server has set them."""
+    """Installs the guards. Call it after the server has changed these settings itself."""
     _guard(signal, "signal", _signal)
     _guard(signal, "alarm", functools.partial(_alarm, "alarm", 0))
     _guard(signal, "setitimer", functools.partial(_alarm, "setitimer", (0.0, 0.0)))

@@ -1,5 +1,5 @@
-"""What outlives an app and may hold it: caches of shared packages, handlers and filters of loggers,
-filters of warnings."""
+"""Removes references to an unloaded app from objects that outlive it: caches of shared packages,
+handlers and filters of loggers, warning filters."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from caddysnake_py.belongings import Cache, Leftover, is_namespace, namespace_of
 from caddysnake_py.layers import every_layer
 from caddysnake_py.view import View
 
-# Enough for function -> globals behind a dataclass in a tuple in a cache; a limit, so that a cache
-# with half the heap behind it does not hold everything up.
+# Deep enough for cache -> tuple -> dataclass -> function -> globals. The limits bound the time for
+# a cache from which a large part of the heap is reachable.
 _DEPTH = 8
 _OBJECTS = 20_000
 
 
 class _Search:
-    """Tells whether objects refer to modules that should be gone.
+    """Finds out whether objects refer to modules that should have been freed.
 
-    What belongs to a module is told by its functions, which refer to its globals. The globals of
-    other modules are not searched: everything is behind them.
+    Objects of a module reach the module's globals through their functions. The globals of other
+    modules are not searched, because nearly every object is reachable from them.
     """
 
     def __init__(self, leftovers: Iterable[Leftover]) -> None:
         self._targets = {address for each in leftovers for address in each.addresses}
-        self._innocent: set[int] = set()
+        self._unrelated: set[int] = set()
 
     def refers(self, start: Iterable[object]) -> bool:
         seen: set[int] = set()
@@ -41,14 +41,14 @@ class _Search:
             for item in level:
                 if id(item) in self._targets:
                     return True
-                if id(item) in seen or id(item) in self._innocent or self._is_boundary(item):
+                if id(item) in seen or id(item) in self._unrelated or self._is_boundary(item):
                     continue
                 seen.add(id(item))
                 following += gc.get_referents(item)
             if not following or len(seen) > _OBJECTS:
                 break
             level = following
-        self._innocent |= seen
+        self._unrelated |= seen
         return False
 
     @staticmethod
@@ -57,18 +57,18 @@ class _Search:
 
 
 class _Caches:
-    r"""The ``functools.lru_cache``\ s of the packages that apps share."""
+    """The ``functools.lru_cache`` objects of shared packages."""
 
     def __init__(self) -> None:
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._searched = 0  # how many modules
+        self._searched = 0  # number of modules at the last search
 
-    def find(self, *, anew: bool) -> None:
-        """Looks for them where they are reached from shared modules: if there are more of these
-        than the last time, or ``anew``."""
+    def find(self, *, force: bool) -> None:
+        """Searches for caches reachable from shared modules, if the number of modules has changed
+        since the last search, or if ``force`` is true."""
         found = [sys.modules, *(layer.modules for layer in every_layer())]
         modules = [each for modules in found for each in list(modules.values())]
-        if anew or len(modules) != self._searched:
+        if force or len(modules) != self._searched:
             self._searched = len(modules)
             roots = [each for each in modules if issubclass(type(each), ModuleType)]
             own = {id(namespace_of(module)) for module in roots}
@@ -113,10 +113,15 @@ def _clear_warnings(search: _Search) -> None:
 _caches = _Caches()
 
 
-def let_go(leftovers: Iterable[Leftover], *, anew: bool) -> None:
-    """Takes these out of what holds them; ``anew`` looks for caches that there were not before."""
+def drop_references(leftovers: Iterable[Leftover], *, force: bool) -> None:
+    """Removes references to leftovers from caches, loggers and warning filters.
+
+    Args:
+        leftovers: the objects that should have been freed.
+        force: search for new caches even if no module has been added.
+    """
     search = _Search(leftovers)
-    _caches.find(anew=anew)
+    _caches.find(force=force)
     _caches.clear(search)
     _clear_logging(search)
     _clear_warnings(search)

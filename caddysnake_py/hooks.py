@@ -1,4 +1,4 @@
-"""Hooks of Python: exceptions, warnings and values that nobody takes. Each app has its own."""
+"""Per-app hooks of ``sys``, ``threading`` and ``warnings``, such as ``sys.excepthook``."""
 
 from __future__ import annotations
 
@@ -52,14 +52,15 @@ def _thread_exception(args: threading.ExceptHookArgs) -> None:
 
 
 def _add_audit_hook(add: Callable[..., None], hook: Callable[..., object]) -> None:
-    """``sys.addaudithook``: the hook hears of its own app, as long as that lives."""
+    """Replaces ``sys.addaudithook``: the hook gets the events of its own app, until the app is
+    unloaded."""
     app = weakref.ref(_caddysnake.current_view())
     taken = [hook]
 
     def hook_of_app(event: str, args: tuple[Any, ...]) -> None:
         view = app()
         if view is None:
-            taken.clear()  # Python never forgets a hook
+            taken.clear()  # Python never removes an audit hook
         elif _caddysnake.current_view() is view:
             for each in taken:
                 each(event, args)
@@ -68,7 +69,7 @@ def _add_audit_hook(add: Callable[..., None], hook: Callable[..., object]) -> No
 
 
 def install() -> None:
-    """From now on apps have hooks of their own. ``sys`` must be able to have such."""
+    """Makes the hooks per-app. `sysmodule.install` must have replaced the class of ``sys``."""
     for router in (streams.stdout, streams.stderr):
         settings.own_attribute(sys, router.source, router.own)
     for name in ("excepthook", "unraisablehook", "displayhook", "breakpointhook"):

@@ -1,6 +1,6 @@
-"""Makes importlib ask the view: who loads a module, and which lock guards that.
+"""Connects importlib to views: the view decides which view loads a module, and under which lock.
 
-Replaces functions of importlib's by name: see `cpython.py`.
+Replaces private functions of importlib; see `cpython.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _package_hooks: dict[str, Callable[[ModuleType], None]] = {}
 
 
 def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
-    """Calls ``hook`` with a module of the standard library once it is there."""
+    """Calls ``hook`` with a module of the standard library once the module is imported."""
     if name in sys.modules:
         hook(sys.modules[name])
     else:
@@ -34,12 +34,12 @@ def when_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
 
 
 def when_package_loaded(name: str, hook: Callable[[ModuleType], None]) -> None:
-    """Calls ``hook`` with each module of that name, of whatever layer or app it is."""
+    """Calls ``hook`` with each module of that name, in every layer and app."""
     _package_hooks[name] = hook
 
 
 def load_unlocked(spec: ModuleSpec) -> ModuleType:
-    """Loads a module for the view that owns it."""
+    """Replaces ``importlib._bootstrap._load_unlocked``: loads a module in the view that owns it."""
     current = _caddysnake.current_view()
     if isinstance(current, (AppView, Layer)):
         module = current.load(spec, cpython.load_unlocked)
@@ -56,26 +56,29 @@ def load_unlocked(spec: ModuleSpec) -> ModuleType:
 
 
 def exec_again(spec: ModuleSpec, module: ModuleType) -> ModuleType:
-    """``importlib.reload``: a module stays with its owner, though an app may ask for it."""
+    """Replaces ``importlib._bootstrap._exec``, which ``importlib.reload`` calls: the module keeps
+    its owner, even if another view reloads it."""
     with use(_caddysnake.owner(spec.name)):
         again: ModuleType = cpython.exec_again(spec, module)
         return again
 
 
 def get_module_lock(name: str) -> Any:
-    """The lock under which a module is imported: one for each view that has a module of the name.
+    """Replaces ``importlib._bootstrap._get_module_lock``: one lock per module name and owner.
 
-    One that a layer is still initializing has the layer's lock, for whoever waits for it.
+    While a layer initializes a module, every thread that waits for the module uses the layer's
+    lock.
     """
     owner = _caddysnake.owner(name)
     return cpython.get_module_lock(name if owner is None else (id(owner), name))
 
 
 def find_and_load(name: str, import_: Callable[..., Any], **kwargs: Any) -> ModuleType:
-    """Waits for a module that another view is still loading.
+    """Replaces ``importlib._bootstrap._find_and_load``: waits for a module that another view is
+    still loading.
 
-    Whoever begins to import it before it is visible waits for its own view's lock, under which the
-    module may then be there. Since 3.15 importlib takes it as it is.
+    An import that began before the module was visible holds the lock of its own view, not that of
+    the loading view. Since 3.15 importlib returns the module then, although it is half-initialized.
     """
     module: ModuleType = cpython.find_and_load(name, import_, **kwargs)
     if getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -84,7 +87,8 @@ def find_and_load(name: str, import_: Callable[..., Any], **kwargs: Any) -> Modu
 
 
 class _Reloading(dict[Any, ModuleType]):
-    """What `importlib.reload` is about to do, in which it looks a module up by its name."""
+    """Replaces ``importlib._RELOADING``, the modules being reloaded: the keys include the owner, as
+    views may have different modules of the same name."""
 
     @staticmethod
     def _key(name: str) -> tuple[int, str]:
@@ -103,22 +107,22 @@ class _Reloading(dict[Any, ModuleType]):
         super().__delitem__(self._key(name))
 
 
-_CERTAIN = 2.0  # seconds; what some file systems round to
+_MTIME_RESOLUTION = 2.0  # seconds: the coarsest timestamp resolution of common file systems
 _codes: dict[str, tuple[int, int, CodeType]] = {}
 
 
 def _drop_stale_bytecode(path: str) -> None:
-    """Removes the bytecode of a file that may have changed since it was made.
+    """Removes bytecode that may be older than its source file.
 
-    Python compares seconds and sizes. A file that is edited, loaded and edited again within a
-    second would be taken for the one before.
+    A .pyc file records the source's modification time in whole seconds and its size. A file that is
+    edited, loaded and edited again within one second could keep the outdated bytecode.
     """
     try:
         bytecode = importlib.util.cache_from_source(path)
-        if os.stat(bytecode).st_mtime - os.stat(path).st_mtime < _CERTAIN:
+        if os.stat(bytecode).st_mtime - os.stat(path).st_mtime < _MTIME_RESOLUTION:
             os.unlink(bytecode)
     except (OSError, NotImplementedError):
-        pass  # there is none, or it can't be removed nor written
+        pass  # there is no bytecode, or the directory is read-only
 
 
 def _original_code(loader: Any, fullname: str) -> CodeType:
@@ -127,7 +131,8 @@ def _original_code(loader: Any, fullname: str) -> CodeType:
 
 
 def get_code(loader: Any, fullname: str) -> CodeType:
-    """Code of installed private packages is loaded once for all apps: code objects never change."""
+    """Replaces ``SourceLoader.get_code``: apps share the code objects of installed private
+    packages, as code objects are immutable."""
     current = _caddysnake.current_view()
     if not isinstance(current, AppView):
         return _original_code(loader, fullname)
@@ -147,7 +152,7 @@ def get_code(loader: Any, fullname: str) -> CodeType:
 
 
 def watch_patches() -> None:
-    """Has the standard library compared with what it is now, or will be once it is imported."""
+    """Registers the standard library modules and classes in which `patches` detects changes."""
     for name in patches.MODULES:
         when_loaded(name, patches.watch_module)
     for name, classes in patches.CLASSES.items():
@@ -155,7 +160,7 @@ def watch_patches() -> None:
 
 
 def install() -> None:
-    """From now on importlib asks the view."""
+    """Replaces the functions of importlib."""
     for replacement in (load_unlocked, exec_again, get_module_lock, find_and_load, get_code):
         as_importlib(replacement)
     as_importlib(_drop_stale_bytecode)

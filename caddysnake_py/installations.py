@@ -1,4 +1,4 @@
-"""The Python installations that apps can be on: virtual environments, and that of the host."""
+"""The Python installations that apps can use: virtual environments, and the host's Python."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class _HostLayer:
 
 
 class _Making:
-    """A layer that one thread makes and others wait for. What ``.pth`` files say runs meanwhile, so
-    that must hold up nobody else."""
+    """A layer that one thread creates while others wait for it. Not a lock for all layers: the code
+    in slow ``.pth`` files of one environment must not delay the others."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -32,10 +32,11 @@ _venvs: dict[str, _Making] = {}
 
 
 def layer_for(venv: str | None) -> Layer:
-    """Returns the layer of a virtual environment, or that of the host; one for each.
+    """Returns the layer of a virtual environment, or of the host's Python if ``venv`` is None. The
+    layer is created once.
 
     Raises:
-        LoadError: it is no virtual environment, or one of another Python version.
+        LoadError: ``venv`` is not a virtual environment, or belongs to another Python version.
     """
     if venv is None:
         return _HostLayer.layer
@@ -71,14 +72,15 @@ def _is_below(path: str, directories: Iterable[str]) -> bool:
 
 
 def _python_path() -> tuple[str, ...]:
-    """The entries of ``sys.path`` that come from ``PYTHONPATH``; Python has made them absolute."""
+    """Returns the entries of ``sys.path`` from ``PYTHONPATH``; Python has made them absolute."""
     variable = os.environ.get("PYTHONPATH")
     named = [os.path.abspath(entry) for entry in variable.split(os.pathsep)] if variable else []
     return tuple(entry for entry in sys.path if entry in named)
 
 
 def set_up() -> None:
-    """Divides what the interpreter has found at its start into the base and the host's layer."""
+    """Splits the interpreter's initial paths, finders and modules into the base and the host's
+    layer."""
     stdlib = [os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
     stdlib += [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
 
@@ -108,7 +110,7 @@ def set_up() -> None:
     layer.path += [entry for entry in host if entry not in Base.python_path]
     layer.meta_path += finders
     layer.find_private()
-    # What .pth files and sitecustomize have imported before us.
+    # Modules that .pth files and sitecustomize imported at startup belong to the host's layer.
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         is_hosts = spec is not None and spec.origin and _is_below(spec.origin, host)

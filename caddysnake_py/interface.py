@@ -1,4 +1,4 @@
-"""Tells WSGI from ASGI, and makes one kind of ASGI out of its two."""
+"""Detects whether an app is WSGI or ASGI, and adapts ASGI 2 apps to ASGI 3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def _callee(app: Any) -> Any:
-    """The function that runs when ``app`` is called."""
+    """Returns the function that runs when ``app`` is called."""
     while isinstance(app, functools.partial):
         app = app.func
     if inspect.isclass(app) or inspect.isroutine(app):
@@ -22,7 +22,8 @@ def _callee(app: Any) -> Any:
 
 
 def _required_arguments(app: Callable[..., Any]) -> int | None:
-    """How many positional arguments a call needs, or None if its signature does not say."""
+    """Returns the number of required positional arguments; None if the signature is unknown or has
+    ``*args``."""
     try:
         parameters = inspect.signature(app).parameters.values()
     except (TypeError, ValueError):
@@ -33,11 +34,11 @@ def _required_arguments(app: Callable[..., Any]) -> int | None:
 
 
 def detect(app: Callable[..., Any]) -> Interface:
-    """Returns which interface ``app`` speaks.
+    """Returns the interface of ``app``.
 
-    A coroutine function is ASGI. Otherwise the number of required arguments decides: three
-    (scope, receive, send) or one (the scope of ASGI 2) is ASGI, two (environ, start_response)
-    is WSGI, and so is what does not say.
+    A coroutine function is ASGI. Otherwise the number of required arguments decides: three (scope,
+    receive, send) or one (scope, as in ASGI 2) mean ASGI. Two (environ, start_response), any other
+    number, and an unknown number mean WSGI.
     """
     if inspect.iscoroutinefunction(_callee(app)):
         return "asgi"
@@ -45,8 +46,8 @@ def detect(app: Callable[..., Any]) -> Interface:
 
 
 def as_asgi3(app: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
-    """Returns ``app`` as a single callable; ASGI 2 apps (``app(scope)(receive, send)``) are
-    wrapped."""
+    """Returns ``app`` as a single callable of ASGI 3; wraps an ASGI 2 app
+    (``app(scope)(receive, send)``)."""
     if inspect.iscoroutinefunction(_callee(app)) or _required_arguments(app) != 1:
         return app
 

@@ -1,6 +1,6 @@
-"""The console script `caddysnake`: all of Caddy inside the Python process that runs this.
+"""The console script `caddysnake`: runs Caddy inside this Python process.
 
-Part of the wheel only. The server itself is the extension module beside this file.
+Part of the wheel only. The server itself is the extension module `_caddy` next to this file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def _script() -> str:
-    """What `caddysnake start` executes: the console script, however this was started."""
+    """Returns the path that `caddysnake start` executes: the console script, even if this process
+    was started by `python -m`."""
     started = sys.argv[0]
     if os.path.basename(started) != "__main__.py" and os.access(started, os.X_OK):
         return os.path.abspath(started)
@@ -27,24 +28,24 @@ def _script() -> str:
 
 
 def _forget_ourselves() -> None:
-    """Leaves the interpreter as it would be inside the linked executable."""
-    # multiprocessing's children import what __main__ is: a script that needs this package, which
-    # an application's own virtual environment does not have.
+    """Puts the interpreter into the state that it has inside the linked executable."""
+    # multiprocessing's children import __main__: here a script that imports this package, which is
+    # missing in the virtual environments of applications.
     sys.modules["__main__"] = ModuleType("__main__")
-    # The server has its own copy of the package.
+    # The server has an embedded copy of the package.
     for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
         del sys.modules[name]
-    # The directory of the script, or the current one with -m, has no packages of applications.
+    # sys.path[0] is the script's directory, or the current one with -m: not one of applications.
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
 
 
 def main() -> None:
-    """Runs Caddy's command line with the arguments of the process, and ends the process."""
+    """Runs Caddy's command line with the arguments of the process, then exits the process."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         sys.exit("caddysnake: free-threaded builds of Python are not supported")
     arguments = [_script(), *sys.argv[1:]]
-    from caddysnake_py import _caddy  # not earlier: loading it starts Go's threads
+    from caddysnake_py import _caddy  # as late as possible: loading it starts Go's threads
 
     _forget_ourselves()
     _caddy.main(arguments)

@@ -1,4 +1,4 @@
-"""The two kinds of view: an app's own, and a layer of packages that apps share."""
+"""The two kinds of view: `AppView` for one app, `Layer` for packages that apps share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from caddysnake_py.view import (
 
 
 class _Needed(threading.local):
-    """The last `PrivateNeeded` of a thread: some packages swallow even such an exception."""
+    """The last `PrivateNeeded` of a thread: some packages suppress even a ``BaseException``."""
 
     error: PrivateNeeded | None = None
 
@@ -42,13 +42,13 @@ _layers: list[Layer] = []
 
 
 def every_layer() -> Sequence[Layer]:
-    """Those that there are by now."""
+    """Returns all layers that exist."""
     return tuple(_layers)
 
 
 def _importing_packages() -> dict[str, str | None]:
-    """Top-level names of the shared modules whose bodies are being run on this thread, with the
-    file of one."""
+    """Returns the top-level names of the shared modules whose bodies this thread is executing. The
+    value is the file of one such module."""
     found: dict[str, str | None] = {}
     frame: FrameType | None = sys._getframe()
     while frame is not None:
@@ -61,8 +61,8 @@ def _importing_packages() -> dict[str, str | None]:
 
 
 class _LateFinders:
-    """Finds what the layer behind has learnt to find since a view was made: finders and
-    directories that its packages have added to ``sys`` when they were imported."""
+    """Consults the finders and directories that packages of the outer layer have added to ``sys``
+    since the view was created."""
 
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
@@ -92,14 +92,14 @@ class _LateFinders:
 
 
 class Layer(View):
-    """The packages of one Python installation, shared by the apps on it and kept for good.
+    """The packages of one Python installation. Its apps share them; they are never unloaded.
 
     Attributes:
-        private: top-level names of packages that each app imports for itself.
-        registries: those of them that are loaded for the layer as well, if need be.
+        private: top-level names of packages that every app imports as its own copy.
+        registries: private packages that the layer itself may import as well.
         installed: the distributions in ``site_dirs``.
-        apps: those on this layer.
-        lazy_modules: ``sys.lazy_modules`` of its modules.
+        apps: the apps that use this layer.
+        lazy_modules: ``sys.lazy_modules`` of the layer's modules.
         lazy_children: see `lazyimports.py`.
     """
 
@@ -126,24 +126,26 @@ class Layer(View):
 
     @property
     def apps(self) -> list[AppView]:
-        """Those that use this layer first. Other threads may load or free some meanwhile, at which
-        a WeakSet raises RuntimeError."""
+        """The apps whose innermost layer is this one.
+
+        Not a WeakSet: iterating over one raises RuntimeError while other threads load or free apps.
+        """
         return [app for each in tuple(self._apps.values()) if (app := each()) is not None]
 
     def add(self, app: AppView) -> None:
-        """Counts an app among its own, as long as it lives."""
+        """Adds an app to ``apps``, without keeping the app alive."""
         number = app.app
         self._apps[number] = weakref.ref(app, lambda _: self._apps.pop(number, None))
 
     def chain(self) -> Iterator[Layer]:
-        """This layer and those behind it."""
+        """Yields this layer and its outer layers, the innermost first."""
         layer: View | None = self
         while isinstance(layer, Layer):
             yield layer
             layer = layer.outer
 
     def add_site_dirs(self) -> None:
-        """Puts the directories on the path and does what their ``.pth`` files say."""
+        """Adds the site directories to the path and processes their ``.pth`` files."""
         with use(self):
             for directory in self.site_dirs:
                 site.addsitedir(directory)
@@ -155,13 +157,13 @@ class Layer(View):
             self.claims = self.claims | (offered - Base.names - sys.stdlib_module_names)
 
     def claim_python_path(self) -> None:
-        """Has what ``PYTHONPATH`` offers win over the standard library."""
+        """Gives modules on ``PYTHONPATH`` precedence over the standard library."""
         offered = {name for entry in Base.python_path for name in importable_names(entry)}
         self.claims = frozenset(offered - Base.names)
 
     def find_private(self) -> None:
-        """Makes it so that apps have private packages. Not before ``.pth`` files have been read:
-        what they import is nobody's."""
+        """Determines the private packages. Call it after ``.pth`` files have been processed: their
+        imports run for no app, so even private packages must be importable."""
         configured: set[str] = set()
         registries = frozenset(
             name for name in packages.REGISTRIES if not self.has_extensions(name)
@@ -173,11 +175,16 @@ class Layer(View):
         self.private |= configured | self.registries
 
     def import_later(self, holder: str, name: str, load: Callable[[], ModuleType]) -> ModuleType:
-        """Imports what a shared module has named in a lazy import. By now it is in use, and can't
-        become private to the app that happens to use it.
+        """Resolves a lazy import of a shared module. That module is in use by now, so it cannot
+        become private to the app that resolves the import.
+
+        Args:
+            holder: the module with the import statement.
+            name: the module to import.
+            load: imports it.
 
         Raises:
-            ImportError: it needs a private package.
+            ImportError: the module needs a private package.
         """
         before, _needed.error = _needed.error, None
         try:
@@ -199,7 +206,7 @@ class Layer(View):
         )
 
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
-        """Loads a module for this layer, or has the one behind it load what it owns."""
+        """Loads a module in this layer, or in the outer layer that owns the module."""
         self.refuse_private(spec.name)
         owner = self if was_deleted(self, spec.name) else owner_of(self, spec)
         if owner is self:
@@ -214,14 +221,14 @@ class Layer(View):
         return import_from(owner, self, spec.name)
 
     def refuse_private(self, name: str) -> None:
-        """Refuses a module of a private package to shared packages.
+        """Prevents shared packages from importing a private package.
 
-        Those that can't be private share a copy of a registry. They get none of a package that
-        has one configuration.
+        Packages with extension modules cannot be private. They may import the layer's copy of a
+        registry (`packages.REGISTRIES`), but no package of `packages.CONFIGURED`.
 
         Raises:
-            PrivateNeeded: those who import it can be private.
-            ModuleNotFoundError: they can't. To packages that merely try, it is not installed.
+            PrivateNeeded: the importing packages can become private.
+            ModuleNotFoundError: they cannot. Packages with an optional import handle this error.
         """
         if top(name) not in self.private:
             return
@@ -240,14 +247,14 @@ class Layer(View):
         raise ModuleNotFoundError(f"No module named {name!r}: {text}", name=name)
 
     def has_extensions(self, package: str, file: str | None = None) -> bool:
-        """Whether a package here or behind has extension modules."""
+        """Returns whether a package of this layer or of an outer layer has extension modules."""
         return any(layer.installed.has_extensions(package, file) for layer in self.chain())
 
     def make_private(self, names: Iterable[str], reason: str) -> None:
-        """From now on each app imports these packages for itself.
+        """Makes packages private: each app imports its own copy from now on.
 
         Raises:
-            ImportError: one of them has extension modules, of which there can be only one.
+            ImportError: a package has extension modules, which a process can load only once.
         """
         for name in names:
             if self.has_extensions(name):
@@ -276,8 +283,8 @@ as_importlib(Layer.refuse_private)
 
 
 class _AppFinder:
-    """Finds the module that the configuration names in the app's directories, even if it is called
-    like one that is frozen or built into Python."""
+    """Finds the configured module in the app's directories, even if a frozen or built-in module has
+    the same name."""
 
     def __init__(self, name: str, directories: Sequence[str]) -> None:
         self._name = name
@@ -292,24 +299,24 @@ class _AppFinder:
 
 
 class AppView(View):
-    """What one loaded app sees: everything under its directories, private packages, and the layers
-    behind.
+    """The view of one loaded app: the modules in the app's directories, its copies of private
+    packages, and the layers.
 
     Attributes:
-        directories: ``working_dir`` and those of ``python_path``.
-        layer: what it shares with other apps.
-        private: top-level names of packages that it imports for itself.
-        variables: what it has set (None: deleted) of the environment.
-        at_exit: what it has registered with ``atexit``.
-        settings: what it has set in modules of the standard library; see `settings.py`.
-        streams: its ``sys.stdout`` and ``sys.stderr``, before it replaces them.
+        directories: ``working_dir`` and the directories of ``python_path``.
+        layer: the layer that the app shares with other apps.
+        private: top-level names of packages that the app imports as its own copy.
+        variables: environment variables that the app has set; None for deleted ones.
+        at_exit: functions registered with ``atexit``, with their arguments.
+        settings: settings of standard library modules; see `settings.py`.
+        streams: the app's original ``sys.stdout`` and ``sys.stderr``.
         loggers: the state of each logger for this app, by identity; see `loggers.py`.
-        tracing: what it has given to ``threading.settrace`` ("trace") and ``setprofile``.
-        loop: its event loop, if it has one.
-        application: what the server calls. It need not be in a module.
-        tempdir: where its temporary files go, if its environment says that.
-        threads: those that it has started and that run, and the names of their functions.
-        lazy_modules: its ``sys.lazy_modules``.
+        tracing: arguments of ``threading.settrace`` ("trace") and ``setprofile`` ("profile").
+        loop: the app's event loop, if there is one.
+        application: the callable that the server calls. No module needs to refer to it.
+        tempdir: the directory for temporary files, if the app's environment names one.
+        threads: running threads that the app has started: identity to function name.
+        lazy_modules: the app's ``sys.lazy_modules``.
         lazy_children: see `lazyimports.py`.
     """
 
@@ -362,11 +369,12 @@ class AppView(View):
         main = main_module.make(directories[0])
         self.modules["__main__"] = main
         self.argv = [main.__dict__["__file__"]]
-        self.claims = frozenset()  # made when they are first needed
+        self.claims = frozenset()  # computed by path_changed() on first use
         layer.add(self)
 
     def _isolated(self, names: Sequence[str]) -> set[str]:
-        """Top-level names of packages to isolate and of all that need them."""
+        """Returns the top-level names of the packages to isolate and of all packages that depend on
+        them."""
         layers = list(self.layer.chain())
         roots: set[str] = set()
         for name in names:
@@ -389,19 +397,20 @@ class AppView(View):
         return set().union(*closures)
 
     def path_changed(self) -> None:
-        """Claims every name that the app's own directories offer, so that what other apps have
-        imported under such a name from elsewhere is not found first."""
+        """Claims every module name in the app's own directories. Otherwise a shared module of the
+        same name, imported for another app, would be found first."""
         shared = self.layer.path
         own = [entry for entry in self.path if entry not in shared or self.is_below(entry)]
         offered = {name for entry in own for name in importable_names(entry)}
         self.claims = frozenset(offered - Base.names | self._named | self.private)
 
     def is_below(self, path: str) -> bool:
-        """Whether a path is in the app's directories and in no installation that is there, too."""
+        """Returns whether a path is in the app's directories, but not in a Python installation
+        inside them."""
         return (path + "/").startswith(self._roots) and not (path + "/").startswith(self._elsewhere)
 
     def load(self, spec: ModuleSpec, load: Load) -> ModuleType:
-        """Loads a module for this app, or has the layer load what it owns."""
+        """Loads a module for this app, or in the layer that owns the module."""
         name = spec.name
         if isinstance(spec.loader, ExtensionFileLoader) and self.is_below(spec.origin or ""):
             return extension_modules.load(spec, load)
@@ -421,11 +430,11 @@ class AppView(View):
         needed, _needed.error = _needed.error, None
         if needed is None:
             return module
-        # The packages that need it, and this one at least, are not for sharing.
+        # The packages that import the private one, including this one, must be private as well.
         self.layer.make_private(needed.packages | {top(name)}, str(needed))
         parent = name.rpartition(".")[0]
         path = cpython.gcd_import(parent).__path__ if parent else None
-        found = self.modules.get(name)  # its package may have imported it
+        found = self.modules.get(name)  # importing the parent may have imported the module
         return load(cpython.find_spec(name, path)) if found is None else found
 
 

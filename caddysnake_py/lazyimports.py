@@ -1,13 +1,12 @@
-"""Lazy imports of CPython 3.15 (PEP 810): what is found when a name is used at last, whoever uses
-it first, is what the module with the import statement sees.
+"""Lazy imports of CPython 3.15 (PEP 810) resolve in the view of the module with the import
+statement, even if another app uses the name first.
 
-CPython keeps the builtins of the statement in the placeholder, and calls their ``__import__``
-later.
-So each statement gets builtins of its own, whose ``__import__`` looks through the view under which
-the statement has run.
+CPython stores the builtins of the statement in the placeholder, and calls their ``__import__`` when
+the name is used. So each statement gets its own builtins, whose ``__import__`` uses the view under
+which the statement has run.
 
-CPython also notes down what such statements would have made an attribute of a package, by the name
-of the package alone. That is kept for each view here.
+CPython also records submodules that such statements would have set as attributes of a package. It
+records them by the name of the package only; this module keeps them per view.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ from caddysnake_py.belongings import namespace_of
 from caddysnake_py.layers import AppView, Layer, every_layer
 from caddysnake_py.view import View, as_importlib, source_found_by, use
 
-# Names of submodules by the package's name; True for those that an import statement has named as a
-# module, False for what may be any attribute.
+# Package name -> submodule name -> True if an import statement named a module, False if the name
+# may be any attribute (``from package import name``).
 Children = dict[str, dict[str, bool]]
 
 _PLACEHOLDER: Any = getattr(types, "LazyImportType", None)
@@ -40,7 +39,7 @@ _children_of_base: Children = {}
 
 
 def _attribute(module: Any, name: str) -> object:
-    """What ``from module import name`` binds, as the current view sees it."""
+    """Returns the object that ``from module import name`` binds under the current view."""
     try:
         return getattr(module, name)
     except AttributeError:
@@ -61,11 +60,11 @@ def _import_for(
     fromlist: Any = None,
     level: int = 0,
 ) -> Any:
-    """The ``__import__`` of a lazy import statement.
+    """Implements ``__import__`` for a lazy import statement; the other arguments are its.
 
     Args:
-        view: under which the statement has run; None: the base.
-        holder: the module with the statement.
+        view: the view under which the statement has run; None: the base.
+        holder: the name of the module with the statement.
     """
     with use(view):
 
@@ -78,13 +77,13 @@ def _import_for(
                 {name, *(f"{name}.{each}" for each in fromlist or ())}
             )
         if fromlist:
-            # CPython would look into sys.modules for those that are no attributes, after this.
+            # CPython would look missing attributes up in sys.modules later, outside of this view.
             return SimpleNamespace(**{each: _attribute(found, each) for each in fromlist})
         return found
 
 
 def _scope(view: View | None, place: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Globals for the original ``__lazy_import__``."""
+    """Returns globals for the original ``__lazy_import__``."""
     scope = {name: place[name] for name in _PLACES if name in place}
     holder = str(place.get("__name__"))
     scope["__builtins__"] = {
@@ -106,11 +105,11 @@ def _is_importable(name: str) -> bool:
 
 
 class LazyImports:
-    """CPython's own parts, and what takes their place.
+    """The replacements of CPython's functions for lazy imports.
 
     Args:
         original: ``builtins.__lazy_import__``.
-        pending: CPython's notes on submodules: package -> name -> placeholder or None.
+        pending: CPython's record of submodules: package -> name -> placeholder or None.
     """
 
     def __init__(self, original: Callable[..., Any], pending: dict[str, Any]) -> None:
@@ -123,19 +122,20 @@ class LazyImports:
         def ignore(pending: object, names: object) -> None:
             pass
 
-        def as_it_is(name: str, place: dict[str, Any], level: int) -> dict[str, Any]:
+        def unchanged(name: str, place: dict[str, Any], level: int) -> dict[str, Any]:
             return place
 
-        self._plain = _caddysnake.lazy_importer(original, pending, names, as_it_is, ignore)
+        self._plain = _caddysnake.lazy_importer(original, pending, names, unchanged, ignore)
 
     def placeholder(self, view: View | None, holder: str, statement: str) -> Any:
-        """What ``it`` is after a statement such as ``lazy import x as it`` in a module."""
+        """Executes a statement such as ``lazy import x as it`` in the name of a module, and returns
+        the placeholder ``it``."""
         scope = _scope(view, {"__name__": holder}, __lazy_import__=self._plain)
         exec(statement, scope)
         return scope["it"]
 
     def take_over(self, pending: dict[str, dict[str, Any]], names: set[str]) -> None:
-        """Takes over what CPython has noted down about one statement, or several."""
+        """Moves CPython's records of one or more statements to the current view."""
         view = _caddysnake.current_view()
         if isinstance(view, (AppView, Layer)):
             view.lazy_modules |= names
@@ -150,7 +150,7 @@ class LazyImports:
                     self._offer(module, package, child, is_module)
 
     def set_attributes(self, module: Any, name: str) -> None:
-        """Stands in for ``_imp._set_lazy_attributes``, which importlib calls after each load."""
+        """Replaces ``_imp._set_lazy_attributes``, which importlib calls after each load."""
         self._set_attributes(module, name)
         current = _caddysnake.current_view()
         for view in (current,) if isinstance(current, AppView) else _all_views():
@@ -162,7 +162,8 @@ class LazyImports:
                             self._offer(module, name, child, is_module)
 
     def _offer(self, module: Any, package: str, child: str, is_module: bool) -> None:
-        """Makes a submodule, which is not loaded yet, an attribute of its package."""
+        """Sets a placeholder for a submodule that is not loaded yet as an attribute of its
+        package."""
         full_name = f"{package}.{child}"
         if not issubclass(type(module), ModuleType) or not _is_importable(full_name):
             return
@@ -178,7 +179,7 @@ class LazyImports:
         content[child] = self.placeholder(owner, package, f"lazy import {full_name} as it")
 
     def renew(self, view: View | None, module: ModuleType) -> None:
-        """Makes placeholders anew that a module has got before all this."""
+        """Replaces the placeholders that a module got before `install` was called."""
         content = namespace_of(module)
         for name, value in list(content.items()):
             if type(value) is _PLACEHOLDER:
@@ -191,13 +192,13 @@ class LazyImports:
 
 
 def _statement(placeholder: object) -> str | None:
-    """What imports the same as ``it``; None for what is rare."""
+    """Returns a statement that binds an equivalent placeholder to ``it``; None for rare forms."""
     found = gc.get_referents(placeholder)
     words = [each for each in found if type(each) is str]
     behind = [each for each in found if type(each) is _PLACEHOLDER]
     if len(words) != 1:
         return None
-    if behind:  # of the module that the name is imported from
+    if behind:  # the placeholder of the module in a "from" import
         found = gc.get_referents(behind[0])
         modules = [each for each in found if type(each) is str]
         if modules == ["__future__"] or not any(type(each) is tuple for each in found):
@@ -218,7 +219,7 @@ def _all_views() -> Iterator[View | None]:
 
 
 def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:
-    """CPython's notes, which it shows nobody."""
+    """Returns CPython's record of submodules, a dict that has no public name."""
     package, child = "caddysnake_probe", "child"
     scope = {"__builtins__": {"__lazy_import__": original}, "__name__": __name__}
     exec(f"lazy import {package}.{child}", scope)
@@ -227,15 +228,16 @@ def _find_pending(original: Callable[..., Any]) -> dict[str, Any]:
             del item[package]
             return item
     text = (
-        "Python {}.{}.{} keeps what is imported lazily in another form than expected: a submodule "
-        "of one application may be found in a package of the same name of another"
+        "Python {}.{}.{} records lazy imports in an unexpected form: a submodule of one "
+        "application may be found in a package of the same name of another application"
     )
     logs.emit(logging.WARNING, "caddysnake", text.format(*sys.version_info))
     return {}
 
 
-def _of_the_server(name: str) -> Callable[..., Any]:
-    """A function of ``sys`` that changes imports of all applications; one of them may not."""
+def _warning_in_apps(name: str) -> Callable[..., Any]:
+    """Wraps a function of ``sys`` that changes imports of all applications: calls from an
+    application only log a warning."""
     function: Callable[..., Any] = getattr(sys, name)
 
     @functools.wraps(function)
@@ -254,7 +256,7 @@ for _function in (_attribute, _import_for):
 
 
 def install() -> None:
-    """From now on lazy imports are those of the view with the statement."""
+    """Makes lazy imports per-view; does nothing before Python 3.15."""
     original = cpython.lazy_import
     if original is None:
         return
@@ -264,8 +266,8 @@ def install() -> None:
     lazy = LazyImports(original, pending)
     cpython.replace_lazy_import(lazy.statement)
     cpython.replace_set_lazy_attributes(lazy.set_attributes)
-    sys.set_lazy_imports = _of_the_server("set_lazy_imports")  # type: ignore[attr-defined]
-    sys.set_lazy_imports_filter = _of_the_server("set_lazy_imports_filter")  # type: ignore[attr-defined]
+    sys.set_lazy_imports = _warning_in_apps("set_lazy_imports")  # type: ignore[attr-defined]
+    sys.set_lazy_imports_filter = _warning_in_apps("set_lazy_imports_filter")  # type: ignore[attr-defined]
     lazy.take_over(before, set())
     owned: list[tuple[View | None, dict[str, ModuleType]]] = [(None, sys.modules)]
     owned += [(layer, layer.modules) for layer in every_layer()]

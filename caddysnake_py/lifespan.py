@@ -1,4 +1,4 @@
-"""The lifespan protocol of ASGI 2.0: startup and shutdown of an app."""
+"""The lifespan protocol, version 2.0 (ASGI specification, "Lifespan Protocol")."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Mode = Literal["auto", "on", "off"]
 
 
 class Lifespan:
-    """Runs the lifespan of one app as a task on the loop that serves it.
+    """Runs the lifespan of one app as a task on the loop that serves the app.
 
     Attributes:
-        state: what the app put into ``scope["state"]``; every request gets a shallow copy.
-            None when the app does not support lifespan.
+        state: the dict ``scope["state"]``, which the app fills; every request gets a shallow copy.
+            None if the app does not support lifespan.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], mode: Mode) -> None:
@@ -35,7 +35,7 @@ class Lifespan:
         """Sends ``lifespan.startup`` and waits for the answer.
 
         Raises:
-            LoadError: the app reported a failure, or supports no lifespan though mode is "on".
+            LoadError: the app reported a failure, or does not support lifespan and mode is "on".
         """
         if self._mode == "off":
             return
@@ -45,7 +45,7 @@ class Lifespan:
         if self._failure is not None:
             raise LoadError(f"the app's startup failed: {self._failure or 'no reason given'}")
         if self._task.done() and not self._answered.is_set():
-            # Raising at the lifespan scope is how an app says that it has none.
+            # An app without lifespan support raises on this scope (ASGI, "Lifespan Protocol").
             self.state = None
             if self._mode == "on":
                 raise LoadError("lifespan is on, but the app does not support it") from error
@@ -69,7 +69,8 @@ class Lifespan:
             )
 
     async def _ask(self, what: Literal["startup", "shutdown"]) -> BaseException | None:
-        """Returns when the app has answered or ended; the exception if it ended with one."""
+        """Sends an event and waits until the app has answered or returned; returns the exception if
+        the app raised one."""
         assert self._task is not None
         self._asked = what
         self._answered.clear()
@@ -94,7 +95,8 @@ class Lifespan:
             raise
         except BaseException as error:
             self._error = error
-            if self._answered.is_set() and self._failure is None:  # else who asked reports it
+            # Otherwise the caller of _ask() reports the exception.
+            if self._answered.is_set() and self._failure is None:
                 logs.emit(
                     logging.ERROR,
                     "caddysnake",

@@ -1,5 +1,5 @@
-"""Explains why code that was loaded once can't be loaded a second time: packages that applications
-share outlive a reload, and some refuse what they have from the code before."""
+"""Explains why code cannot be loaded a second time: shared packages survive a reload, and some
+refuse to register a name that the old code has registered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFUSAL = re.compile(
 
 
 def _frames(error: BaseException) -> list[FrameType]:
-    """From the innermost outwards."""
+    """Returns the frames of a traceback, the innermost first."""
     found = []
     traceback = error.__traceback__
     while traceback is not None:
@@ -33,7 +33,8 @@ def _has(modules: Mapping[str, object], frame: FrameType) -> bool:
 
 
 def _raised_by(error: BaseException, view: AppView) -> tuple[str, str | None] | None:
-    """The top-level name of the shared package that has raised an error, and a file of it."""
+    """Returns the top-level name of the shared package that raised an error, and one of its
+    files."""
     for frame in _frames(error):
         if any(_has(layer.modules, frame) for layer in view.layer.chain()):
             return top(frame.f_globals["__name__"]), frame.f_globals.get("__file__")
@@ -46,8 +47,8 @@ def _raised_by(error: BaseException, view: AppView) -> tuple[str, str | None] | 
 
 
 def explain(error: BaseException, view: AppView) -> str | None:
-    """One line about an error that code raises when it is loaded again, if a shared package may
-    be the reason."""
+    """Returns one line about an error of a repeated load if a shared package may be the cause,
+    else None."""
     if isinstance(error, (OSError, ImportError, SyntaxError)) or not isinstance(error, Exception):
         return None
     if not _REFUSAL.search(str(error).lower()):
@@ -59,7 +60,7 @@ def explain(error: BaseException, view: AppView) -> str | None:
     cure = f"`isolate {package}` gives each load of the application its own"
     if view.layer.has_extensions(package, file):
         cure = (
-            "it has extension modules, so it can't be isolated: register what is not there yet, or "
-            "start Caddy anew"
+            "it has extension modules, so it can't be isolated: register only what is missing, or "
+            "restart Caddy"
         )
-    return f"{package} is shared and may still have what the code before registered in it; {cure}"
+    return f"{package} is shared and may still hold what the previous code registered; {cure}"

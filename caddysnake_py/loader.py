@@ -1,4 +1,4 @@
-"""From ``"package.module:attribute.path"`` to the app object."""
+"""Resolves ``"package.module:attribute.path"`` to the app object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 
 class LoadError(Exception):
-    """The app cannot be loaded for a reason that a traceback would not explain better."""
+    """The app cannot be loaded. The message explains the reason; no traceback is needed."""
 
 
 def load(spec: str) -> Callable[..., Any]:
@@ -23,7 +23,7 @@ def load(spec: str) -> Callable[..., Any]:
 
     Raises:
         LoadError: the attribute is missing or not callable.
-        Exception: whatever the app's module raises when it is imported.
+        Exception: any exception that the app's module or factory raises.
     """
     process = os.getpid()
     try:
@@ -34,7 +34,8 @@ def load(spec: str) -> Callable[..., Any]:
 
 
 def _end_child(error: BaseException | None) -> NoReturn:
-    """Ends a process that the module has forked and that did not end itself: it can't serve."""
+    """Exits a child process that the module forked and that returned from the import: a child
+    cannot serve requests."""
     status = os.EX_SOFTWARE
     if isinstance(error, SystemExit):
         status = error.code if isinstance(error.code, int) else int(error.code is not None)

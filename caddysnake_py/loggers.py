@@ -1,10 +1,11 @@
-"""``logging``: loggers are shared by name, and each app has a state of its own for every logger.
+"""Per-app state of ``logging``: apps share the logger objects, but each app has its own handlers,
+level and filters for every logger.
 
-What an app adds, sets, disables or configures there concerns its own records alone, and goes with
-it. An app begins with what shared packages and Python have set.
+Changes by an app affect its own records only, and are discarded with the app. An app starts with a
+copy of the state that Python and shared packages have set.
 
-Replaces names of ``logging`` that are not public: ``_handlers``, ``_handlerList``,
-``_logRecordFactory`` and the attributes of loggers in which their state is kept.
+Replaces private names of ``logging``: ``_handlers``, ``_handlerList``, ``_logRecordFactory``, and
+the attributes in which loggers keep their state.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from caddysnake_py import logs, settings
 from caddysnake_py.layers import AppView
 from caddysnake_py.streams import LogStream, Router
 
-# The attributes of a logger, and how each begins.
+# The attributes of a logger, with factories of their default values.
 _STATE: dict[str, Callable[[], Any]] = {
     "level": lambda: logging.NOTSET,
     "propagate": lambda: True,
@@ -33,16 +34,16 @@ _STATE: dict[str, Callable[[], Any]] = {
 
 
 def _begin(logger: logging.Logger) -> dict[str, Any]:
-    """A copy of the state that a logger has outside of apps."""
+    """Returns a copy of the state that a logger has outside of apps."""
     outside = vars(logger)
     state = {name: outside.get(name, new()) for name, new in _STATE.items()}
     state.update(handlers=[*state["handlers"]], filters=[*state["filters"]], _cache={})
-    state["logger"] = logger  # its identity is the key
+    state["logger"] = logger  # the state is stored under id(logger), so the logger must live
     return state
 
 
-class _OfApp:
-    """An attribute of loggers, in the state of the current app; outside of apps in the logger."""
+class _LoggerAttribute:
+    """An attribute of loggers: kept in the current app's state; outside of apps in the logger."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -72,8 +73,8 @@ class _OfApp:
             vars(logger)[self._name] = value
 
 
-class _OfManager:
-    """An attribute of the manager of all loggers, for each app."""
+class _ManagerAttribute:
+    """A per-app attribute of ``logging.root.manager``."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -97,7 +98,8 @@ class _OfManager:
 
 
 class _HandlerList(MutableSequence[Any]):
-    """Weak references to all handlers, which are flushed at the end: those of the current app."""
+    """Per-app ``logging._handlerList``: weak references to all handlers, which
+    ``logging.shutdown`` flushes."""
 
     def __init__(self, outside: list[Any]) -> None:
         self._outside = outside
@@ -126,7 +128,7 @@ class _HandlerList(MutableSequence[Any]):
 
 
 class _HandlersByName(MutableMapping[str, Any]):
-    """The handlers that have a name: those of the current app."""
+    """Per-app ``logging._handlers``: the handlers that have a name."""
 
     def __init__(self, outside: MutableMapping[str, Any]) -> None:
         self._outside = outside
@@ -159,7 +161,7 @@ _is_enabled_for = logging.Logger.isEnabledFor
 
 
 def is_enabled_for(self: logging.Logger, level: int) -> bool:
-    """``Logger.isEnabledFor``, where most calls end, without a descriptor for each attribute."""
+    """Replaces ``Logger.isEnabledFor``: the common case avoids the descriptors."""
     view = _caddysnake.current_view()
     if isinstance(view, AppView):
         state = view.loggers.get(id(self))
@@ -171,7 +173,7 @@ def is_enabled_for(self: logging.Logger, level: int) -> bool:
 
 
 class _LastResort(logging.Handler):
-    """Used by ``logging`` when the app has configured no handler: WARNING and above."""
+    """Handles records of WARNING and above if the app has configured no handler."""
 
     def emit(self, record: logging.LogRecord) -> None:
         own = settings.get("logging.lastResort", self)
@@ -189,7 +191,8 @@ _emit_to_stream = logging.StreamHandler.emit
 
 
 def emit_record(self: logging.StreamHandler[TextIO], record: logging.LogRecord) -> None:
-    """``StreamHandler.emit`` that keeps level and logger when the stream is ours."""
+    """Replaces ``StreamHandler.emit``: keeps the record's level and logger name if the stream is
+    one of Caddy's log."""
     stream = self.stream
     if not isinstance(stream, (LogStream, Router)):
         _emit_to_stream(self, record)
@@ -206,7 +209,7 @@ def _set_logger_class(_: Any, cls: type[logging.Logger]) -> None:
     own = settings.current()
     assert own is not None
     own["logging.loggerClass"] = cls
-    # Nobody else must get a logger of this class: those that are new are the app's.
+    # Other apps must not get loggers of this class, so new loggers are the app's only.
     own.setdefault("logging.loggerDict", ChainMap({}, logging.root.manager.loggerDict))
 
 
@@ -228,7 +231,7 @@ def _record_factory(_: Any) -> Callable[..., logging.LogRecord]:
 
 
 def _make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-    """What all loggers make their records with."""
+    """Replaces ``logging._logRecordFactory``: calls the current app's factory."""
     return _record_factory(None)(*args, **kwargs)
 
 
@@ -242,17 +245,17 @@ def _capture_warnings(_: Any, capture: bool) -> None:
 
 
 def shut_down(app: AppView) -> None:
-    """Flushes and closes the handlers of an app, as Python does at its end."""
+    """Flushes and closes the handlers of an app, as Python does at shutdown."""
     logging.shutdown(app.settings.pop("logging.handlers", []))
 
 
 def install() -> None:
-    """From now on each app has a state of its own in ``logging``."""
+    """Makes the state of ``logging`` per-app."""
     module: Any = logging
     for name in _STATE:
-        setattr(logging.Logger, name, _OfApp(name))
+        setattr(logging.Logger, name, _LoggerAttribute(name))
     for name in ("_disable", "loggerClass", "logRecordFactory", "loggerDict"):
-        setattr(logging.Manager, name, _OfManager(name))
+        setattr(logging.Manager, name, _ManagerAttribute(name))
     module._handlerList = _HandlerList(module._handlerList)
     module._handlers = _HandlersByName(module._handlers)
     module._logRecordFactory = _make_record
@@ -262,11 +265,11 @@ def install() -> None:
     settings.own_attribute(logging, "lastResort", lambda: last_resort)
     module.StreamHandler.emit = emit_record
     module.Logger.isEnabledFor = is_enabled_for
-    for name, instead in (
+    for name, replacement in (
         ("setLoggerClass", _set_logger_class),
         ("getLoggerClass", _logger_class),
         ("setLogRecordFactory", _set_record_factory),
         ("getLogRecordFactory", _record_factory),
         ("captureWarnings", _capture_warnings),
     ):
-        settings.function_for_apps(logging, name, instead)
+        settings.function_for_apps(logging, name, replacement)

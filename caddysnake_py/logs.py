@@ -1,4 +1,4 @@
-"""Records of Caddy's log, with a level and the app's name."""
+"""Writes records to Caddy's log, with a level and the app's name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import _caddysnake
 
-# What moves a terminal's cursor, colours it, ends a line or turns the direction of writing.
+# Control characters, line separators, and characters that change the writing direction.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-# A line of a message that could pass for a record of a log: one of JSON, or one that begins with a
-# time and has tabs between its parts.
+# The start of a line that could be mistaken for a log record: one of JSON, or one that begins with
+# a time, or one with tabs between its fields.
 _LIKE_A_RECORD = re.compile(r"\n(?=[0-9{\[]|[^\s][^\n]*\t)")
 
 
 def printable(text: str) -> str:
-    """Escapes control characters other than tabs and ends of lines."""
+    """Escapes control characters other than tabs and newlines."""
     if text.isprintable():
         return text
     return _CONTROLS.sub(_escape, text.replace("\r\n", "\n"))
@@ -30,19 +30,19 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def one_line(text: object) -> str:
-    """The same for what a client has sent, which is one line."""
+    """Escapes all control characters, for text that a client has sent."""
     return printable(str(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def emit(level: int, source: str, message: str, app: int | None = None) -> None:
-    """Puts one record on Caddy's log.
+    """Writes one record to Caddy's log.
 
     Args:
         level: one of the ``logging`` levels.
-        source: name of the logger or stream.
-        message: may have several lines. Caddy's console encoder writes it as it is, so control
-            characters are escaped, and lines that look like a record of their own are indented.
-        app: id of the app; the app of the current thread by default.
+        source: the name of the logger or stream.
+        message: the text, of one or more lines. Caddy's console encoder writes it unescaped, so
+            control characters are escaped here, and lines that look like a record are indented.
+        app: the id of the app; by default the app of the current thread.
     """
     owner = _caddysnake.current_app() if app is None else app
     if not message.isprintable():
@@ -51,13 +51,13 @@ def emit(level: int, source: str, message: str, app: int | None = None) -> None:
 
 
 def is_own(filename: str) -> bool:
-    """Whether a frame's file belongs to this package, as its sources are named in the binary."""
+    """Returns whether the file name of a frame belongs to this package."""
     return filename.startswith("<caddysnake_py/")
 
 
 def format_exception(exception: BaseException) -> str:
-    """Returns the traceback as Python prints it, from the app's first frame on, without the
-    final newline."""
+    """Returns the formatted traceback, without this package's frames at its beginning and without
+    the final newline."""
     frames = exception.__traceback__
     while frames is not None and is_own(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
@@ -66,13 +66,12 @@ def format_exception(exception: BaseException) -> str:
 
 
 def _is_disconnect(exception: BaseException) -> bool:
-    """Whether the exception only says that the client left: an ``OSError`` from ``send``,
-    ``write`` or ``read``, what a framework made of it, a timeout that was logged, or a group of
-    such."""
+    """Returns whether an exception only reports a disconnect: an ``OSError`` of ``send``, ``write``
+    or ``read``, a framework's exception caused by one, a logged timeout, or a group of these."""
     name = type(exception).__name__
     if isinstance(exception, OSError) or name in ("ClientDisconnect", "RequestTimeout"):
         return True
-    parts = getattr(exception, "exceptions", None)  # a group, which is new in Python 3.11
+    parts = getattr(exception, "exceptions", None)  # an ExceptionGroup, since Python 3.11
     if isinstance(parts, tuple) and parts:
         return all(_is_disconnect(part) for part in parts)
     before = exception.__cause__ or exception.__context__
@@ -86,14 +85,18 @@ def app_exception(
     request: Mapping[str, Any] | None,
     client_left: bool = False,
 ) -> bool:
-    """Logs an exception that left an app: the core's error hook. False if it is no error.
+    """Logs an exception that an app did not handle: the core's error hook.
 
     Args:
         app: the app's id.
-        exception: what was raised.
-        kind: ``"WSGI"``, ``"ASGI"`` or what the core was doing.
+        exception: the exception.
+        kind: ``"WSGI"``, ``"ASGI"``, or a description of what the core was doing.
         request: the environ or scope, if there is one.
-        client_left: the app knows that its client left; an exception because of that is no error.
+        client_left: the app was told that its client disconnected; an exception caused by that is
+            logged at DEBUG.
+
+    Returns:
+        False if the exception is not an error of the app.
     """
     where = kind
     if kind in ("WSGI", "ASGI"):

@@ -1,7 +1,7 @@
-"""Process pools of loky (joblib has a copy of it) are an application's own and end with it.
+"""Per-app process pools of loky, and of the copy in joblib; the pools end with their app.
 
-loky keeps one executor to be used again. The workers of another application would import the wrong
-modules, with the wrong environment.
+loky reuses one executor per process. The workers of another app would import the wrong modules,
+with the wrong environment.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ def _own_reusable(module: ModuleType) -> None:
 
     @functools.wraps(submit)
     def submit_in_app(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # One that was shut down passes the task on to that which has taken its place.
+        # An executor that was shut down passes the task on to its successor, which is per-app.
         return (submit_again if self._flags.shutdown else submit)(self, *args, **kwargs)
 
     executor.submit = submit_in_app
 
 
 def install() -> None:
-    """From now on these pools have an owner."""
+    """Makes the pools of loky per-app."""
     for package in _PACKAGES:
         imports.when_package_loaded(f"{package}.process_executor", _own_executors)
         imports.when_package_loaded(f"{package}.reusable_executor", _own_reusable)

@@ -1,4 +1,4 @@
-"""Event loops of ASGI apps: asyncio's with a selector of ours, or uvloop's."""
+"""Event loops of ASGI apps: asyncio's loop with our own selector, or uvloop."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _NOTHING: list[_Event] = []
 
 
 class Selector(selectors.BaseSelector):
-    """What an asyncio loop sleeps in: wakes for requests, for other threads, and for files once
-    the app has any to watch.
+    """The selector of an app's asyncio loop: wakes for requests, for other threads, and for files
+    that the app has registered.
 
-    Until then it has no file of its own: thousands of apps have thousands of loops.
+    It opens an epoll descriptor only when the app registers a file, because a server may have
+    thousands of apps, each with a loop.
     """
 
     def __init__(self, core: _caddysnake.Generation) -> None:
@@ -33,10 +34,11 @@ class Selector(selectors.BaseSelector):
         self._requests: list[_Event] = []
 
     def watch_requests(self, start: asyncio.Handle) -> None:
-        """Has the loop call ``start`` when there are requests, as if a file had become readable.
+        """Makes the loop call ``start`` when there are requests, like the callback of a readable
+        file.
 
-        As a callback in the loop's order, not in ``select``: what is woken by it then comes after
-        timers that are due, and a timeout finds a ``receive`` that it can still call off.
+        Not called in ``select`` itself: tasks that it wakes must run after timers that are due, so
+        that a timeout can still cancel a pending ``receive``.
         """
         key = selectors.SelectorKey(-1, -1, selectors.EVENT_READ, (start, None))
         self._requests = [(key, selectors.EVENT_READ)]
@@ -49,7 +51,7 @@ class Selector(selectors.BaseSelector):
             what = self._select(timeout, files.fileno())
             events = files.select(0) if what & _caddysnake.FILES else _NOTHING
         except (OSError, ValueError) as error:
-            # The app has closed its descriptor: its files are lost, but requests need none.
+            # The app has closed the epoll descriptor. Its files are lost; requests still work.
             self._files = None
             logs.emit(logging.ERROR, "caddysnake", f"the event loop has lost its files: {error}")
             return self._requests
@@ -78,21 +80,21 @@ class Selector(selectors.BaseSelector):
             files.close()
 
 
-class _Lasting:
-    """A loop that only the server closes: requests would come to a loop that is closed."""
+class _ServerOwned:
+    """A mixin for loops that only the server may close: requests could not run on a closed loop."""
 
     _may_close = False
 
     def close(self) -> None:
-        """Raises RuntimeError in the app, as for a loop that runs."""
+        """Raises RuntimeError if the app calls it, as a running loop does."""
         if not self._may_close:
             raise RuntimeError("the event loop is the server's to close")
         super().close()  # type: ignore[misc]
 
 
-class EventLoop(_Lasting, asyncio.SelectorEventLoop):
-    """asyncio's loop for one app, which other threads wake through the app, not through a pair of
-    sockets. Replaces the methods of `cpython.LOOP_METHODS`."""
+class EventLoop(_ServerOwned, asyncio.SelectorEventLoop):
+    """asyncio's loop for one app. Other threads wake it through the core, not through a socket
+    pair. Overrides the methods of `cpython.LOOP_METHODS`."""
 
     def __init__(self, core: _caddysnake.Generation) -> None:
         self._core = core
@@ -100,7 +102,7 @@ class EventLoop(_Lasting, asyncio.SelectorEventLoop):
         super().__init__(self._requests)
 
     def watch_requests(self, start: Callable[[], None]) -> None:
-        """Has ``start`` called when there are requests."""
+        """Makes the loop call ``start`` when there are requests."""
         self._requests.watch_requests(asyncio.Handle(start, (), self))
 
     def _make_self_pipe(self) -> None:
@@ -113,22 +115,22 @@ class EventLoop(_Lasting, asyncio.SelectorEventLoop):
         self._core.wake()
 
     def add_signal_handler(self, sig: int, *args: Any) -> None:  # type: ignore[override]
-        """Only warns, as ``signal.signal`` does: signals are Caddy's."""
+        """Only logs a warning, as ``signal.signal`` does: Caddy handles the signals."""
         guards.add_signal_handler(super().add_signal_handler, sig, *args)
 
 
 def new_loop(kind: LoopKind, core: _caddysnake.Generation) -> asyncio.AbstractEventLoop:
-    """Returns a new event loop for an app; ``auto`` is uvloop where it can be imported.
+    """Returns a new event loop for an app. ``auto`` selects uvloop if it can be imported.
 
     Raises:
-        LoadError: ``kind`` is uvloop and it is not installed.
+        LoadError: ``kind`` is uvloop, and uvloop is not installed.
     """
     if kind != "asyncio":
         try:
             import uvloop  # type: ignore[import-not-found,unused-ignore]
 
-            class Loop(_Lasting, uvloop.Loop):  # type: ignore[misc,unused-ignore]
-                __module__ = uvloop.Loop.__module__  # by which libraries tell it
+            class Loop(_ServerOwned, uvloop.Loop):  # type: ignore[misc,unused-ignore]
+                __module__ = uvloop.Loop.__module__  # libraries recognise uvloop by it
 
             loop: asyncio.AbstractEventLoop = Loop()
             subprocesses.set_up_uvloop(loop)
@@ -143,20 +145,20 @@ def new_loop(kind: LoopKind, core: _caddysnake.Generation) -> asyncio.AbstractEv
 
 
 def allow_close(loop: asyncio.AbstractEventLoop) -> None:
-    """Lets ``loop.close()`` do so: the app has ended."""
-    if isinstance(loop, _Lasting):
+    """Lets ``loop.close()`` close the loop, after the app has ended."""
+    if isinstance(loop, _ServerOwned):
         loop._may_close = True
 
 
 def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
-    """Has a loop start the app's requests from now on."""
+    """Makes a loop start the app's requests from now on."""
     if isinstance(loop, EventLoop):
         loop.watch_requests(core.drain)
     else:
         loop.add_reader(core.watch(), core.drain)
 
 
-def leave(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
-    """Ends what ``serve`` began."""
+def stop_serving(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
+    """Reverts `serve`."""
     if not isinstance(loop, EventLoop):
         loop.remove_reader(core.watch())

@@ -1,6 +1,6 @@
-"""``__main__`` of an app.
+"""The ``__main__`` module of an app.
 
-Scripts that the app runs, and pickles, put things there that are not for other apps.
+Each app has its own: scripts that an app runs, and pickles, store objects there.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from types import ModuleType
 
 
 def make(directory: str) -> ModuleType:
-    """Returns what ``__main__`` is when Python runs a directory.
+    """Returns a ``__main__`` like that of ``python directory``.
 
-    Packages tell a program from an interactive session by its file, which need not exist, and look
-    for settings beside that. Children of multiprocessing do not run a ``__main__`` of such a spec.
+    Packages take a ``__main__`` without ``__file__`` for an interactive session, and search for
+    settings next to that file, which need not exist. With this ``__spec__``, children of
+    multiprocessing do not run ``__main__`` again.
+
+    Args:
+        directory: the app's ``working_dir``.
     """
     main = ModuleType("__main__")
     main.__file__ = os.path.join(directory, "__main__.py")

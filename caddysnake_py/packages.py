@@ -1,7 +1,7 @@
-"""What is installed in a layer: which packages depend on one another, and which can't be shared.
+"""The distributions installed in a layer: their dependencies, and which of them cannot be shared.
 
-Reads ``*.dist-info`` and ``*.egg-info`` itself, a few lines of each: `importlib.metadata` parses
-every file whole, which takes longer than loading an app.
+Reads only the first lines of ``*.dist-info`` and ``*.egg-info`` metadata: `importlib.metadata`
+parses whole files, which takes longer than loading an app.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 
-# Imported anew by each app, with all that depends on them: they keep one configuration for the
-# process.
+# Each app imports its own copy of these, and of all packages that depend on them: they keep one
+# configuration per process.
 CONFIGURED = frozenset({"django", "asgiref", "sentry_sdk"})
-# The same, since applications enter what they define there, such as metrics, sinks, tables and
-# classes by name: a second time, when they are reloaded, that fails or counts twice.
+# The same for packages in which applications register metrics, sinks, tables or classes by name. A
+# second registration, after a reload, would fail or count twice.
 REGISTRIES = frozenset({"prometheus_client", "loguru", "sqlmodel", "sanic", "marshmallow"})
 PRIVATE = CONFIGURED | REGISTRIES
-# What merely can work with one of these, as an "extra", imports it once it is asked to. By then
-# the package is shared.
+# A package that supports one of these as an "extra" may import it late, when the package is already
+# shared. So packages with such an extra are private, too.
 _FOLLOW_EXTRAS = frozenset({"django", "prometheus-client", "loguru", "sqlmodel", "sanic"})
 
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 def normalized(name: str) -> str:
-    """The name of a distribution as it is compared (PEP 503)."""
+    """Returns the normalized name of a distribution (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -37,10 +37,11 @@ class Distribution:
     """One installed distribution.
 
     Attributes:
-        name: normalized.
-        requires: what it needs, normalized.
-        extras: what it can make use of.
-        directory: its metadata.
+        name: the normalized name.
+        version: the version.
+        requires: normalized names of the required distributions.
+        extras: normalized names of the distributions that its extras require.
+        directory: the path of its ``.dist-info`` or ``.egg-info`` directory.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Distribution:
 
     @functools.cached_property
     def files(self) -> tuple[str, ...]:
-        """Its files, relative to the site directory."""
+        """The paths of its files, relative to the site directory."""
         try:
             with open(os.path.join(self.directory, "RECORD"), encoding="utf-8") as file:
                 return tuple(line.rsplit(",", 2)[0].strip('"') for line in file)
@@ -87,7 +88,7 @@ def _read(directory: str) -> Distribution | None:
         with open(os.path.join(directory, file_name), encoding="utf-8") as file:
             for line in file:
                 if not line.strip():
-                    break  # the description follows
+                    break  # end of the headers; the description follows
                 key, _, value = line.partition(":")
                 if key == "Name":
                     name = normalized(value.strip())
@@ -106,14 +107,14 @@ def _read(directory: str) -> Distribution | None:
 
 
 class Installed:
-    """The distributions in some site directories."""
+    """The distributions installed in a list of site directories."""
 
     def __init__(self, directories: Sequence[str]) -> None:
         self._directories = directories
 
     @functools.cached_property
     def distributions(self) -> dict[str, Distribution]:
-        """By normalized name; as on ``sys.path``, the first one counts."""
+        """All distributions by normalized name. The first one on the path counts."""
         found: dict[str, Distribution] = {}
         for directory in self._metadata():
             distribution = _read(directory)
@@ -132,7 +133,8 @@ class Installed:
                     yield os.path.join(directory, name)
 
     def packages_of(self, name: str) -> frozenset[str]:
-        """Top-level names of a distribution, or of the one that has such a package."""
+        """Returns the top-level names of a distribution, which is given by its own name or by that
+        of one of its packages."""
         distribution = self.distributions.get(normalized(name))
         if distribution is None:
             distribution = self._with_package(name)
@@ -143,27 +145,32 @@ class Installed:
         return next(owners, None)
 
     def has_extensions(self, package: str, file: str | None = None) -> bool:
-        """Whether the distribution of a package has extension modules. Some have packages that are
-        found on a path of their own: a file tells them."""
+        """Returns whether the distribution of a package has extension modules.
+
+        Args:
+            package: a top-level name.
+            file: a file of the package, for packages that a distribution adds to the path itself.
+        """
         distribution = self._with_package(package)
         if distribution is None and file is not None:
             distribution = self.distribution_of(file)
         return distribution is not None and distribution.has_extensions
 
     def private_packages(self, roots: frozenset[str]) -> set[str]:
-        """Top-level names of ``roots`` and of everything that needs them, directly or not."""
+        """Returns the top-level names of ``roots`` and of all packages that depend on them,
+        directly or indirectly."""
         private = set(roots)
         done: set[str] = set()
-        news = {
+        added = {
             distribution.name
             for distribution in self.distributions.values()
             if distribution.name in roots or (distribution.packages & roots)
         }
-        while news:
-            done |= news
-            for name in news:
+        while added:
+            done |= added
+            for name in added:
                 private |= self.distributions[name].packages
-            news = {
+            added = {
                 each.name
                 for each in self.distributions.values()
                 if each.name not in done
@@ -173,7 +180,7 @@ class Installed:
         return private
 
     def distribution_of(self, file: str) -> Distribution | None:
-        """The distribution that has installed a file."""
+        """Returns the distribution to which a file belongs."""
         for distribution in self.distributions.values():
             relative = os.path.relpath(file, os.path.dirname(distribution.directory))
             if relative in distribution.files:

@@ -1,11 +1,12 @@
-"""Functions of the standard library that an app has replaced: the replacement is that app's alone.
+"""Monkey patches of the standard library: a patch by an app takes effect for that app only.
 
-Classes can't tell when someone assigns to them, so those that people patch are compared with what
-they were: while an app is loaded, after that, and now and then. In the place of what has changed
-comes a dispatcher, which knows the replacement of each app and has the original for all others.
+Assignments to a class cannot be intercepted, so the modules and classes that are commonly patched
+are compared with their original state: while an app is loaded, after the load, and periodically. A
+dispatcher takes the place of a changed function. It calls the replacement in the app that made it,
+and the original in all others.
 
-A dispatcher never changes what it answers for an app: with each replacement comes a new one. So a
-replacement that has kept the old dispatcher as its original does not call itself.
+The replacements of a dispatcher never change: each patch creates a new dispatcher. So a replacement
+that calls the function it found before, an older dispatcher, does not call itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import _caddysnake
 from caddysnake_py.belongings import namespace_of
 from caddysnake_py.layers import AppView, every_layer
 
-# What is compared: functions of these modules, and methods of these classes.
+# Functions of these modules and methods of these classes are compared.
 MODULES = (
     "asyncio",
     "builtins",
@@ -66,12 +67,12 @@ _MISSING = object()
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 _METHODS = (*_FUNCTIONS, staticmethod, classmethod)
 _INTERVAL = 0.01  # seconds between two comparisons while modules are imported
-_PATIENCE = 1.0  # seconds
+_CHECK_TIMEOUT = 1.0  # seconds to wait for a check that runs on another thread
 
 
 @dataclasses.dataclass(slots=True)
 class _Replacement:
-    """What an app has put in the place of a function. `value` is missing once the app has gone."""
+    """The replacement of a function by an app; `value` is `_MISSING` once the app is unloaded."""
 
     app: weakref.ref[AppView]
     value: Any
@@ -87,8 +88,8 @@ def _chosen(original: Any, replacements: Iterable[_Replacement]) -> Any:
 
 
 def _describe(dispatcher: Any, original: Any) -> None:
-    """Gives a dispatcher the names of its original. Without ``functools``, which calls builtins
-    that an app may have replaced."""
+    """Copies the names of the original to its dispatcher. Not ``functools.update_wrapper``, which
+    calls builtins that an app may have replaced."""
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         value = getattr(original, name, _MISSING)
         if value is not _MISSING:
@@ -97,7 +98,7 @@ def _describe(dispatcher: Any, original: Any) -> None:
 
 
 class _Method:
-    """Stands for a method of a class."""
+    """The dispatcher of a method."""
 
     def __init__(self, name: str, original: Any, replacements: tuple[_Replacement, ...]) -> None:
         self._name = name
@@ -122,7 +123,7 @@ class _Method:
 
 
 def _function(name: str, original: Any, replacements: tuple[_Replacement, ...]) -> Any:
-    """Stands for a function of a module."""
+    """Creates the dispatcher of a module's function."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
         return _chosen(original, replacements)(*args, **kwargs)
@@ -133,13 +134,13 @@ def _function(name: str, original: Any, replacements: tuple[_Replacement, ...]) 
 
 
 class Place(Protocol):
-    """Something that apps may change, and that is to be as it was for all others."""
+    """An object that apps may change, and whose changes must not affect other apps."""
 
     def check(self, author: Callable[[Any], AppView | None]) -> None:
-        """Finds what has been changed. ``author`` tells by whom; None: nobody knows."""
+        """Detects changes. ``author`` returns the app that made a replacement; None if unknown."""
 
     def forget(self, app: AppView) -> None:
-        """Drops what an app has put there."""
+        """Drops the changes by an app."""
 
 
 class _Place:
@@ -157,20 +158,20 @@ class _Place:
         self._replacements: dict[str, tuple[_Replacement, ...]] = {}
 
     def check(self, author: Callable[[Any], AppView | None]) -> None:
-        """Finds what has been replaced. ``author`` tells by whom."""
+        """Detects replaced and deleted functions. ``author`` returns the app that replaced one."""
         names = vars(self._owner)
         for name, value in list(names.items()):
             expected = self._expected.get(name, _MISSING)
             if value is expected or name in self._others:
                 continue
             if expected is _MISSING and not (self._takes_new and type(value) in self._kinds):
-                self._others.add(name)  # of a module, or no function
+                self._others.add(name)  # a new name in a module, or not a function
             elif callable(value) or hasattr(type(value), "__get__"):
                 app = author(value)
                 if app is not None:
                     self._take(name, value, app)
             else:
-                setattr(self._owner, name, expected)  # nothing that anyone could call
+                setattr(self._owner, name, expected)  # the new value is not callable
         for name in self._expected.keys() - names.keys():
             setattr(self._owner, name, self._expected[name])  # deleted
 
@@ -194,7 +195,8 @@ class _Place:
             setattr(self._owner, name, value)
 
     def forget(self, app: AppView) -> None:
-        """Drops the replacements of an app. Other apps' may still hold the dispatchers."""
+        """Drops the replacements by an app. Replacements by other apps may still refer to the
+        dispatchers, so the values are cleared there, too."""
         for name, before in list(self._replacements.items()):
             gone = [each for each in before if each.app() in (None, app)]
             for each in gone:
@@ -204,19 +206,19 @@ class _Place:
 
 
 class _Watch:
-    """All places, and when they were compared."""
+    """All places, and the time of the last check."""
 
     def __init__(self) -> None:
         self.places: list[Place] = []
         self.checked = 0.0
-        self.checker: list[object] = []  # at most one
+        self.checker: list[object] = []  # the first entry may check
 
 
 _watch = _Watch()
 
 
 def _namespace(value: Any) -> Mapping[str, Any] | None:
-    """The globals of the module in which a replacement was written."""
+    """Returns the globals of the module that defines a replacement."""
     for _ in range(10):
         if type(value) is FunctionType:
             return value.__globals__
@@ -232,10 +234,10 @@ def _namespace(value: Any) -> Mapping[str, Any] | None:
 
 
 def _author(value: Any) -> AppView | None:
-    """The app one of whose modules has made a replacement; None if it is a shared package's."""
+    """Returns the app whose module defines a replacement; None if a shared package defines it."""
     try:
         namespace = _namespace(value)
-    except Exception:  # an object that answers in its own way
+    except Exception:  # the replacement's attribute access may raise anything
         return None
     name = namespace.get("__name__") if namespace is not None else None
     if not isinstance(name, str):
@@ -249,13 +251,15 @@ def _author(value: Any) -> AppView | None:
 
 
 def check(app: AppView | None) -> bool:
-    """Makes what apps have replaced theirs alone. False if another thread is just doing it.
+    """Limits replacements to the apps that made them. Returns False if another thread is checking.
 
     Args:
-        app: the author of replacements that shared packages have made; without it, they stay.
+        app: the author of replacements that shared packages define; if None, these stay in effect
+            for all apps.
     """
     me = object()
-    _watch.checker.append(me)  # not a lock: destructors, which may import, can run meanwhile
+    # Not a lock: a destructor may run meanwhile on this thread, and import a module.
+    _watch.checker.append(me)
     try:
         if _watch.checker[0] is not me:
             return False
@@ -268,35 +272,35 @@ def check(app: AppView | None) -> bool:
 
 
 def check_now(app: AppView) -> None:
-    """The same once more for an app that has been loaded."""
-    deadline = monotonic() + _PATIENCE
+    """Checks once for an app; waits up to a second while another thread is checking."""
+    deadline = monotonic() + _CHECK_TIMEOUT
     while not check(app) and monotonic() < deadline:
         sleep(_INTERVAL)
 
 
 def check_soon(app: AppView) -> None:
-    """The same, unless it was done a moment ago."""
+    """Checks, unless the last check was less than 10 ms ago."""
     if monotonic() >= _watch.checked + _INTERVAL:
         check(app)
 
 
 def forget(app: AppView) -> None:
-    """Drops what an app has replaced."""
+    """Drops all replacements by an app."""
     for place in _watch.places:
         place.forget(app)
 
 
 def watch(place: Place) -> None:
-    """Compares a place from now on."""
+    """Adds a place to the checks."""
     _watch.places.append(place)
 
 
 def watch_module(module: Any) -> None:
-    """Compares the functions of a module from now on."""
+    """Adds the functions of a module to the checks."""
     watch(_Place(module, _FUNCTIONS, _function))
 
 
 def watch_classes(module: Any, names: Iterable[str]) -> None:
-    """Compares the methods of classes of a module from now on."""
+    """Adds the methods of a module's classes to the checks."""
     for name in names:
         watch(_Place(getattr(module, name), _METHODS, _Method))

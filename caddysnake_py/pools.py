@@ -1,7 +1,7 @@
-"""Process pools end with the app that has made them, and with the server.
+"""Process pools end with the app that has created them, and with the server.
 
-Their threads keep the app, and the app keeps them: without an end, each reload would leave the old
-code and its workers behind. Forked workers do not notice the end of the server, either.
+The threads of a pool refer to the app, and the app to the pool: each reload would leave the old
+code and its workers behind. Forked workers do not notice that the server has exited, either.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from caddysnake_py.layers import AppView, every_layer
 _FUTURES = "concurrent.futures.process"
 _MULTIPROCESSING = "multiprocessing.pool"
 
-# How long tasks may go on when the server ends.
-_LEAVE_SECONDS = 2.0
+# How long tasks may continue when the server shuts down, in seconds.
+_END_SECONDS = 2.0
 _TRACKER_SECONDS = 1.0
 
 
 def owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[..., None]:
-    """An ``__init__`` after which the app's exit ends the pool, if it is there by then."""
+    """Wraps the ``__init__`` of a pool: the app's exit calls ``end`` with the pool, if it is still
+    alive then."""
 
     def end_if_alive(pool: weakref.ref[Any]) -> None:
         alive = pool()
@@ -45,7 +46,7 @@ def owned(init: Callable[..., None], end: Callable[[Any], None]) -> Callable[...
             at_exit = view.at_exit
 
             def forget(_: object) -> None:
-                with contextlib.suppress(ValueError):  # the app's exit has taken it
+                with contextlib.suppress(ValueError):  # the app's exit has removed the entry
                     at_exit.remove(entry)
 
             entry: tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -72,17 +73,17 @@ def _own_pools(module: ModuleType) -> None:
     module.Pool.__init__ = owned(module.Pool.__init__, _end_pool)
 
 
-def leave() -> None:
-    """Ends the workers of all executors that are left, as Python does at its end."""
+def end_executors() -> None:
+    """Ends the workers of all remaining executors, as Python does at shutdown."""
     futures: Any = sys.modules.get(_FUTURES)
     if futures is None or cpython.POOLS in cpython.absent:
         return
     running = cpython.end_process_pools(futures)
     workers = [worker for manager, _ in running for worker in list(manager.processes.values())]
     for _, wakeup in running:
-        with contextlib.suppress(OSError):  # it has just ended
+        with contextlib.suppress(OSError):  # the executor has just ended
             wakeup.wakeup()
-    deadline = monotonic() + _LEAVE_SECONDS
+    deadline = monotonic() + _END_SECONDS
     for manager, _ in running:
         manager.join(max(0.0, deadline - monotonic()))
     for worker in workers:
@@ -91,7 +92,8 @@ def leave() -> None:
 
 
 def _trackers() -> Iterator[Any]:
-    """Those of multiprocessing and loky, which remove what workers leave in shared memory."""
+    """Yields the resource trackers of multiprocessing and loky, which remove shared memory that
+    workers have leaked."""
     for modules in (sys.modules, *(layer.modules for layer in every_layer())):
         for name, module in list(modules.items()):
             if name.endswith(".resource_tracker"):
@@ -99,7 +101,8 @@ def _trackers() -> Iterator[Any]:
 
 
 def end_trackers() -> None:
-    """Waits for these to end, which they do when nobody is left who could tell them anything."""
+    """Closes the server's pipes to the resource trackers and waits for the trackers to exit, which
+    they do when all writers have closed their pipes."""
     waiting: set[int] = set()
     for tracker in _trackers():
         descriptor, pid = getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
@@ -119,6 +122,6 @@ def end_trackers() -> None:
 
 
 def install() -> None:
-    """From now on pools have an owner."""
+    """Makes process pools end with the app that creates them."""
     imports.when_loaded(_FUTURES, _own_executors)
     imports.when_loaded(_MULTIPROCESSING, _own_pools)

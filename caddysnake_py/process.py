@@ -1,19 +1,19 @@
-"""Settings of the one interpreter that all apps share."""
+"""Settings of the interpreter, which all apps share."""
 
 from __future__ import annotations
 
 import sys
 import sysconfig
 
-# With the default of 5 ms a busy app delays every other by 5 ms per hand-over of the GIL.
+# Seconds. With the default of 5 ms, a busy app delays others by 5 ms per hand-over of the GIL.
 _SWITCH_INTERVAL = 0.001
 
 
 def set_up() -> None:
-    """Prepares the interpreter, once, before any app is loaded.
+    """Configures the interpreter, once, before any app is loaded.
 
     Raises:
-        RuntimeError: the interpreter is a free-threaded build, which the core cannot run on.
+        RuntimeError: the interpreter is a free-threaded build, which the core does not support.
     """
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise RuntimeError("free-threaded builds of Python are not supported")

@@ -1,9 +1,9 @@
-"""Frees what is left of an app that was unloaded, or that failed to load.
+"""Frees the objects of an app that was unloaded, or that failed to load.
 
-Its modules go with its view, unless something that outlives it refers to them; what is known to do
-so is made to let go (`holders.py`). A full collection would stop the threads of all apps, for a
-second with a few million objects. So what goes with the app is collected alone, and a full one
-follows later, if at all.
+The app's modules are freed with its view, unless an object that outlives the app refers to them.
+`holders.py` removes the known references of that kind. A full garbage collection would stop the
+threads of all apps, for a second with a few million objects. So only the app's objects are
+collected first; a full collection follows later, if it is needed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from caddysnake_py.belongings import Belongings
 from caddysnake_py.layers import AppView
 
 _GATHER = 0.2  # seconds
-_RETRY = 1.0
-_SHARE = 0.02  # of a thread's time
+_RETRY = 1.0  # seconds
+_SHARE = 0.02  # limit of the time spent in full collections, as a share of wall-clock time
 
 
 def forget_files(directories: Sequence[str]) -> None:
-    """Drops what is cached about files, so that the next load looks at them again."""
+    """Drops cached directory listings and source lines, so that the next load reads the files
+    again."""
     roots = [*directories, *map(os.path.realpath, directories)]
     below = tuple(os.path.join(root, "") for root in roots)
     for path in list(sys.path_importer_cache):
@@ -44,13 +45,16 @@ def forget_files(directories: Sequence[str]) -> None:
 
 @dataclasses.dataclass(slots=True)
 class UnloadedApp:
-    """What an app has left behind.
+    """An unloaded app whose objects may still be alive.
 
     Attributes:
-        sweeps: how often it is still swept before all is collected; threads of the app may be about
-            to end.
-        collections: how often all is still collected for it.
-        threads: those of the app that run; emptied when they have been reported.
+        app: the app's id.
+        directories: the app's ``working_dir`` and ``python_path``.
+        belongings: the app's objects.
+        threads: running threads of the app: identity to name; emptied once they are reported.
+        sweeps: remaining attempts to collect the app's objects alone, before a full collection;
+            threads of the app may be about to end.
+        collections: remaining full collections.
     """
 
     app: int
@@ -62,7 +66,7 @@ class UnloadedApp:
 
 
 class _Pace:
-    """Keeps the collections that stop all threads apart, so that these lose little time."""
+    """Limits how often full collections run, because they stop all threads."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -81,12 +85,14 @@ _waiting: queue.SimpleQueue[UnloadedApp] = queue.SimpleQueue()
 
 
 def free_later(view: AppView) -> None:
-    """Has everything freed that goes with a view. The caller must let go of it."""
+    """Schedules a view and the objects of its app to be freed. The caller must drop its reference
+    to the view."""
     _waiting.put(UnloadedApp(view.app, view.directories, Belongings(view), view.threads))
 
 
 def _take(timeout: float | None) -> list[UnloadedApp]:
-    """Waits for unloaded, and a little longer: what was unloaded may not have come to its end."""
+    """Waits for unloaded apps, and 0.2 s more: the thread that unloaded an app may still be
+    returning."""
     found = []
     try:
         found.append(_waiting.get(timeout=timeout))
@@ -97,15 +103,19 @@ def _take(timeout: float | None) -> list[UnloadedApp]:
         return found
 
 
-def _sweep(unloaded: list[UnloadedApp], *, anew: bool) -> list[UnloadedApp]:
-    """Frees what it can, one app at a time, and returns those of which something is left."""
+def _sweep(unloaded: list[UnloadedApp], *, force: bool) -> list[UnloadedApp]:
+    """Collects the objects of each app and returns the apps with objects that are still alive.
+
+    Args:
+        force: search shared modules again for caches that refer to the apps.
+    """
     for last in (False, True):
         for each in unloaded:
             _caddysnake.collect(each.belongings.take())
         unloaded = [each for each in unloaded if each.belongings.alive]
         if unloaded and not last:
             alive = (leftover for each in unloaded for leftover in each.belongings.alive)
-            holders.let_go(alive, anew=anew)
+            holders.drop_references(alive, force=force)
     for each in unloaded:
         each.sweeps -= 1
         if each.sweeps == 0:
@@ -114,7 +124,8 @@ def _sweep(unloaded: list[UnloadedApp], *, anew: bool) -> list[UnloadedApp]:
 
 
 def _report_threads(each: UnloadedApp) -> None:
-    """Says once which threads go on with code that should be gone. Nobody can end them."""
+    """Logs once which threads still run the code of an unloaded app. A thread cannot be ended from
+    outside."""
     names = threads.names_of(each.threads)
     each.threads = {}
     if names:
@@ -127,10 +138,10 @@ def _report_threads(each: UnloadedApp) -> None:
 
 
 def _collect(unloaded: list[UnloadedApp], pace: _Pace) -> list[UnloadedApp]:
-    """Looks for what holds them among all objects, and returns those to look at again."""
+    """Runs a full collection, sweeps again, and returns the apps to retry later."""
     pace.collect()
     again = []
-    for each in _sweep(unloaded, anew=True):
+    for each in _sweep(unloaded, force=True):
         each.collections -= 1
         if each.collections:
             again.append(each)
@@ -142,12 +153,12 @@ def _collect(unloaded: list[UnloadedApp], pace: _Pace) -> list[UnloadedApp]:
 
 
 def _free(new: list[UnloadedApp], old: list[UnloadedApp], pace: _Pace) -> list[UnloadedApp]:
-    """Frees what it can, and returns what is to be looked at again."""
+    """Frees new and old unloaded apps, and returns the apps to retry later."""
     for each in new:
         forget_files(each.directories)
         each.belongings.add(_caddysnake.take_locals(each.app))
     _caddysnake.forget_answers()
-    swept = _sweep([*new, *(each for each in old if each.sweeps > 0)], anew=False)
+    swept = _sweep([*new, *(each for each in old if each.sweeps > 0)], force=False)
     stubborn = [each for each in old if each.sweeps <= 0 and each.belongings.alive]
     if stubborn and pace.allows():
         stubborn = _collect(stubborn, pace)
@@ -167,5 +178,5 @@ def _work() -> None:
 
 
 def start() -> None:
-    """Starts the thread that frees what `free_later` is given."""
+    """Starts the thread that frees the views passed to `free_later`."""
     threading.Thread(target=_work, name="release", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Settings of the standard library: what Python keeps for the process, each app has for itself."""
+"""Per-app settings of the standard library: values that Python keeps once per process."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ _MISSING = object()
 
 
 def current() -> dict[str, Any] | None:
-    """The settings of the current app; None where there is no app."""
+    """Returns the settings of the current app; None outside of apps."""
     view = _caddysnake.current_view()
     return view.settings if isinstance(view, AppView) else None
 
 
 def get(key: str, default: Any = None) -> Any:
-    """A setting of the current app."""
+    """Returns a setting of the current app; ``default`` if it is not set, or outside of apps."""
     own = current()
     return default if own is None else own.get(key, default)
 
 
 def own_attribute(module: ModuleType, name: str, default: Callable[[], Any]) -> None:
-    """Gives each app an attribute of a module for itself, under the key ``module.name``.
+    """Makes an attribute of a module per-app, under the key ``module.name``.
 
-    The module's own functions, and C code, read the module's dict: there must be something that
-    asks for the setting.
+    The module's own functions, and C code, read the module's dict, not this property: they need a
+    value there that looks the setting up.
 
     Args:
-        default: makes what an app finds that has not set the attribute.
+        module: the module.
+        name: the attribute.
+        default: returns the value for an app that has not set the attribute.
     """
     if type(module) is ModuleType:
         module.__class__ = type("module", (_caddysnake.PropertyModule,), {})
@@ -63,14 +65,14 @@ def own_attribute(module: ModuleType, name: str, default: Callable[[], Any]) -> 
     setattr(type(module), name, property(read, write, delete))
 
 
-def function_for_apps(module: Any, name: str, instead: Callable[..., Any]) -> None:
-    """Has a function of a module replaced where an app calls it. ``instead`` gets the original
-    first."""
+def function_for_apps(module: Any, name: str, replacement: Callable[..., Any]) -> None:
+    """Replaces a function of a module for calls from apps. ``replacement`` gets the original as its
+    first argument."""
     original = getattr(module, name)
 
     def function(*args: Any, **kwargs: Any) -> Any:
         if isinstance(_caddysnake.current_view(), AppView):
-            return instead(original, *args, **kwargs)
+            return replacement(original, *args, **kwargs)
         return original(*args, **kwargs)
 
     function.__name__ = function.__qualname__ = name

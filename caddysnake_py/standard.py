@@ -1,6 +1,6 @@
-"""Modules of the standard library that remember where Python is installed.
+"""Modules of the standard library that depend on the location of the Python installation.
 
-They look at ``sys.prefix`` when they are imported, so each virtual environment has its own.
+They read ``sys.prefix`` when they are imported, so each virtual environment has its own copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _own_sysconfig(layer: Layer) -> ModuleType:
 
 
 def _own_site(prefix: str, sees_host: bool) -> ModuleType:
-    """Not imported again: that would have an effect on the interpreter."""
+    """Copies the module ``site``: importing it again would change the interpreter's paths."""
     module = ModuleType("site", site.__doc__)
     for name, value in vars(site).items():
         if type(value) is FunctionType and value.__globals__ is vars(site):
@@ -41,6 +41,7 @@ def _own_site(prefix: str, sees_host: bool) -> ModuleType:
 
 
 def give_own(layer: Layer) -> None:
-    """Gives the layer of a virtual environment the modules that a Python started in it has."""
+    """Adds copies of ``site`` and ``sysconfig`` for its environment to the layer of a virtual
+    environment."""
     layer.modules["site"] = _own_site(layer.prefix, layer.outer is not None)
     layer.modules["sysconfig"] = _own_sysconfig(layer)

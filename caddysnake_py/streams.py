@@ -1,10 +1,10 @@
-"""``sys.stdout`` and ``sys.stderr``: each app has its own, and whole lines become log records.
+"""Per-app ``sys.stdout`` and ``sys.stderr``; each complete line becomes a log record.
 
-Python's C code reads ``sys.stdout`` from the dict of ``sys``, past any attribute access. There it
-finds a `Router`, which passes text on to the stream of the current app.
+CPython's C code reads ``sys.stdout`` from the dict of ``sys``, without attribute access. That dict
+holds a `Router`, which passes text on to the stream of the current app.
 
-Nothing here takes a lock: the collector may run in the middle of a write, and with it a
-``__del__`` that prints.
+Nothing here takes a lock: the garbage collector may run during a write, and call a ``__del__``
+method that prints.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ import _caddysnake
 from caddysnake_py import logs
 from caddysnake_py.layers import AppView
 
-# A line that never ends is cut here, so that it cannot fill the memory.
+# Bytes. Longer lines are split, so that a line without an end cannot exhaust the memory.
 _LINE_LIMIT = 1 << 20
 _TRACEBACK = b"Traceback (most recent call last):"
 
 
 def _split(text: bytes) -> tuple[list[bytes], bytes]:
-    """Cuts text into whole messages and the unfinished rest."""
+    """Splits text into complete messages and the unfinished rest. A traceback is one message."""
     messages: list[bytes] = []
     lines = text.split(b"\n")
     rest = lines.pop()
-    block: list[bytes] = []  # a traceback that has begun
+    block: list[bytes] = []  # the lines of an unfinished traceback
     for line in lines:
         if block or line == _TRACEBACK:
             block.append(line)
-            # It ends with the first line that is neither indented nor its beginning.
+            # The first line after the header that is not indented ends the traceback.
             if len(block) > 1 and line and not line.startswith(b" "):
                 messages.append(b"\n".join(block))
                 block = []
@@ -51,7 +51,7 @@ def _split(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 class _Partial:
-    """What a thread has written of a line that has not ended."""
+    """The unfinished line of a thread: its pieces and their size in bytes."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -59,11 +59,11 @@ class _Partial:
 
 
 class Lines:
-    """Makes log records of what is written to one of the two streams.
+    """Turns the lines written to one of the two streams into log records.
 
     Attributes:
         source: ``"stdout"`` or ``"stderr"``.
-        fd: the descriptor that C code uses for it.
+        fd: the file descriptor of the stream in C code.
     """
 
     def __init__(self, source: str, fd: int, level: int) -> None:
@@ -71,17 +71,17 @@ class Lines:
         self.fd = fd
         self._level = level
         self._keeps_partial = True
-        # By app and thread. Every step on it is one operation of a dict or list: between two of
-        # them, destructors may write.
+        # By app and thread. Each access is one atomic operation of a dict or list: between two
+        # operations, a destructor may write.
         self._partial: dict[tuple[int, int], _Partial] = {}
 
     def start_in_child(self) -> None:
-        """Forgets the parent's threads: lines that they have begun are theirs."""
+        """Drops unfinished lines in a forked child: the parent's threads will complete them."""
         self._partial.clear()
         self._keeps_partial = False
 
     def write(self, app: int, data: bytes) -> None:
-        """Takes a piece of text in UTF-8."""
+        """Adds a piece of text, encoded in UTF-8, and emits the lines that it completes."""
         key = (app, threading.get_ident())
         partial = self._partial.setdefault(key, _Partial())
         partial.pieces.append(data)
@@ -90,7 +90,7 @@ class Lines:
             return
         taken = self._partial.pop(key, None)
         messages, rest = _split(b"".join(taken.pieces if taken else ()))
-        if rest:  # before what destructors have begun meanwhile
+        if rest:  # before text that destructors have written meanwhile
             partial = self._partial.setdefault(key, _Partial())
             partial.pieces.insert(0, rest)
             partial.size += len(rest)
@@ -98,12 +98,13 @@ class Lines:
             self._emit(message, app)
 
     def flush(self) -> None:
-        """Keeps partial lines: a record is a whole line. A forked child writes them."""
+        """Does nothing in the server: a record is a whole line. A forked child emits unfinished
+        lines."""
         if not self._keeps_partial:
             self.close_partial()
 
     def close_partial(self, app: int | None = None) -> None:
-        """Writes what an app, or any, has left without an end of line."""
+        """Emits the unfinished lines of an app; by default those of all apps."""
         for key in self._partial.copy():
             if app is None or key[0] == app:
                 taken = self._partial.pop(key, None)
@@ -115,10 +116,10 @@ class Lines:
 
 
 class _Binary(io.BufferedIOBase):
-    """``stream.buffer``.
+    """The attribute ``buffer`` of a stream.
 
     Attributes:
-        encoding: of what is written.
+        encoding: the encoding of the bytes that are written.
     """
 
     mode = "wb"
@@ -138,7 +139,7 @@ class _Binary(io.BufferedIOBase):
         return True
 
     def fileno(self) -> int:
-        """A descriptor of the app's own, which it may close without closing the server's."""
+        """Returns a duplicate of the server's descriptor, which the app may close."""
         self._check_open()
         if self._app is None:
             return self._lines.fd
@@ -187,15 +188,15 @@ class _Binary(io.BufferedIOBase):
 
 
 class LogStream(io.TextIOWrapper):
-    """``sys.stdout`` or ``sys.stderr`` of one app, or of the server: each whole line becomes a
-    record, and a traceback that is printed becomes one record too.
+    """``sys.stdout`` or ``sys.stderr`` of one app, or of the server. Each complete line becomes a
+    log record, and a printed traceback becomes one record.
 
     Attributes:
-        app: the app's id; None for whichever app the writing thread works for.
+        app: the app's id; None: the app of the writing thread.
     """
 
     def __init__(self, lines: Lines, app: int | None = None) -> None:
-        # Nothing is kept in the wrapper, which several threads share.
+        # write_through: several threads share the wrapper, so it must not buffer text.
         super().__init__(
             _Binary(lines, app), "utf-8", "backslashreplace", newline="\n", write_through=True
         )
@@ -209,10 +210,11 @@ class LogStream(io.TextIOWrapper):
 
 
 class Router(io.TextIOBase):
-    """What the server and Python's C code have for a stream: writes to that of the current app.
+    """The stream in the dict of ``sys``, for the server and CPython's C code: delegates to the
+    stream of the current app.
 
-    If the app has replaced it, ``write`` and ``flush`` go to the replacement. Everything else is
-    answered by the stream that the app was given at first.
+    If the app has replaced its stream, ``write`` and ``flush`` go to the replacement. All other
+    attributes are those of the app's original stream.
     """
 
     def __init__(self, lines: Lines) -> None:
@@ -220,10 +222,10 @@ class Router(io.TextIOBase):
         self.source = lines.source
         self._name = f"sys.{lines.source}"
         self._of_server = LogStream(lines)
-        self._writing: set[int] = set()  # threads that are inside of a replacement
+        self._writing: set[int] = set()  # threads that are executing a replacement
 
     def own(self) -> LogStream:
-        """The stream that the current app was given at first."""
+        """Returns the original stream of the current app."""
         view = _caddysnake.current_view()
         if not isinstance(view, AppView):
             return self._of_server
@@ -237,7 +239,7 @@ class Router(io.TextIOBase):
         thread = threading.get_ident()
         if not isinstance(view, AppView) or self._name not in view.settings:
             return getattr(self.own(), method)(*args)
-        # A replacement may write to us in turn: what shared packages have is the router.
+        # The replacement may write to this router in turn, as shared packages hold the router.
         if thread in self._writing:
             return getattr(self.own(), method)(*args)
         replacement = view.settings[self._name]
@@ -259,17 +261,17 @@ class Router(io.TextIOBase):
         return self._lines.fd
 
     def close(self) -> None:
-        """Nothing: a shared package must not close what all applications write to."""
+        """Does nothing: a shared package must not close the stream of all applications."""
 
 
-def _of_own(name: str) -> property:
+def _delegated(name: str) -> property:
     return property(lambda router: getattr(router.own(), name))
 
 
 for _name in dir(io.TextIOWrapper):
     if not _name.startswith("_") and _name not in Router.__dict__:
-        setattr(Router, _name, _of_own(_name))
-Router.mode = _of_own("mode")  # type: ignore[attr-defined]
+        setattr(Router, _name, _delegated(_name))
+Router.mode = _delegated("mode")  # type: ignore[attr-defined]
 
 
 _stdout = Lines("stdout", 1, logging.INFO)
@@ -279,7 +281,7 @@ stderr = Router(_stderr)
 
 
 def close_partial(app: int) -> None:
-    """Writes the unfinished lines of an app that is being unloaded."""
+    """Emits the unfinished lines of an app that is being unloaded."""
     _stdout.close_partial(app)
     _stderr.close_partial(app)
 
@@ -290,7 +292,7 @@ def _start_in_child() -> None:
 
 
 def install() -> None:
-    """Points everything that Python prints to the log."""
+    """Redirects ``sys.stdout`` and ``sys.stderr`` to the log."""
     sys.stdout = stdout
     sys.stderr = stderr
     os.register_at_fork(after_in_child=_start_in_child)

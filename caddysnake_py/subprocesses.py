@@ -1,4 +1,4 @@
-"""Programs that an app starts inherit its environment, not that of the process: it is Caddy's."""
+"""Programs that an app starts inherit the app's environment, not that of Caddy's process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from caddysnake_py.layers import AppView
 
 
 def _fork_exec(fork_exec: Callable[..., int]) -> Callable[..., int]:
-    """An environment of None is that of the process."""
+    """Wraps ``_posixsubprocess.fork_exec``: passes the app's environment if ``env`` is None, which
+    stands for the environment of the process."""
     env = cpython.FORK_EXEC_ENV
 
     def fork_exec_in_app(*args: Any) -> int:
@@ -41,19 +42,21 @@ def _execv(path: Any, argv: Any) -> NoReturn:
 
 
 def _spawn(spawn: Callable[..., int], path: Any, argv: Any, env: Any, /, **options: Any) -> int:
-    """``os.posix_spawn``; since Python 3.13, and under ``subprocess``, env may be None."""
+    """Implements ``os.posix_spawn``. ``env`` may be None since Python 3.13, and in calls from
+    ``subprocess``."""
     return spawn(path, argv, os.environ if env is None else env, **options)
 
 
-# Taken for one step of a coroutine, and never waited for: destructors may run in it, and want to
-# start a program, too.
+# Held for one step of a coroutine. Acquired without blocking: a destructor may run within that step
+# and start another program.
 _uvloop_starts = threading.Lock()
 _RETRY = 0.001  # seconds
 
 
 @coroutine
 def _start_alone(start: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Awaits ``start``, whose first step forks: uvloop refuses to do that on two loops at once."""
+    """Awaits ``start``, whose first step forks: uvloop refuses to fork on two loops at the same
+    time."""
     while not _uvloop_starts.acquire(blocking=False):
         yield from asyncio.sleep(_RETRY).__await__()
     try:
@@ -76,7 +79,8 @@ def _start_alone(start: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
 
 
 def set_up_uvloop(loop: Any) -> None:
-    """The same for a loop of uvloop, which starts programs on its own."""
+    """Passes the app's environment to programs that a uvloop loop starts: uvloop does not use
+    ``subprocess``."""
     for name in ("subprocess_exec", "subprocess_shell"):
         setattr(loop, name, _with_environment(getattr(loop, name)))
 
@@ -90,7 +94,7 @@ def _with_environment(start: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def install() -> None:
-    """From now on programs get the environment of the app that starts them."""
+    """Makes programs inherit the environment of the app that starts them."""
     for_apps("system", _system)
     for_apps("execv", _execv)
     for name in ("posix_spawn", "posix_spawnp"):

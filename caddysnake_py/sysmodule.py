@@ -1,4 +1,4 @@
-"""``sys``, whose search paths and arguments are those of the current view."""
+"""Per-view attributes of ``sys``, such as ``sys.path`` and ``sys.argv``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SINCE_3_15 = ("lazy_modules",)
 
 
 class _Meta(type):
-    """importlib makes every new module with ``type(sys)(name)``, and people ask
-    ``isinstance(x, type(sys))`` to learn whether x is a module."""
+    """Makes ``type(sys)`` behave like ``ModuleType``: importlib creates modules with
+    ``type(sys)(name)``, and libraries test for modules with ``isinstance(x, type(sys))``."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return ModuleType(*args, **kwargs)
@@ -48,7 +48,7 @@ def _per_view(name: str) -> property:
 
 
 class _Place:
-    """What imports of all apps need, and no app may take away."""
+    """Attributes of ``sys`` that the imports of all apps need and that no app may remove."""
 
     def __init__(self) -> None:
         names = ("modules", "path_hooks", "path_importer_cache", "flags")
@@ -56,7 +56,7 @@ class _Place:
         self._hooks = tuple(sys.path_hooks)
 
     def check(self, author: Callable[[Any], AppView | None]) -> None:
-        """Puts back what is missing, whoever has removed it."""
+        """Restores replaced attributes and missing path hooks."""
         for name, value in self._values.items():
             if vars(sys).get(name) is not value:
                 vars(sys)[name] = value
@@ -64,15 +64,15 @@ class _Place:
         if missing:
             sys.path_hooks.extend(missing)
             for path, finder in [*sys.path_importer_cache.items()]:
-                if finder is None:  # looked for when there was no hook
+                if finder is None:  # cached while the hook was missing
                     sys.path_importer_cache.pop(path, None)
 
     def forget(self, app: AppView) -> None:
-        """Nothing: nobody has anything of their own here."""
+        """Does nothing: there are no per-app values here."""
 
 
 def install() -> None:
-    """Replaces the class of ``sys``; the object stays the one that everybody has."""
+    """Replaces the class of ``sys``; the module object stays the same."""
     namespace: dict[str, Any] = {
         name: _per_view(name) for name in (*_PER_VIEW, *_SINCE_3_15) if name in sys.__dict__
     }
@@ -80,5 +80,5 @@ def install() -> None:
 
 
 def watch() -> None:
-    """Has what imports need put back from now on."""
+    """Adds the attributes that imports need to the periodic checks of `patches`."""
     patches.watch(_Place())

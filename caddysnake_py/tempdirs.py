@@ -1,6 +1,7 @@
-"""``tempfile`` uses the directory that an application's environment names.
+"""Per-app directory of ``tempfile``, from the application's environment.
 
-Python asks the environment once per process, so the first application would decide for all.
+Python reads the environment once per process, so the first application would determine the
+directory for all.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from caddysnake_py.view import use
 _NAMES = frozenset({b"TMPDIR", b"TEMP", b"TMP"})
 
 
-def _ask_the_app(module: Any) -> None:
+def _use_app_directory(module: Any) -> None:
     get_for_process = module._gettempdir
     of_process: list[str] = []
 
     def get_for_app() -> str:
         view = _caddysnake.current_view()
         if module.tempdir is not None and module.tempdir not in of_process:
-            return str(module.tempdir)  # somebody has assigned it
+            return str(module.tempdir)  # assigned by code
         if isinstance(view, AppView) and _NAMES & view.variables.keys():
             if view.tempdir is None:
                 view.tempdir = module._get_default_tempdir()
@@ -36,5 +37,5 @@ def _ask_the_app(module: Any) -> None:
 
 
 def install() -> None:
-    """From now on each application has a directory for temporary files."""
-    imports.when_loaded("tempfile", _ask_the_app)
+    """Makes the directory for temporary files per-app."""
+    imports.when_loaded("tempfile", _use_app_directory)

@@ -1,5 +1,5 @@
-"""Threads belong to the app that starts them, and what an executor runs to the app that submits
-it: they see its modules, and the log can name it."""
+"""A thread runs under the view of the app that starts it; a job of an executor runs under the view
+of the app that submits it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _run_for(view: _caddysnake.View, function: Callable[..., Any], *args: Any, **kw: Any) -> Any:
-    """Runs a function on a thread that another app may have started: an executor of a shared
-    package, for one."""
+    """Runs a function under a view. The thread may belong to another app, for example if the
+    executor belongs to a shared package."""
     before = _caddysnake.current_view()
     if before is view:
         return function(*args, **kw)
@@ -90,8 +90,8 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
         view = _caddysnake.current_view()
         if view is None or cpython.runs_in_interpreters(executor):
             return submit(executor, function, *args, **kwargs)
-        # A thread that this starts is nobody's: it would keep the view as long as it waits for
-        # work, and with that an executor among the app's modules, whose end it waits for.
+        # Worker threads belong to no app. An idle worker would keep the view alive, hence also an
+        # executor in the app's modules, so the executor would never be freed and end the worker.
         before = _caddysnake.switch(None)
         try:
             return submit(executor, _run_for, view, function, *args, **kwargs)
@@ -102,14 +102,14 @@ def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def names_of(running: Mapping[int, str]) -> list[str]:
-    """Names of the threads that `AppView.threads` has. Those that ``threading`` does not know
-    have the name of their function."""
+    """Returns the names of the threads in `AppView.threads`; the name of the function for threads
+    that ``threading`` does not know."""
     known = {thread.ident: thread.name for thread in threading.enumerate()}
     return sorted(known.get(ident, function) for ident, function in list(running.items()))
 
 
 def start_outside(function: Callable[[], object], name: str) -> None:
-    """Starts a thread of the server, whosever the current one is."""
+    """Starts a daemon thread that belongs to no app, from any thread."""
     before = _caddysnake.switch(None)
     try:
         threading.Thread(target=function, name=name, daemon=True).start()
@@ -118,7 +118,8 @@ def start_outside(function: Callable[[], object], name: str) -> None:
 
 
 def install() -> None:
-    """Wraps every function with which Python starts a thread; aliases get the same wrapper."""
+    """Wraps all functions that start a thread, and those of executors. Aliases get the same
+    wrapper."""
     wrapped: dict[object, Callable[..., Any]] = {}
     for module in (_thread, threading):
         for name in cpython.THREAD_STARTERS:

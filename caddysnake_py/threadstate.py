@@ -1,4 +1,5 @@
-"""What the system keeps for each thread: those of the WSGI pool get it back after a request."""
+"""Per-thread state of the kernel, such as priority and signal mask: restored on threads of the WSGI
+pool after a request that changed it."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from typing import Any
 
 import _caddysnake
 
-# These change the thread that calls them, on Linux, though some speak of the process.
+# On Linux these change the calling thread, although some are documented to change the process.
 _CHANGES = ("nice", "setpriority", "sched_setaffinity", "sched_setparam", "sched_setscheduler")
-_NO_WAY_BACK = ("setns", "unshare")
+_IRREVERSIBLE = ("setns", "unshare")
 
 _pthread_sigmask = signal.pthread_sigmask
 _setpriority = os.setpriority
@@ -24,7 +25,15 @@ _sched_setscheduler = os.sched_setscheduler
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class System:
-    """What the kernel knows of a thread."""
+    """The kernel's state of a thread.
+
+    Attributes:
+        niceness: see getpriority(2).
+        scheduler: the scheduling policy, see sched(7).
+        priority: the static priority, see sched(7).
+        processors: the CPU affinity.
+        blocked: the signal mask.
+    """
 
     niceness: int
     scheduler: int
@@ -34,7 +43,7 @@ class System:
 
 
 def system() -> System:
-    """Returns what the kernel knows of the current thread."""
+    """Returns the kernel's state of the current thread."""
     return System(
         os.getpriority(os.PRIO_PROCESS, 0),
         os.sched_getscheduler(0),
@@ -45,7 +54,7 @@ def system() -> System:
 
 
 def restore(before: System) -> bool:
-    """Puts the current thread back; False if the system does not allow that."""
+    """Restores the state of the current thread; False if the kernel does not allow that."""
     with contextlib.suppress(OSError):
         now = system()
         if (now.scheduler, now.priority) != (before.scheduler, before.priority):
@@ -60,13 +69,13 @@ def restore(before: System) -> bool:
 
 
 def settle() -> None:
-    """Has Python raise here what was sent to this thread, if anything was: it looks for that in
-    loops."""
+    """Makes CPython raise an asynchronous exception that is pending on this thread: the interpreter
+    checks for one at the end of each loop iteration."""
     for _ in range(2):
         pass
 
 
-def _telling(function: Callable[..., Any], spoiled: bool) -> Callable[..., Any]:
+def _reporting(function: Callable[..., Any], spoiled: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def change(*args: Any, **kwargs: Any) -> Any:
         _caddysnake.thread_touched(spoiled)
@@ -76,9 +85,9 @@ def _telling(function: Callable[..., Any], spoiled: bool) -> Callable[..., Any]:
 
 
 def install() -> None:
-    """From now on the core learns when a thread changes what the system keeps for it."""
-    for name in (*_CHANGES, *_NO_WAY_BACK):
+    """Wraps the functions that change a thread's state, to report the change to the core."""
+    for name in (*_CHANGES, *_IRREVERSIBLE):
         function = getattr(os, name, None)
         if function is not None:
-            setattr(os, name, _telling(function, name in _NO_WAY_BACK))
-    signal.pthread_sigmask = _telling(signal.pthread_sigmask, spoiled=False)
+            setattr(os, name, _reporting(function, name in _IRREVERSIBLE))
+    signal.pthread_sigmask = _reporting(signal.pthread_sigmask, spoiled=False)

@@ -1,4 +1,4 @@
-"""``threading.settrace`` and ``setprofile`` of an app are for the threads that it starts."""
+"""Per-app ``threading.settrace`` and ``setprofile``: they apply to threads that the app starts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import _caddysnake
 
 from caddysnake_py.layers import AppView
 
-# What threading calls them, with what does the same to one thread.
+# The name in `threading`, and the function that sets it for one thread.
 _SETTERS = {"trace": sys.settrace, "profile": sys.setprofile}
 
 
 def begin(view: _caddysnake.View) -> None:
-    """Starts what an app wants to have on its threads, on a new one."""
+    """Installs an app's trace and profile functions on a new thread."""
     if isinstance(view, AppView):
         for kind, function in view.tracing.items():
             _SETTERS[kind](function)
@@ -47,7 +47,8 @@ def _owned_getter(kind: str, get_for_all: Callable[[], Any]) -> Callable[[], Any
 
 
 def install() -> None:
-    """From now on an app traces its own threads only. Those that run already, it does not reach."""
+    """Makes tracing per-app. ``settrace_all_threads`` does not reach threads that already run,
+    except the current one."""
     module: Any = threading
     for kind in _SETTERS:
         for name, now in ((f"set{kind}", False), (f"set{kind}_all_threads", True)):

@@ -1,7 +1,7 @@
-"""Type hints that are strings are evaluated anew each time.
+"""Evaluates string annotations at each use, not once per process.
 
-``typing`` keeps ``List["Item"]`` in a cache, whoever has asked for it, and with it what "Item" was
-found to be: the class of the application that came first.
+``typing`` caches ``List["Item"]`` for the process, together with the class that "Item" evaluated
+to: that of the application that came first.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from caddysnake_py import cpython
 
 
 def install() -> None:
-    """From now on what one evaluation has found is not for the next."""
+    """Makes ``ForwardRef`` evaluate without reusing an earlier result."""
     evaluate = cpython.evaluate_reference
-    if evaluate is None:  # it keeps nothing, since 3.14
+    if evaluate is None:  # since 3.14, which caches no results
         return
 
-    def evaluate_anew(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # On a copy: another thread may evaluate the same one.
+    def evaluate_again(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # On a copy: another thread may evaluate the same object.
         fresh = copy.copy(self)
         fresh.__forward_evaluated__ = False
         return evaluate(fresh, *args, **kwargs)
 
-    typing.ForwardRef._evaluate = evaluate_anew  # type: ignore[method-assign]
+    typing.ForwardRef._evaluate = evaluate_again  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What the configuration says about an app's surroundings: virtual environments, variables."""
+"""Reads the configured environment of an app: the virtual environment and variables."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Venv:
     """A virtual environment.
 
     Attributes:
-        site_packages: its directories that belong on ``sys.path``.
-        sees_host: whether it was made with ``--system-site-packages``.
+        site_packages: its directories for ``sys.path``.
+        sees_host: whether it was created with ``--system-site-packages``.
     """
 
     site_packages: tuple[str, ...]
@@ -25,13 +25,13 @@ class Venv:
 
 
 def read_venv(venv: str) -> Venv:
-    """Returns what is to be known about a virtual environment.
+    """Reads the configuration of a virtual environment.
 
     Args:
-        venv: directory with a ``pyvenv.cfg`` (PEP 405).
+        venv: a directory with a ``pyvenv.cfg`` (PEP 405).
 
     Raises:
-        LoadError: it is not a virtual environment, or one of another Python version.
+        LoadError: the directory is not a virtual environment, or belongs to another Python version.
     """
     config_file = os.path.join(venv, "pyvenv.cfg")
     try:
@@ -45,7 +45,7 @@ def read_venv(venv: str) -> Venv:
     if made_for.split(".")[:2] != running.split("."):
         raise LoadError(
             f"venv {venv} belongs to Python {made_for}, but Caddy runs Python "
-            f"{sys.version.split()[0]}; make it anew with python{running} -m venv"
+            f"{sys.version.split()[0]}; recreate it with python{running} -m venv"
         )
     lib = os.path.join(venv, "lib", f"python{running}", "site-packages")
     if not os.path.isdir(lib):
@@ -54,10 +54,10 @@ def read_venv(venv: str) -> Venv:
 
 
 def variables(files: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
-    """Returns the variables of an app: later files win over earlier ones, ``env`` over all.
+    """Returns the variables of an app. Later files override earlier ones; ``env`` overrides all.
 
     Raises:
-        LoadError: a file is not what it should be.
+        LoadError: a file cannot be read or parsed.
     """
     found: dict[str, str] = {}
     for path in files:

@@ -1,13 +1,13 @@
-"""Views: what an app, and the packages that apps share, find when they import.
+"""Views: the modules that an app, or a package that apps share, finds by ``import``.
 
 ::
 
     App ──► Layer (venv) ──► Layer (host) ──► the base: the real ``sys.modules``
              shared packages                   the standard library, and this package
 
-A lookup goes outwards until some view has the module. Who owns a module is decided when it is
-loaded (`owner_of`), and its body runs under its owner's view: what is shared never sees, and so
-never binds, what belongs to one app. `imports.py` asks from inside importlib.
+A lookup goes outwards until a view has the module. `owner_of` decides at load time which view owns
+a module. The module's body runs under the view of its owner, so shared modules never find, and
+never bind, modules of one app. `imports.py` connects views to importlib.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Load = Callable[[ModuleSpec], ModuleType]
 
 
 class PrivateNeeded(BaseException):
-    """A shared package imports one that each app has for itself, so it can't be shared.
+    """A shared package imports a private package, so the shared package must become private, too.
 
-    Not an ``Exception``: it must pass through the package's ``except ImportError``.
+    Not an ``Exception``: the package's ``except ImportError`` must not catch it.
 
     Attributes:
-        name: the module that is needed.
-        packages: top-level names of all whose import depends on it.
+        name: the module of the private package.
+        packages: top-level names of all packages whose import depends on ``name``.
     """
 
     def __init__(self, name: str, packages: frozenset[str]) -> None:
@@ -49,14 +49,14 @@ _SUFFIXES = frozenset(all_suffixes())
 
 
 def as_importlib(function: Callable[..., Any]) -> None:
-    """Makes a function a part of importlib for those who shorten tracebacks: Python leaves the
-    frames of its import system out, and ours are among them."""
+    """Gives a function importlib's file name, so that Python removes its frames from tracebacks of
+    failed imports, as it does with importlib's own."""
     function.__code__ = function.__code__.replace(co_filename=cpython.importlib_file)
 
 
 @contextmanager
 def use(view: View | None) -> Iterator[None]:
-    """The thread looks through ``view`` (None: the base) for the length of the block."""
+    """Makes ``view`` (None: the base) the current view of this thread within the block."""
     before = _caddysnake.switch(view)
     try:
         yield
@@ -65,18 +65,18 @@ def use(view: View | None) -> Iterator[None]:
 
 
 def top(module: str) -> str:
-    """The top-level name of a module."""
+    """Returns the top-level name of a module."""
     return module.partition(".")[0]
 
 
 class Base:
-    """The interpreter as it was before any app: set by `set_up`.
+    """The interpreter's state before any app was loaded; see `installations.set_up`.
 
     Attributes:
-        names: top-level names of the modules that the server itself has imported. No file of an
-            app hides these from it, as under any server that is written in Python.
-        path, meta_path: what finds the standard library and nothing else.
-        python_path: the directories of ``PYTHONPATH``, which come before it.
+        names: top-level names of the modules that the server has imported. Files of an app do not
+            shadow these modules, as under any server that is written in Python.
+        path, meta_path: entries that find the standard library only.
+        python_path: the directories of ``PYTHONPATH``, which precede the standard library.
     """
 
     names: frozenset[str] = frozenset()
@@ -91,13 +91,13 @@ def _is_namespace(module: ModuleType) -> bool:
 
 
 def _source(spec: ModuleSpec) -> object:
-    """What a module is made of. The directories of a namespace package depend on the view that
-    looks at them."""
+    """Returns what identifies the source of a module: its file, or the directories of a namespace
+    package, which depend on the view."""
     return list(spec.submodule_search_locations or ()) if spec.origin is None else spec.origin
 
 
 def source_found_by(view: View | None, name: str) -> object:
-    """What ``view`` would make a module of that name of; None if it finds none."""
+    """Returns the `_source` of the module that ``view`` finds by that name, or None."""
     with use(view):
         try:
             spec = importlib.util.find_spec(name)
@@ -107,7 +107,7 @@ def source_found_by(view: View | None, name: str) -> object:
 
 
 def _outer(view: View) -> Iterator[View | None]:
-    """The views behind one, the base first."""
+    """Yields the outer views of a view, the base first."""
     if view.outer is not None:
         yield from _outer(view.outer)
         yield view.outer
@@ -116,14 +116,14 @@ def _outer(view: View) -> Iterator[View | None]:
 
 
 def was_deleted(view: View, name: str) -> bool:
-    """Whether ``view`` has deleted a shared module from its ``sys.modules``. When it imports the
-    module again, it wants a fresh one."""
+    """Returns whether ``view`` has deleted a shared module from its ``sys.modules``. The next
+    import of the name then creates a new module."""
     return view.modules.get(name) is type(sys.modules)  # type: ignore[comparison-overlap]
 
 
 def owner_of(view: View, spec: ModuleSpec) -> View | None:
-    """Returns the view that a module found by ``view`` belongs to: the outermost that finds the
-    same file, and for a submodule that of its package."""
+    """Returns the view that owns a module found by ``view``: the outermost view that finds the same
+    source. A submodule has the owner of its package."""
     parent = spec.name.rpartition(".")[0]
     if parent and not _is_namespace(sys.modules[parent]):
         return _caddysnake.owner(parent)
@@ -135,7 +135,7 @@ def owner_of(view: View, spec: ModuleSpec) -> View | None:
 
 
 def importable_names(directory: str) -> set[str]:
-    """Top-level names that a directory offers to ``import``."""
+    """Returns the top-level names of the modules in a directory."""
     names: set[str] = set()
     try:
         with os.scandir(directory) as entries:
@@ -147,7 +147,7 @@ def importable_names(directory: str) -> set[str]:
                     if entry.name[len(name) :] in _SUFFIXES:
                         names.add(name)
                 elif entry.is_dir() and (
-                    # One without __init__ never wins over the standard library.
+                    # A namespace package never takes precedence over the standard library.
                     name not in sys.stdlib_module_names
                     or any(
                         os.path.exists(os.path.join(entry.path, "__init__" + suffix))
@@ -156,7 +156,7 @@ def importable_names(directory: str) -> set[str]:
                 ):
                     names.add(name)
     except OSError:
-        pass  # no directory: a zip file, or not there
+        pass  # a zip file, or missing
     return names
 
 
@@ -165,7 +165,7 @@ def import_from(owner: View | None, view: View, name: str) -> ModuleType:
     with use(owner):
         module: ModuleType = cpython.gcd_import(name)
     if view.claims and top(name) in view.claims:
-        view.modules[name] = module  # it would not be found there otherwise
+        view.modules[name] = module  # lookups of a claimed name do not go outwards
     return module
 
 

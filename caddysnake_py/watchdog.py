@@ -1,5 +1,5 @@
-"""Watches what takes long: logs where WSGI requests and blocked event loops are, and ends WSGI
-requests that timed out."""
+"""Logs the stacks of slow WSGI requests and of blocked event loops, and ends WSGI requests that
+timed out."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ import _caddysnake
 from caddysnake_py import logs, patches, threads
 
 _INTERVAL = 0.5  # seconds
-# A request that reads or writes learns that its client is gone, and ends by itself: an exception
-# more would disturb what it does then.
-LEAVE_SECONDS = 0.4
+# Seconds to wait before RequestTimeout is raised: a request that reads or writes gets an OSError
+# first and ends by itself. A second exception would interrupt its cleanup.
+DISCONNECT_SECONDS = 0.4
 
 
 class RequestTimeout(BaseException):
-    """Raised in the app when its ``request_timeout`` has passed, or its ``drain_timeout`` after
-    its code was replaced, and the client got its 504 or 503.
+    """Raised in the app after the ``request_timeout``, or after the ``drain_timeout`` of replaced
+    code. The client has received status 504 or 503 by then.
 
-    Not an ``Exception``, so that an app's ``except Exception`` does not carry on.
+    Not an ``Exception``, so that an ``except Exception`` in the app does not suppress it.
     """
 
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class Limits:
-    """What an app is allowed; 0 stands for no limit.
+    """The time limits of an app; 0 means no limit.
 
     Attributes:
         slow: seconds after which a running request is reported.
-        timeout: seconds after which it is answered with 504, by Go.
+        timeout: seconds after which Go answers the request with status 504.
     """
 
     slow: float
@@ -47,10 +47,10 @@ class Loop:
     """The event loop of an ASGI app.
 
     Attributes:
-        core: the app, which can ask the loop for a sign of life.
-        thread: identity of the loop's thread.
-        limit: seconds after which a loop that gives none is reported.
-        reported: whether that has been done for the current silence.
+        core: the app's generation, which probes the loop.
+        thread: the identity of the loop's thread.
+        limit: seconds without a response to the probe after which the loop is reported as blocked.
+        reported: whether the current blockage has been reported.
     """
 
     core: _caddysnake.Generation
@@ -61,11 +61,11 @@ class Loop:
 
 loops: dict[int, Loop] = {}  # by the app's id
 limits: dict[int, Limits] = {}  # by the app's id
-_reported: set[int] = set()  # serial numbers of requests
+_reported: set[int] = set()  # serial numbers of the requests reported as slow
 
 
 def _stack(thread: int) -> str:
-    """Where a thread is, from the app's first frame on."""
+    """Returns the stack of a thread, without the server's frames at its beginning."""
     frames = traceback.extract_stack(sys._current_frames().get(thread))
     while frames and (logs.is_own(frames[0].filename) or frames[0].filename == threading.__file__):
         del frames[0]
@@ -79,10 +79,13 @@ def _interrupt(thread: int, app: int, serial: int, what: str, level: int) -> Non
 
 
 def end_requests(ending: int) -> None:
-    """Ends the requests that run on an app, each once: nobody waits for their answers."""
+    """Raises `RequestTimeout` once in each running request of an app, whose clients have been
+    answered already."""
     for thread, app, serial, seconds, _ in _caddysnake.wsgi_running():
         if app == ending:
-            what = f"request was cancelled after {seconds:.1f} s, because its code is to end"
+            what = (
+                f"request was cancelled after {seconds:.1f} s, because its code is being unloaded"
+            )
             _interrupt(thread, app, serial, what, logging.WARNING)
 
 
@@ -91,7 +94,7 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
         limit = limits.get(app)
         if limit is None:
             continue
-        if timed_out and limit.timeout and seconds >= limit.timeout + LEAVE_SECONDS:
+        if timed_out and limit.timeout and seconds >= limit.timeout + DISCONNECT_SECONDS:
             what = f"request timed out after {limit.timeout:g} s"
             _interrupt(thread, app, serial, what, logging.ERROR)
         elif limit.slow and seconds >= limit.slow and serial not in _reported:
@@ -101,12 +104,12 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
 
 
 def watch_loop(core: _caddysnake.Generation, app: int, thread: int, limit: float) -> None:
-    """Reports when the loop of an app is blocked for ``limit`` seconds while requests run."""
+    """Reports the loop of an app when it is blocked for ``limit`` seconds while requests run."""
     loops[app] = Loop(core, thread, limit)
 
 
 def forget(app: int) -> None:
-    """Watches an app that has been unloaded no longer."""
+    """Stops watching an app that has been unloaded."""
     limits.pop(app, None)
     loops.pop(app, None)
 
@@ -114,7 +117,7 @@ def forget(app: int) -> None:
 def _check_loops() -> None:
     for app, loop in list(loops.items()):
         if not loop.core.inflight:
-            continue  # a loop that nobody needs may sleep
+            continue  # a loop without requests may block
         silent = loop.core.probe()
         if silent < loop.limit:
             loop.reported = loop.reported and silent > 0
@@ -125,8 +128,8 @@ def _check_loops() -> None:
             logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
-def _look() -> None:
-    patches.check(None)  # first: what follows calls functions that an app may have replaced
+def _check_all() -> None:
+    patches.check(None)  # first, as the checks below call functions that an app may have replaced
     running = _caddysnake.wsgi_running()
     _reported.intersection_update({entry[2] for entry in running})
     _check(running)
@@ -138,12 +141,12 @@ def _watch() -> None:
     while True:
         sleep(_INTERVAL)
         try:
-            _look()
+            _check_all()
         except Exception as error:
             with contextlib.suppress(Exception):
                 logs.emit(logging.ERROR, "caddysnake", logs.format_exception(error))
 
 
 def start() -> None:
-    """Starts the watching thread."""
+    """Starts the watchdog's thread."""
     threads.start_outside(_watch, "watchdog")

@@ -1,4 +1,4 @@
-"""Serving a WSGI app: its environ and the threads of the pool."""
+"""Serves WSGI apps (PEP 3333): the environ template and the threads of the pool."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from caddysnake_py.files import FileWrapper
 
 _numbers = itertools.count(1)
 
-# An exception reaches Python code at once, and what waits in C not before it comes back.
+# A request in Python code receives the exception at once; a request blocked in C code only when the
+# call returns.
 _END_SECONDS = 1.0
 _ROUND_SECONDS = 0.1
 
@@ -25,7 +26,7 @@ _RETRY_SECONDS = 1.0
 
 
 def _start_workers() -> None:
-    """Starts the threads of the pool that serves all WSGI apps, whenever the core wants another."""
+    """Starts a thread of the shared WSGI pool whenever the core requests one."""
     while True:
         _caddysnake.wsgi_next_thread()
         try:
@@ -42,9 +43,14 @@ def _start_pool() -> None:
 
 
 def environ_template(limit: int) -> dict[str, Any]:
-    """Returns what is the same for every request of an app (PEP 3333, "environ Variables").
+    """Returns the part of the environ that is the same for every request of an app (PEP 3333,
+    "environ Variables").
 
-    The core adds the rest; what is absent here is absent unless the request has it.
+    The core adds the rest. A key that is missing here is set only if the request has a value for
+    it.
+
+    Args:
+        limit: the largest number of threads that call the app at the same time.
     """
     return {
         "SCRIPT_NAME": "",
@@ -62,7 +68,7 @@ def environ_template(limit: int) -> dict[str, Any]:
 
 
 class WSGIServer:
-    """An app in the pool."""
+    """A WSGI app that the shared thread pool serves."""
 
     _pool_started = False
 
@@ -77,13 +83,14 @@ class WSGIServer:
             _start_pool()
 
     def stop(self, drain: float, _tasks: float) -> bool:
-        """Waits up to ``drain`` seconds for running requests and ends the rest. False if some
-        still run, in C or because they caught what was to end them."""
-        idle = self._core.wait_idle(drain + watchdog.LEAVE_SECONDS)
+        """Waits up to ``drain`` seconds for running requests, then raises `RequestTimeout` in the
+        rest. Returns False if requests still run: they are blocked in C code, or caught the
+        exception."""
+        idle = self._core.wait_idle(drain + watchdog.DISCONNECT_SECONDS)
         deadline = monotonic() + _END_SECONDS
         while not idle and monotonic() < deadline:
             watchdog.end_requests(self._app_id)
-            idle = self._core.wait_idle(_ROUND_SECONDS)  # some may have waited for a thread
+            idle = self._core.wait_idle(_ROUND_SECONDS)  # queued requests may have started since
         if idle:
             self._core.stop()
         return idle

@@ -1,8 +1,8 @@
-"""The time zone: local time is C's, and one for the process.
+"""The time zone: the C library has one local time per process.
 
-It is that of the apps that ask for one, by ``TZ`` in their configuration or by ``time.tzset()``. An
-app that asks for another is refused, since its local times would be wrong. Django asks always, but
-does not depend on it with ``USE_TZ``.
+Apps request a time zone by ``TZ`` in their configuration or by ``time.tzset()``. An app that
+requests another zone than an earlier app is refused, since its local times would be wrong. Django
+always calls ``time.tzset()``, but with ``USE_TZ`` it does not depend on local time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from caddysnake_py import logs, settings
 from caddysnake_py.layers import AppView, every_layer
 from caddysnake_py.view import use
 
-_FRAMES = 6  # between time.tzset() and ours
+_FRAMES = 6  # limit of frames to inspect
 
 _tzset: Callable[[], None] = time.tzset
-_needed: dict[int, tuple[AppView, str | None]] = {}  # by the app's id
-_lent: list[int] = []  # the id of an app that has its zone as long as it is alone
+_requested: dict[int, tuple[AppView, str | None]] = {}  # by the app's id
+_provisional: list[int] = []  # the id of an app whose zone is in effect until another app is loaded
 
 
 class ZoneError(RuntimeError):
@@ -32,13 +32,13 @@ class ZoneError(RuntimeError):
 
 
 def _others(app: AppView) -> list[AppView]:
-    """The other apps, without what is about to be replaced by this one."""
+    """Returns all other apps, except older generations that this app replaces."""
     alive = [each for layer in every_layer() for each in layer.apps]
     return [each for each in alive if each is not app and each.directories != app.directories]
 
 
 def _set(zone: str | None) -> None:
-    with use(None):  # else it would be the app's own environment
+    with use(None):  # putenv() of an app does not change the process's environment
         if zone is None:
             os.unsetenv("TZ")
         else:
@@ -46,14 +46,14 @@ def _set(zone: str | None) -> None:
     _tzset()
 
 
-def need(app: AppView) -> None:
-    """Gives the process the time zone of an app.
+def request(app: AppView) -> None:
+    """Sets the process's time zone to that of an app.
 
     Raises:
-        ZoneError: another app needs another one.
+        ZoneError: another app needs another time zone.
     """
     zone = os.environ.get("TZ")
-    for other, others_zone in list(_needed.values()):
+    for other, others_zone in list(_requested.values()):
         if other is not app and other.directories != app.directories and others_zone != zone:
             raise ZoneError(
                 f"the time zone {zone or 'of the system'} is not possible, because another "
@@ -61,7 +61,7 @@ def need(app: AppView) -> None:
                 f"local time is one for the process: set the same TZ (in Django TIME_ZONE, or "
                 f"USE_TZ = True) for both, or give one of them a process of its own"
             )
-    _needed[app.app] = app, zone
+    _requested[app.app] = app, zone
     before = time.tzname
     _set(zone)
     if time.tzname != before and _others(app):
@@ -70,30 +70,31 @@ def need(app: AppView) -> None:
 
 
 def begin(app: AppView) -> None:
-    """Prepares the load of an app.
+    """Sets the time zone for an app that is about to be loaded.
 
     Raises:
-        ZoneError: its configuration has a time zone, and another app needs another one.
+        ZoneError: the app's configuration has a ``TZ``, and another app needs another time zone.
     """
-    if _lent and _others(app):
-        _lent.clear()
+    if _provisional and _others(app):
+        _provisional.clear()
         with use(None):
             zone = os.environ.get("TZ")
         _set(zone)
     if b"TZ" in app.variables:
-        need(app)
+        request(app)
 
 
 def forget(app: AppView) -> None:
-    """An app that has gone needs nothing."""
-    _needed.pop(app.app, None)
+    """Drops the time zone request of an app that has been unloaded."""
+    _requested.pop(app.app, None)
 
 
 def _has_aware_times() -> bool:
-    """Whether it is Django that asks, for an app that does not depend on local time."""
+    """Returns whether Django calls ``time.tzset()`` for an app with ``USE_TZ``, which does not
+    depend on local time."""
     frame = sys._getframe(1)
     for _ in range(_FRAMES):
-        try:  # past what Django's lazy settings do to find an attribute
+        try:  # object.__getattribute__ does not evaluate Django's lazy settings
             own = object.__getattribute__(frame.f_locals.get("self"), "__dict__")
         except AttributeError:
             own = {}
@@ -109,12 +110,12 @@ def _tzset_in_app(_: Any) -> None:
     app = _caddysnake.current_view()
     assert isinstance(app, AppView)
     if not _has_aware_times():
-        need(app)
-    elif not _needed and not _others(app):
-        _lent.append(app.app)
+        request(app)
+    elif not _requested and not _others(app):
+        _provisional.append(app.app)
         _set(os.environ.get("TZ"))
 
 
 def install() -> None:
-    """From now on ``time.tzset`` takes the ``TZ`` of the app."""
+    """Makes ``time.tzset`` use the ``TZ`` of the current app."""
     settings.function_for_apps(time, "tzset", _tzset_in_app)

@@ -1,6 +1,7 @@
-"""Builds the standalone archive: Caddy and a Python that run wherever they are unpacked.
+"""Builds the standalone archive: a relocatable folder with Caddy and Python.
 
-`make archive` runs this with the Python that goes into it. See docs/decisions/0040.
+`make archive` runs this script with the Python that the archive will contain. See
+docs/decisions/0040.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from version import git, version  # noqa: E402
 
 
 def build(target: Path, number: str, go: str) -> None:
-    """Fills the folder `target` with what goes into the archive."""
+    """Fills the folder `target` with the contents of the archive."""
     binary = target / "bin" / "caddy"
     main_module.build(ROOT, "caddy", number, binary, name="caddy", python=sys.executable)
     stdlib = interpreter.copy(target)
@@ -33,7 +34,7 @@ def build(target: Path, number: str, go: str) -> None:
     for name, library in libraries.items():
         shutil.copy(library, target / "lib" / name)
     for path in elf.files(target):
-        # Executables alone: libraries are found by the search path of the one that runs.
+        # Only executables need a search path: it also applies to the libraries that they load.
         elf.set_search_path(path, "$ORIGIN/../lib" if path.parent == target / "bin" else None)
         if path != binary:
             elf.strip(path)
@@ -45,7 +46,7 @@ def build(target: Path, number: str, go: str) -> None:
 
 
 def check(target: Path) -> None:
-    """Exits if something would be missing on a machine that has glibc alone."""
+    """Exits with a message if a library would be missing on a machine that only has glibc."""
     inside = {path.name for path in (target / "lib").iterdir()}
     for path in elf.files(target):
         missing = {name for name in elf.needed(path) - inside if not elf.GLIBC.fullmatch(name)}
@@ -54,12 +55,12 @@ def check(target: Path) -> None:
 
 
 def moment() -> int:
-    """The time that files in the archive get, so that the same sources give the same archive."""
+    """Returns the modification time of all files in the archive, for reproducible builds."""
     return int(os.environ.get("SOURCE_DATE_EPOCH") or git(ROOT, "log", "-1", "--format=%ct") or 0)
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Packs the folder, the same for the same content, and writes the checksum beside it."""
+    """Packs the folder reproducibly, and writes the checksum into a file next to the archive."""
     time = moment()
 
     def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

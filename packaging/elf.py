@@ -1,4 +1,4 @@
-"""What the archive asks of ELF files and changes in them: through ldd, binutils and patchelf."""
+"""Reads and changes ELF files with ldd, binutils and patchelf."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# The parts of glibc: every system has them, and they only work together with its loader.
+# The libraries of glibc: every system has them, and they only work with the system's own loader.
 GLIBC = re.compile(
     r"(ld-linux[\w-]*|lib(anl|c|dl|m|mvec|pthread|resolv|rt|util))\.so\.\d+|linux-vdso\.so\.1"
 )
@@ -18,7 +18,7 @@ def run(*command: str | Path) -> str:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """The ELF files below the folder."""
+    """Yields the ELF files below the folder."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             with path.open("rb") as file:
@@ -27,7 +27,11 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def libraries(paths: Iterable[Path]) -> dict[str, Path]:
-    """The shared libraries that these need, glibc apart: their names and their files."""
+    """Returns the shared libraries that the files need, except glibc: name -> path.
+
+    Raises:
+        FileNotFoundError: a library is missing on this machine.
+    """
     found = {}
     for path in paths:
         for name, target in re.findall(
@@ -42,9 +46,9 @@ def libraries(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def set_search_path(path: Path, search_path: str | None) -> None:
-    """Where the loader looks for the libraries of this file, before it looks anywhere else.
+    """Sets or removes (None) the DT_RPATH of a file, the loader's first search path.
 
-    A DT_RPATH counts for the libraries of libraries, too, unless one has a search path of its own.
+    Unlike DT_RUNPATH, it also applies to indirect dependencies that have no search path.
     """
     change = ["--remove-rpath"] if search_path is None else ["--set-rpath", search_path]
     run("patchelf", "--force-rpath", *change, path)
@@ -55,12 +59,12 @@ def strip(path: Path) -> None:
 
 
 def needed(path: Path) -> set[str]:
-    """The names of the libraries that this file itself needs."""
+    """Returns the names of the libraries that the file needs directly."""
     return set(re.findall(r"^  NEEDED +(\S+)$", run("objdump", "-p", path), re.M))
 
 
 def glibc_version(paths: Iterable[Path]) -> tuple[int, int]:
-    """The oldest glibc that has all that these files need."""
+    """Returns the oldest version of glibc that has all symbols that the files need."""
     return max(
         (int(major), int(minor))
         for path in paths

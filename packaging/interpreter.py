@@ -1,4 +1,4 @@
-"""Copies the Python that runs this to another place, where it works wherever that is moved."""
+"""Copies the running Python to a folder, as a relocatable installation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ HERE = Path(__file__).resolve().parent
 NAME = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 PREFIX = "@prefix@"
 
-# What is not copied: files and folders anywhere in the standard library.
+# Patterns of files and folders in the standard library that are not copied.
 DROPPED = [
-    # packages beside it, what the distribution has put there, and bytecode
+    # installed packages, files added by the distribution, and bytecode
     *("site-packages", "dist-packages", "EXTERNALLY-MANAGED", "sitecustomize.py", "__pycache__"),
     # tests and examples
     *("test", "tests", "idle_test", "_test*.so", "_ctypes_test.*", "_xxtestfuzz.*"),
     *("xxlimited*.so", "xxsubtype.*"),
-    # what needs a display, a terminal with a person, or a compiler
+    # modules that need a display, an interactive terminal, or a compiler
     *("idlelib", "tkinter", "_tkinter.*", "turtle.py", "turtledemo", "pydoc_data", "ossaudiodev.*"),
     *("config-*", "*.a", "*.exe"),
-    # modules of libraries under other licences (readline, gdbm: GPL; db), or that need much else
+    # modules of libraries under other licences (readline, gdbm: GPL; db), or with many dependencies
     *("readline.*", "_gdbm.*", "_dbm.*", "_crypt.*", "nis.*"),
 ]
 
@@ -47,7 +47,7 @@ exec "$(dirname "$(readlink -f "$0")")/python3" -m pip "$@"
 """
 
 VARIABLES = """\
-# What sysconfig knows of the build. This Python is not where it was built, but where you put it.
+# Build variables of sysconfig. This Python is relocatable, so the prefix is set at run time.
 import sys
 
 build_time_vars = {variables}
@@ -58,14 +58,14 @@ for name, value in build_time_vars.items():
 
 
 def copy(target: Path) -> Path:
-    """Copies the interpreter and its standard library to `target`; returns the latter's folder.
+    """Copies the interpreter and its standard library to `target`; returns the library's folder.
 
-    What they need of shared libraries is left to the caller.
+    The caller copies the shared libraries that they need.
     """
     source = Path(sysconfig.get_path("stdlib"))
     library = target / source.relative_to(sys.base_prefix)
     shutil.copytree(source, library, symlinks=True, ignore=shutil.ignore_patterns(*DROPPED))
-    # Where Debian and Fedora keep the wheels that new environments get; elsewhere they are inside.
+    # Debian and Fedora keep the wheels for new environments in this folder; others in ensurepip.
     wheels = sysconfig.get_config_var("WHEEL_PKG_DIR")
     bundled = library / "ensurepip" / "_bundled"
     if wheels:
@@ -84,10 +84,10 @@ def copy(target: Path) -> Path:
 
 
 def _relocate(path: Path, wheels: Path | None) -> None:
-    """Takes the place of the build out of sysconfig's variables."""
+    """Removes the prefix of the build from sysconfig's variables."""
 
     def relocated(value: object) -> object:
-        # Much in /usr is not of Python, and is there on the other machine as well.
+        # Many paths in /usr do not belong to Python, and exist on the target machine as well.
         if isinstance(value, str) and sys.base_prefix != "/usr":
             return value.replace(sys.base_prefix, PREFIX)
         return value
@@ -101,7 +101,8 @@ def _relocate(path: Path, wheels: Path | None) -> None:
 
 
 def _build_executable(folder: Path) -> None:
-    """Python's own may be linked statically, as Debian's is; this one shares Caddy's libpython."""
+    """Builds an executable that shares Caddy's libpython: the original may be linked statically, as
+    Debian's is."""
     folder.mkdir(exist_ok=True)
     compiler = shlex.split(os.environ.get("CC", "gcc"))
     flags = [*python_flags.cflags(), "-O2", str(HERE / "python.c"), "-o", str(folder / NAME)]
@@ -110,7 +111,7 @@ def _build_executable(folder: Path) -> None:
 
 
 def install_pip(target: Path, library: Path) -> None:
-    """Unpacks pip for the interpreter itself, which must be able to run by now."""
+    """Installs pip for the copied interpreter, which must be able to run."""
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = elf.run(target / "bin" / NAME, "-IB", "-c", code).strip()
     (wheel,) = (library / "ensurepip" / "_bundled").glob("pip-*.whl")
@@ -123,6 +124,6 @@ def install_pip(target: Path, library: Path) -> None:
 
 
 def compile_modules(target: Path, library: Path) -> None:
-    """Writes the bytecode of the standard library, in a form without times and folders."""
+    """Compiles the standard library to bytecode without timestamps and absolute paths."""
     options = ["-q", "-s", str(target), "--invalidation-mode", "unchecked-hash", str(library)]
     elf.run(target / "bin" / NAME, "-IB", "-m", "compileall", *options)

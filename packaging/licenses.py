@@ -16,15 +16,16 @@ COMMON = Path("/usr/share/common-licenses")
 
 
 def collect(target: Path, root: Path, stdlib: Path, libraries: Iterable[Path], go: str) -> None:
-    """Fills the folder `target`; exits with a message where a licence is missing.
+    """Copies all licences to the folder `target`; exits with a message if one is missing.
 
     Args:
-        root: the sources.
-        stdlib: Python's.
-        libraries: the shared libraries, where they were copied from.
-        go: the command.
+        target: the folder to fill.
+        root: the folder of the sources.
+        stdlib: the folder of Python's standard library.
+        libraries: the original paths of the shared libraries.
+        go: the go command.
     """
-    if (stdlib / "LICENSE.txt").exists():  # else it comes with the package of libpython
+    if (stdlib / "LICENSE.txt").exists():  # otherwise it comes with the package of libpython
         _copy([stdlib / "LICENSE.txt"], target / "python")
     for library in libraries:
         if not library.is_relative_to(sys.base_prefix) or sys.base_prefix == "/usr":
@@ -52,7 +53,7 @@ def _copy(licenses: list[Path], target: Path) -> None:
 
 
 def _of_library(library: Path, target: Path) -> None:
-    """As the distribution's package has it."""
+    """Copies the licence from the distribution's package of the library."""
     package = _ask("dpkg", "--search", f"*/{library.name}").partition(":")[0]
     if package:
         copyright_file = Path("/usr/share/doc", package, "copyright")
@@ -66,7 +67,7 @@ def _of_library(library: Path, target: Path) -> None:
 
 
 def _ask(*command: str) -> str:
-    """What the command prints; nothing where it fails or does not exist."""
+    """Returns the output of a command; an empty string if it fails or does not exist."""
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError:

@@ -1,8 +1,8 @@
-/* bin/python3 of the archive: the interpreter of the libpython that Caddy uses, too. */
+/* bin/python3 of the archive: an interpreter that shares Caddy's libpython. */
 #include <Python.h>
 #include <stdlib.h>
 
 int main(int argc, char **argv) {
-    unsetenv("PYTHONHOME"); /* another Python's, as in embed.c: our standard library is our own */
+    unsetenv("PYTHONHOME"); /* it names another Python's standard library, as in embed.c */
     return Py_BytesMain(argc, argv);
 }

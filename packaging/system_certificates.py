@@ -1,7 +1,7 @@
-"""Lets the `ssl` module of the archive's Python find the certificates of other distributions.
+"""Makes the `ssl` module of the archive's Python find the certificates of any distribution.
 
-OpenSSL looks where the distribution keeps them that it was built for. This module is copied into
-the standard library, and `ssl` calls it.
+OpenSSL only searches the paths of the distribution that it was built for. This module is copied
+into the standard library, and `ssl` calls it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch Linux
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL and its relatives
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # these, too
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # the same
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",
 )
 
 
 def extend(context: Any) -> None:
-    """Makes `ssl.SSLContext`, the argument, fall back to the first of PLACES.
+    """Makes the class `ssl.SSLContext` (the argument) fall back to the first file of PLACES.
 
-    It does so only if nothing is where OpenSSL looks, and neither SSL_CERT_FILE nor SSL_CERT_DIR
-    says where to look.
+    The fallback applies only if OpenSSL's own paths do not exist, and neither SSL_CERT_FILE nor
+    SSL_CERT_DIR is set.
     """
     load_own = context.set_default_verify_paths
 

@@ -164,7 +164,9 @@ async def sends_much(scope, body):
 """
 
 REPLACED = "^python application was replaced or stopped before it responded$"
-CANCELLED = r"^request was cancelled after [\d.]+ s, because its code is to end; it was here:"
+CANCELLED = (
+    r"^request was cancelled after [\d.]+ s, because its code is being unloaded; it was here:"
+)
 UNLOADED = "^python app unloaded$"
 
 

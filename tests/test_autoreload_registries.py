@@ -70,7 +70,7 @@ def test_the_error_names_a_registry_that_nobody_knows(
     await_reloads(server, 1, FAILED)
     server.check()
     first = failure.records[0].fields["error"].partition("\n")[0]
-    assert "unknown is shared and may still have what the code before registered" in first
+    assert "unknown is shared and may still hold what the previous code registered" in first
     assert cure in first
     assert "ValueError: Duplicated name: requests" in failure.records[0].text
 

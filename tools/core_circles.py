@@ -1,8 +1,9 @@
-"""Compiles every C file of the core alone, and fails if more than two of them need each other.
+"""Compiles every C file of the core alone, and fails on dependency cycles of more than two files.
 
     python tools/core_circles.py gcc -std=gnu11 -Wall -I/usr/include/python3.11
 
-A file needs another if it refers to a symbol which that one defines (nm(1), POSIX format).
+A file depends on another if it refers to a symbol that the other file defines (nm(1), POSIX
+format).
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from pathlib import Path
 CORE = Path(__file__).resolve().parent.parent / "core"
 LARGEST = 2
 
-# file -> file that it needs -> the symbols
+# file -> file that it depends on -> the symbols
 Needs = dict[str, dict[str, set[str]]]
 
 
 def symbols(source: Path, compiler: list[str], folder: Path) -> tuple[set[str], set[str]]:
-    """What the file defines for others, and what it needs of others.
+    """Returns the global symbols that the file defines, and those that it needs.
 
     Raises:
-        subprocess.CalledProcessError: it does not compile; the compiler has said why.
+        subprocess.CalledProcessError: the file does not compile; the compiler has printed why.
     """
     target = folder / f"{source.stem}.o"
     subprocess.run([*compiler, "-c", "-o", target, source], check=True)
@@ -60,7 +61,7 @@ def reachable(needs: Needs, start: str) -> set[str]:
 
 
 def circles(needs: Needs) -> Iterator[list[str]]:
-    """The groups of files that all need one another, each once."""
+    """Yields each group of files that depend on one another."""
     reach = {name: reachable(needs, name) for name in needs}
     seen: set[str] = set()
     for name in needs:

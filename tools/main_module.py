@@ -1,7 +1,7 @@
-"""Builds one of our commands from a Go module of its own, in which the plugin is a dependency.
+"""Builds one of our commands in a temporary Go module that depends on the plugin, as xcaddy does.
 
-This is what xcaddy does: only a dependency has a version, which `list-modules --versions` shows.
-The checkout stands in for the released module by a `replace`.
+Go records versions of dependencies only, and `list-modules --versions` shows them. A `replace`
+directive substitutes the checkout for the released module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ TAGS = ("nobadger", "nomysql", "nopgx")
 
 
 def go_version(version: str) -> str:
-    """The version of a Python distribution in Go's form: 1.2.3.dev4+gabc -> v1.2.3-dev.4.gabc."""
+    """Converts the version of a Python distribution: 1.2.3.dev4+gabc -> v1.2.3-dev.4.gabc.
+
+    Raises:
+        ValueError: the version has another form.
+    """
     release, _, local = version.partition("+")
     match = re.fullmatch(r"(\d+\.\d+\.\d+)(?:\.?([a-z]+)(\d+))?", release)
     if match is None:
@@ -31,10 +35,10 @@ def go_version(version: str) -> str:
 
 
 def write(directory: Path, root: Path, command: str, version: str) -> None:
-    """Makes `directory` a main module of the sources in `root`/cmd/`command`.
+    """Writes a main module with the sources of `root`/cmd/`command` to `directory`.
 
-    What is built there names the replacement, so that is a link: the checkout's path is nobody's
-    business.
+    The binary records the path of the replacement: that of a symbolic link, relative to the module,
+    so that the path of the checkout is not disclosed.
     """
     for source in (root / "cmd" / command).iterdir():
         if source.suffix in (".go", ".c", ".h"):
@@ -58,18 +62,20 @@ def build(
     tags: Sequence[str] = (),
     flags: Sequence[str] = (),
 ) -> None:
-    """Builds `root`/cmd/`command` for release, without a trace of where it was built.
+    """Builds `root`/cmd/`command` for release. The binary contains no paths of this machine.
 
     Args:
-        version: that of the plugin, in the form of Python's packages.
+        root: the folder of the sources.
+        command: the folder below cmd/.
+        version: the plugin's version, in the form of a Python distribution.
         target: the file to write.
-        name: what the command calls itself.
+        name: the name that the command prints in its help.
         python: the interpreter to build against.
-        tags: build tags beside those that every build of ours has.
+        tags: build tags in addition to `TAGS`.
         flags: further flags of `go build`.
 
     Raises:
-        subprocess.CalledProcessError: Go has said why.
+        subprocess.CalledProcessError: the build failed; Go has printed why.
     """
     settings = {"CustomVersion": f"caddysnake {version}", "CustomBinaryName": name}
     link = [f"-X '{CADDY}.{variable}={value}'" for variable, value in settings.items()]

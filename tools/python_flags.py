@@ -1,8 +1,8 @@
-"""The flags to compile and link against the Python that runs this, as pkg-config would print them.
+"""Prints the flags to compile and link against the running Python, in the form of pkg-config.
 
-Knows two packages: `python3-embed` links libpython, `caddysnake-python` only has its headers.
-`--check` prints, in one line, what is missing to build against this Python; `--id` prints a short
-name that no other installation has.
+There are two packages: `python3-embed` links libpython, `caddysnake-python` only has the headers.
+`--check` prints one line if a requirement to build against this Python is missing; `--id` prints a
+short name that is unique to this installation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 VERSION = "{}.{}".format(*sys.version_info)
 
-# Where the loader looks without being told.
+# The dynamic loader's default search path.
 SYSTEM_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 
 
@@ -25,11 +25,11 @@ def include_folders() -> list[str]:
 
 
 def libpython() -> Path | None:
-    """The shared libpython to link with, if there is one."""
+    """Returns the path of the shared libpython, or None."""
     if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
         return None
     name = str(sysconfig.get_config_var("LDLIBRARY"))
-    # A Python that was moved after its build still has its old LIBDIR.
+    # LIBDIR is outdated if this Python was moved after its build.
     for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"):
         if folder and Path(folder, name).is_file():
             return Path(folder, name)
@@ -57,7 +57,8 @@ def libs(package: str) -> list[str]:
 
 
 def missing() -> str | None:
-    """What keeps us from building against this Python, with the command that cures it."""
+    """Returns why it is impossible to build against this Python, and the command that helps; None
+    if it is possible."""
     python = sys.executable
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return (
@@ -85,7 +86,7 @@ def identity() -> str:
 
 
 def main(arguments: list[str]) -> str | None:
-    """Prints the answer; what it returns is an error for `sys.exit`."""
+    """Prints the answer; returns an error message for `sys.exit`, or None."""
     if arguments == ["--check"]:
         return missing()
     if arguments == ["--id"]:

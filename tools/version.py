@@ -1,4 +1,4 @@
-"""The version of the checkout, or of the source distribution, in the form of Python's packages."""
+"""Determines the version of the checkout or source distribution, in the form of PEP 440."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """What a git command prints in the checkout; None where it fails, or where there is no git."""
+    """Returns the output of a git command in the checkout; None if it fails or git is missing."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
     except OSError:
@@ -17,7 +17,8 @@ def git(root: Path, *arguments: str) -> str | None:
 
 
 def version(root: Path) -> str:
-    """A tagged commit has the version of its tag; others are on the way to the version after it."""
+    """Returns the version: of a tagged commit its tag, of others a development version of the next
+    patch release."""
     if (root / "PKG-INFO").exists():
         match = re.search(r"^Version: (.+)$", (root / "PKG-INFO").read_text(), re.MULTILINE)
         assert match is not None

@@ -1,4 +1,4 @@
-"""The C core, as the bridge package sees it (core/module.c, core/app.c, core/command.c)."""
+"""The C core's module for ``caddysnake_py`` (core/module.c, core/generation.c, core/command.c)."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Sends each message back; GET / is answered like everywhere, to see that the server is ready."""
+"""Sends each message back. GET / has the usual answer, as a readiness check."""
 
 
 async def app(scope, receive, send):

@@ -1,4 +1,4 @@
-"""The least an ASGI app can do: what is measured is the server."""
+"""A minimal ASGI app, to measure the server itself."""
 
 HEAD = {
     "type": "http.response.start",
@@ -10,6 +10,6 @@ BODY = {"type": "http.response.body", "body": b"Hello, World!"}
 
 async def app(scope, receive, send):
     if scope["type"] != "http":
-        raise NotImplementedError(scope["type"])  # how ASGI says "no lifespan here"
+        raise NotImplementedError(scope["type"])  # ASGI: the app does not support lifespan
     await send(HEAD)
     await send(BODY)

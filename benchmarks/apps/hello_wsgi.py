@@ -1,4 +1,4 @@
-"""The least a WSGI app can do: what is measured is the server."""
+"""A minimal WSGI app, to measure the server itself."""
 
 
 def app(environ, start_response):

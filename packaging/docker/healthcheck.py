@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Whether a server answers at HEALTH_URL, in the way that HEALTHCHECK in a Dockerfile wants it.
+"""Checks that a server answers at HEALTH_URL, for HEALTHCHECK in a Dockerfile.
 
-A redirect or a 404 will do. An error of the server's own, or none, ends in exit code 1.
+Any status below 500 is healthy, a redirect or a 404 too. A status from 500 on, or no answer, exits
+with code 1.
 """
 
 import http.client

@@ -1,4 +1,4 @@
-"""A tenant with Django and REST framework, as `manage.py startproject` would have it."""
+"""A tenant with Django and REST framework, like that of `django-admin startproject`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What the site stores."""
+"""Models of the site."""
 
 from django.db import models
 

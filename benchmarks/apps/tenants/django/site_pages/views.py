@@ -1,4 +1,4 @@
-"""What the site answers."""
+"""Views of the site."""
 
 from rest_framework import serializers, viewsets
 from rest_framework.request import Request
