@@ -76,7 +76,8 @@ def venv(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bare(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> BareRoot:
     root = BareRoot(tmp_path_factory.mktemp("bare") / "root", bundle.root)
-    shutil.copytree(SITE, root.path / "srv" / "site")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(SITE, root.path / "srv" / "site", ignore=ignored)
     return root
 
 

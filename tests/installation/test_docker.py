@@ -140,7 +140,9 @@ def test_the_derived_image_of_the_page_serves(
 ) -> None:
     match = re.search(r"^```dockerfile\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert match is not None
-    shop = shutil.copytree(APPS / "flask_site", tmp_path / "shop")
+    shop = shutil.copytree(
+        APPS / "flask_site", tmp_path / "shop", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (shop / "flask_app.py").rename(shop / "main.py")
     (shop / "requirements.txt").write_text("Flask==3.1.3\n")
     (shop / "Dockerfile").write_text(match[1])
