@@ -53,8 +53,11 @@ class Response(Head):
 
 
 def client_tls(protocols: Iterable[str] = ("http/1.1",)) -> ssl.SSLContext:
-    """A context that trusts the throw-away certificate of the server under test."""
-    context = ssl.create_default_context()
+    """A context that trusts the throw-away certificate of the server under test.
+
+    `create_default_context` would read all authorities of the machine, which takes 40 ms.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(list(protocols))
