@@ -12,7 +12,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from harness.http1 import Header, client_tls
+from harness.http1 import Header, client_tls, send_at_once
 from harness.ports import HOST
 
 
@@ -44,6 +44,7 @@ class Connection2:
     ) -> None:
         self._timeout = timeout
         raw = socket.create_connection((HOST, port), timeout=timeout)
+        send_at_once(raw)
         if tls:
             raw = client_tls(["h2"]).wrap_socket(raw, server_hostname=host or "localhost")
         self.socket = raw
