@@ -14,7 +14,7 @@ from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import HTTP1, STREAMS, WAYS, ask, connect1, connect_streams
+from harness.ways import EVERY_STREAM, EVERY_WAY, HTTP1, ask, connect1, connect_streams
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -46,7 +46,7 @@ def test_each_piece_is_sent_before_the_next(server: Server, board: Board, way: s
 
 
 @pytest.mark.conformance("E24", "E25")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 def test_each_piece_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str
 ) -> None:
@@ -72,7 +72,7 @@ def test_an_empty_piece_sends_the_head(server: Server, board: Board, way: str) -
 
 
 @pytest.mark.conformance("E25")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board, way: str) -> None:
     with connect_streams(server, way) as connection:
         number = connection.start("GET", "/head_first", [("x-board", str(board.folder))])
@@ -147,7 +147,7 @@ def test_a_compressed_stream_is_whole(serve: Serve) -> None:
 
 
 @pytest.mark.conformance("E24")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_many_small_pieces_arrive_in_order(server: Server, way: str) -> None:
     response = ask(server, way, "GET", "/many_small_pieces")
     assert response.broken is None
@@ -192,7 +192,7 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str)
 
 
 @pytest.mark.conformance("E24")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) -> None:
     """Nothing is acknowledged while nobody takes frames in."""
     with connect_streams(server, way) as connection:
