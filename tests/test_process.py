@@ -8,7 +8,7 @@ import pytest
 
 from harness import http1
 from harness.board import Board
-from harness.caddyfile import asgi, wsgi
+from harness.caddyfile import BRIEF_GRACE, asgi, wsgi
 from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
@@ -66,7 +66,7 @@ def test_a_thread_of_an_app_does_not_hold_up_the_end(serve: Serve, target: str) 
 
 @pytest.mark.conformance("T11")
 def test_a_stuck_request_does_not_hold_up_the_end_for_ever(serve: Serve, board: Board) -> None:
-    server = serve(wsgi("guest:app"))
+    server = serve(wsgi("guest:app"), options=[BRIEF_GRACE])
     server.allow_log(".")  # Whoever gives up waiting may say so.
     with server.connect() as connection:
         connection.request("GET", "/sleeps_for_an_hour", board.headers)

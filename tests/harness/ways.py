@@ -25,6 +25,9 @@ EVERY_WAY = [*HTTP1, *EVERY_STREAM]
 STREAMS = ["HTTP/2", *HTTP3]
 WAYS = ["HTTP/1.1", *STREAMS]
 
+# More than sockets hold of a response, or the windows of HTTP/2 and 3.
+LARGE = {way: 8 << 20 if way in HTTP1 else 2 << 20 for way in EVERY_WAY}
+
 
 def is_tls(way: str) -> bool:
     return way.endswith("TLS")
