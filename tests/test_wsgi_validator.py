@@ -80,7 +80,7 @@ VALID = {
         ("GET", "/in_memory", 200),
         ("GET", "/like_a_file", 200),
     ],
-    "concurrency_wsgi:app": [("GET", "/hello", 200), ("GET", "/naps", 200)],
+    "wsgi_concurrency:app": [("GET", "/hello", 200), ("GET", "/naps", 200)],
     FLASK: [
         ("GET", "/", 200),
         ("HEAD", "/", 200),
