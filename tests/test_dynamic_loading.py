@@ -9,11 +9,10 @@ import pytest
 
 from harness.board import Board
 from harness.dynamic import INTERFACES, Tenants, ask_tenant, host, send, text
-from harness.health import Slack
+from harness.health import LATE_APPS
 from harness.plugin import Serve
 from harness.waiting import wait_for
 
-SLACK = Slack(threads=16, python_threads=4, descriptors=24)
 FAILED = "could not be loaded"
 # How long a failure counts, and what is surely within it.
 REMEMBERED, SOON = 5.0, 4.0
@@ -27,7 +26,7 @@ def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Ten
 @pytest.mark.smoke
 @pytest.mark.conformance("T03")
 def test_50_first_requests_import_once(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     tenants.stop("import", "one")
     waiting = [send(server, host("one"), "/id") for _ in range(50)]
     tenants.board.wait("imported")
@@ -42,7 +41,7 @@ def test_50_first_requests_import_once(serve: Serve, tenants: Tenants) -> None:
 
 @pytest.mark.conformance("T03")
 def test_a_load_goes_on_when_those_who_wait_leave(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     tenants.stop("import", "one")
     waiting = [send(server, host("one")) for _ in range(3)]
     tenants.board.wait("imported")
@@ -55,7 +54,7 @@ def test_a_load_goes_on_when_those_who_wait_leave(serve: Serve, tenants: Tenants
 
 @pytest.mark.conformance("T03", "E33")
 def test_a_slow_import_holds_up_nobody_else(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     tenants.stop("import", "one")
     with send(server, host("one")) as waiting:
         tenants.board.wait("imported")
@@ -88,7 +87,7 @@ def test_a_failed_load_is_a_500_and_logged_once(
     code, why = PROBLEMS[problem]
     tenants.add_broken("broken", code)
     routes = 'handle_errors {\nrespond "{err.status_code}: {err.message}"\n}'
-    server = serve(f"{tenants.block()}\n{routes}", slack=SLACK)
+    server = serve(f"{tenants.block()}\n{routes}", slack=LATE_APPS)
     server.expect_app_log(why, times=1)
     begin = time.monotonic()
     for _ in range(10):
@@ -105,7 +104,7 @@ def test_a_failed_load_is_a_500_and_logged_once(
 @pytest.mark.conformance("T03")
 def test_the_log_has_the_traceback(serve: Serve, tenants: Tenants) -> None:
     tenants.add_broken("broken", "def deep():\n    raise ValueError('planted: deep')\ndeep()")
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     found = server.expect_app_log("planted: deep")
     server.expect_log(FAILED, times=1)
     assert ask_tenant(server, "broken").status == 500
@@ -119,7 +118,7 @@ def test_the_log_has_the_traceback(serve: Serve, tenants: Tenants) -> None:
 @pytest.mark.conformance("T03")
 def test_those_who_wait_for_a_failing_load_get_500(serve: Serve, tenants: Tenants) -> None:
     tenants.add_broken("broken", "raise ValueError('planted: all wait')")
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     server.expect_app_log("planted: all wait", times=1)
     server.expect_log(FAILED, times=20)
     tenants.stop("import", "broken")
@@ -135,7 +134,7 @@ def test_those_who_wait_for_a_failing_load_get_500(serve: Serve, tenants: Tenant
 @pytest.mark.conformance("T03")
 def test_a_mended_module_is_loaded_at_once(serve: Serve, tenants: Tenants) -> None:
     tenants.add_broken("broken", "raise ValueError('planted: to be mended')")
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     server.expect_app_log("to be mended")
     server.expect_log(FAILED, times=1)
     begin = time.monotonic()
@@ -151,7 +150,7 @@ def test_a_failure_is_forgotten_after_a_while(serve: Serve, tenants: Tenants) ->
     """Also if what was wrong is not in the module's file."""
     good = (tenants.root / "one" / "main.py").read_text()
     tenants.add_broken("broken", f"import mended_later\n{good}")
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     server.expect_app_log("No module named 'mended_later'")
     server.expect_log(FAILED, times=None)
     begin = time.monotonic()
@@ -163,7 +162,7 @@ def test_a_failure_is_forgotten_after_a_while(serve: Serve, tenants: Tenants) ->
 
 @pytest.mark.conformance("T03")
 def test_a_folder_that_is_made_later_is_found_at_once(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     assert ask_tenant(server, "late").status == 404
     tenants.add("late")
     assert text(server, "late") == "late"
@@ -171,7 +170,7 @@ def test_a_folder_that_is_made_later_is_found_at_once(serve: Serve, tenants: Ten
 
 @pytest.mark.conformance("T07")
 def test_start_timeout_ends_the_wait_for_a_load(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("start_timeout 2s"), slack=SLACK)
+    server = serve(tenants.block("start_timeout 2s"), slack=LATE_APPS)
     server.expect_app_log("start_timeout|timed out|timeout")
     server.expect_log(FAILED, times=1)
     tenants.stop("import", "one")
@@ -193,7 +192,7 @@ def test_a_failed_startup_is_a_failed_load(serve: Serve, tmp_path: Path, board: 
         "    await receive()\n"
         "    await send({'type': 'lifespan.startup.failed', 'message': 'planted: no database'})",
     )
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     server.expect_app_log("planted: no database", times=None)
     server.expect_log(FAILED, times=2)
     assert [ask_tenant(server, "broken").status for _ in range(2)] == [500, 500]
@@ -202,7 +201,7 @@ def test_a_failed_startup_is_a_failed_load(serve: Serve, tmp_path: Path, board: 
 
 
 def test_a_stop_does_not_wait_for_a_load(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     server.allow_log(".")
     tenants.stop("import", "one")
     with send(server, host("one")):
