@@ -51,7 +51,7 @@ def test_each_piece_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str
 ) -> None:
     with connect_streams(server, way) as connection:
-        stream = connection.start("GET", "/piece_by_piece", [("x-board", str(board.folder))])
+        stream = connection.start("GET", "/piece_by_piece", board.headers)
         for number in range(len(PIECES)):
             sent = b"".join(PIECES[: number + 1])
             found = connection.wait(stream, lambda s, sent=sent: len(s.body) >= len(sent))
@@ -75,7 +75,7 @@ def test_an_empty_piece_sends_the_head(server: Server, board: Board, way: str) -
 @pytest.mark.parametrize("way", EVERY_STREAM)
 def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board, way: str) -> None:
     with connect_streams(server, way) as connection:
-        number = connection.start("GET", "/head_first", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/head_first", board.headers)
         found = connection.wait(number, lambda stream: stream.status is not None)
         assert (found.status, found.all("x-early"), found.body) == (200, ["yes"], b"")
         board.post("go")
@@ -196,7 +196,7 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str)
 def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) -> None:
     """Nothing is acknowledged while nobody takes frames in."""
     with connect_streams(server, way) as connection:
-        number = connection.start("GET", "/flood", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/flood", board.headers)
         assert board.wait_until_still("sent") * 65536 < 4 * MIB
         assert board.lines("over") == []
         assert ask(server, way, "GET", "/one_at_a_time").text == "turning"

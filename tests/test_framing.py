@@ -155,8 +155,7 @@ def test_a_body_that_ends_before_its_length_is_not_taken_for_whole(
 ) -> None:
     leaving.allow_log("")
     with connect_streams(leaving, way) as connection:
-        fields = [(name.lower(), value) for name, value in board.headers]
-        fields.append(("content-length", str(length)))
+        fields = [*board.headers, ("content-length", str(length))]
         number = connection.start("POST", "/reads", fields, end=False)
         board.wait("running")
         connection.send_all(number, bytes(sent))

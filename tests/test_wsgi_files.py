@@ -311,7 +311,7 @@ def test_clients_that_leave_within_a_file_leave_nothing_behind(
         connection.request("GET", f"/file?path={large}", board.headers)
         connection.head()
         connection.close() if way == "close" else connection.reset()
-    headers = [("x-board", str(board.folder))]
+    headers = board.headers
     with server.connect2() as connection2:
         for _ in range(20):
             number = connection2.start("GET", f"/file?path={large}", headers)

@@ -54,7 +54,7 @@ def test_each_block_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str, target: str
 ) -> None:
     with connect_streams(server, way) as connection:
-        stream = connection.start("GET", target, [("x-board", str(board.folder))])
+        stream = connection.start("GET", target, board.headers)
         for number in range(len(BLOCKS)):
             sent = b"".join(BLOCKS[: number + 1])
             found = connection.wait(stream, lambda s, sent=sent: len(s.body) >= len(sent))
@@ -192,7 +192,7 @@ def test_nothing_is_made_for_a_stream_that_was_cancelled(
     server: Server, board: Board, how: str, target: str, noted: str
 ) -> None:
     with server.connect2() as connection:
-        number = connection.start("GET", target, [("x-board", str(board.folder))])
+        number = connection.start("GET", target, board.headers)
         connection.wait(number, lambda stream: stream.body == b"first")
         connection.cancel(number) if how == "cancel" else connection.close()
         # Frames take their time, so that some blocks may still be taken.

@@ -160,7 +160,7 @@ def test_error_routes_shape_the_504(serve: Serve, board: Board) -> None:
 def test_a_client_that_leaves_before_the_timeout_is_no_timeout(serve: Serve, board: Board) -> None:
     server = serve(wsgi("wsgi_slow:app", "request_timeout 30s"))
     with server.connect2() as connection:
-        number = connection.start("GET", "/waits", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/waits", board.headers)
         board.wait("running")
         connection.cancel(number)
     board.post("go")
