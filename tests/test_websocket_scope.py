@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from harness.plugin import Serve
 from harness.ports import HOST
 from harness.server import Server
 from harness.websocket import HANDSHAKE, PING, PONG, WebSocket
-
-Configure = Callable[[str], Server]
 
 
 def app(folder: Path, *options: str) -> str:
@@ -36,16 +34,10 @@ def server(serve_module: Serve, site: str) -> Server:
 
 
 @pytest.fixture
-def configure(server: Server, site: str) -> Iterator[Configure]:
-    """Gives the server another site for one test."""
-
-    def load(body: str) -> Server:
-        answer = server.load(body)
-        assert answer.status == 200, answer.text
-        return server
-
-    yield load
-    load(site)
+def changed(server: Server, site: str) -> Iterator[Server]:
+    """The server, for a test that gives it another site."""
+    yield server
+    server.configure(site)
 
 
 def scope(server: Server, target: str = "/scope", headers: list[Header] | None = None) -> Any:
@@ -129,7 +121,7 @@ def talks(server: Server, target: str = "/listens", headers: list[Header] | None
 
 
 @pytest.mark.conformance("M08")
-def test_other_handlers_let_websockets_through(configure: Configure, site: str) -> None:
+def test_other_handlers_let_websockets_through(changed: Server, site: str) -> None:
     """Each wraps the response or sits in its way."""
     around = [
         "encode gzip zstd",
@@ -140,7 +132,7 @@ def test_other_handlers_let_websockets_through(configure: Configure, site: str) 
         "intercept {\n@bad status 404\nhandle_response @bad {\nrespond never\n}\n}",
         'handle_errors {\nrespond "never"\n}',
     ]
-    server = configure("\n".join([*around, site]))
+    server = changed.configure("\n".join([*around, site]))
     assert talks(server, headers=[("Accept-Encoding", "gzip")])
 
 
@@ -151,18 +143,18 @@ def test_metrics_let_websockets_through(serve: Serve, site: str) -> None:
 
 
 @pytest.mark.conformance("M08")
-def test_basic_auth_comes_first(server: Server, configure: Configure, site: str) -> None:
+def test_basic_auth_comes_first(changed: Server, site: str) -> None:
     # The password is "secret".
-    done = server.command("hash-password", "--plaintext", "secret")
+    done = changed.command("hash-password", "--plaintext", "secret")
     accounts = f"{{\nuser {done.stdout.strip()}\n}}"
-    configure(f"@ws path /listens /scope\nbasic_auth @ws {accounts}\n{site}")
+    server = changed.configure(f"@ws path /listens /scope\nbasic_auth @ws {accounts}\n{site}")
     assert server.get("/listens", HANDSHAKE).status == 401
     assert talks(server, headers=[("Authorization", "Basic dXNlcjpzZWNyZXQ=")])
 
 
 @pytest.mark.conformance("M08", "A07")
-def test_a_prefix_is_stripped(configure: Configure, site: str) -> None:
-    server = configure(f"handle_path /ws/* {{\n{site}\n}}\nhandle {{\n{site}\n}}")
+def test_a_prefix_is_stripped(changed: Server, site: str) -> None:
+    server = changed.configure(f"handle_path /ws/* {{\n{site}\n}}\nhandle {{\n{site}\n}}")
     with WebSocket(server, "/ws/scope") as socket:
         # The app looks up its full path and finds nothing there.
         assert socket.refusal is not None
