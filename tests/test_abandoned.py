@@ -8,10 +8,9 @@ import pytest
 
 from harness.board import Board
 from harness.caddyfile import asgi, wsgi
-from harness.http2 import Connection2
-from harness.http3 import Connection3
 from harness.plugin import Serve
 from harness.server import Server
+from harness.streams import StreamClient
 from harness.waiting import wait_for
 from harness.ways import STREAMS, connect_streams
 
@@ -32,13 +31,13 @@ def numbers(server: Server) -> list[int]:
     return [running, cancelled, left - 1]
 
 
-def runs(server: Server, client: Connection2 | Connection3, count: int) -> bool:
+def runs(server: Server, client: StreamClient, count: int) -> bool:
     # Over HTTP/3, this also takes in how many streams may follow.
     assert client.request("GET", "/hello").status == 200
     return numbers(server)[0] == count
 
 
-def abandon(server: Server, client: Connection2 | Connection3, target: str, count: int) -> None:
+def abandon(server: Server, client: StreamClient, target: str, count: int) -> None:
     """Paced: each request runs before it is reset."""
     while count > 0:
         size = min(count, BATCH)
@@ -50,7 +49,7 @@ def abandon(server: Server, client: Connection2 | Connection3, target: str, coun
         count -= size
 
 
-def is_refused(client: Connection2 | Connection3) -> bool:
+def is_refused(client: StreamClient) -> bool:
     stream = client.request("GET", "/hello")
     assert stream.status in (200, 503)
     assert stream.all("retry-after") == (["1"] if stream.status == 503 else [])
@@ -96,7 +95,7 @@ def test_requests_of_a_wsgi_app_count_while_they_run_or_wait(serve: Serve, board
     server = serve("handle /ping {\n\trespond pong\n}\n" + wsgi("leaving_wsgi:app", "threads 1"))
     server.expect_log(REFUSED, times=None)
     with server.connect2() as client, server.connect2() as other:
-        running = client.start("GET", "/runs", board.headers_of_streams)
+        running = client.start("GET", "/runs", board.headers)
         board.wait("running")
         client.cancel(running)
         for _ in range(LIMIT - 1):

@@ -12,7 +12,7 @@ import pytest
 
 from harness.board import Board
 from harness.caddyfile import asgi
-from harness.health import Slack
+from harness.health import EXECUTORS
 from harness.http1 import Connection
 from harness.http2 import Connection2
 from harness.plugin import Serve
@@ -52,8 +52,7 @@ PIECES = [bytes([65 + number]) * (number * 1000 + 1) for number in range(5)]
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def server(serve_module: Serve, request: pytest.FixtureRequest) -> Server:
     site = asgi("asgi_awaiting:app", "lifespan off", f"loop {request.param}")
-    # Default executors and the threads of anyio's pool stay for a while.
-    return serve_module(site, probe="/hello", slack=Slack(threads=20, python_threads=10))
+    return serve_module(site, probe="/hello", slack=EXECUTORS)
 
 
 # receive()
@@ -89,7 +88,7 @@ def test_a_receive_that_is_given_up_loses_nothing_over_http_2(
     server: Server, board: Board, poll: str
 ) -> None:
     with server.connect2() as connection:
-        headers = [("x-board", str(board.folder))]
+        headers = board.headers
         number = connection.start("POST", f"/polls?{poll}", headers, end=False)
         board.wait("in vain", 1)
         for piece in PIECES:
@@ -264,7 +263,7 @@ def test_a_listener_in_a_group_ends_the_stream_when_the_client_leaves(
 
 def leave_over_http_2(connection: Connection2, board: Board, how: str) -> None:
     with connection:
-        number = connection.start("GET", "/listens_and_streams", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/listens_and_streams", board.headers)
         board.wait("sent")
         connection.cancel(number) if how == "cancel" else connection.close()
         board.wait("closed")

@@ -11,7 +11,7 @@ from harness.board import Board
 from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, WAYS, ask, ask2, connect1
+from harness.ways import EVERY_WAY, HTTP1, WAYS, ask, ask2, connect1
 
 IN_ASGI = "^exception in ASGI application"
 
@@ -238,7 +238,7 @@ def test_a_mistake_mid_stream_breaks_the_answer(
 
 
 @pytest.mark.conformance("E12")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_stream_that_broke_before_its_first_byte_looks_broken(server: Server, way: str) -> None:
     server.expect_failure_or_abort("planted: mid stream")
     response = ask(server, way, "GET", "/raises_in_an_empty_stream")
@@ -298,7 +298,7 @@ def test_a_mistake_mid_stream_can_be_seen_over_http_1_0_too(server: Server, targ
 
 @pytest.mark.smoke
 @pytest.mark.conformance("E21", "S15")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("target", ["/too_short", "/too_short_in_pieces", "/nothing_of_it"])
 def test_a_body_shorter_than_promised_looks_broken(server: Server, way: str, target: str) -> None:
     server.expect_failure_or_abort("(?i)content-length")

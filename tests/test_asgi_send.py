@@ -96,7 +96,7 @@ def test_each_piece_is_sent_before_the_next(server: Server, board: Board) -> Non
 @pytest.mark.conformance("E25")
 def test_each_piece_is_sent_before_the_next_over_http_2(server: Server, board: Board) -> None:
     with server.connect2() as connection:
-        number = connection.start("GET", "/piece_by_piece", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/piece_by_piece", board.headers)
         assert connection.wait(number, lambda stream: stream.body == b"first").body == b"first"
         board.post("second")
         stream = connection.response(number)

@@ -14,7 +14,7 @@ from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import HTTP1, STREAMS, WAYS, ask, connect1, connect_streams
+from harness.ways import EVERY_STREAM, EVERY_WAY, HTTP1, ask, connect1, connect_streams
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -46,12 +46,12 @@ def test_each_piece_is_sent_before_the_next(server: Server, board: Board, way: s
 
 
 @pytest.mark.conformance("E24", "E25")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 def test_each_piece_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str
 ) -> None:
     with connect_streams(server, way) as connection:
-        stream = connection.start("GET", "/piece_by_piece", [("x-board", str(board.folder))])
+        stream = connection.start("GET", "/piece_by_piece", board.headers)
         for number in range(len(PIECES)):
             sent = b"".join(PIECES[: number + 1])
             found = connection.wait(stream, lambda s, sent=sent: len(s.body) >= len(sent))
@@ -72,10 +72,10 @@ def test_an_empty_piece_sends_the_head(server: Server, board: Board, way: str) -
 
 
 @pytest.mark.conformance("E25")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board, way: str) -> None:
     with connect_streams(server, way) as connection:
-        number = connection.start("GET", "/head_first", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/head_first", board.headers)
         found = connection.wait(number, lambda stream: stream.status is not None)
         assert (found.status, found.all("x-early"), found.body) == (200, ["yes"], b"")
         board.post("go")
@@ -147,7 +147,7 @@ def test_a_compressed_stream_is_whole(serve: Serve) -> None:
 
 
 @pytest.mark.conformance("E24")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_many_small_pieces_arrive_in_order(server: Server, way: str) -> None:
     response = ask(server, way, "GET", "/many_small_pieces")
     assert response.broken is None
@@ -192,11 +192,11 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str)
 
 
 @pytest.mark.conformance("E24")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) -> None:
     """Nothing is acknowledged while nobody takes frames in."""
     with connect_streams(server, way) as connection:
-        number = connection.start("GET", "/flood", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/flood", board.headers)
         assert board.wait_until_still("sent") * 65536 < 4 * MIB
         assert board.lines("over") == []
         assert ask(server, way, "GET", "/one_at_a_time").text == "turning"

@@ -258,7 +258,7 @@ def test_a_client_that_does_not_read_holds_nothing_up(
         connection.request("GET", "/sends_much", board.headers)
         connection.head()
         # Its window is full soon.
-        connection2.start("GET", "/sends_much", [("x-board", str(board.folder))])
+        connection2.start("GET", "/sends_much", board.headers)
         board.wait("running", 2)
         replace(server, source)
         board.wait("ended", 2)

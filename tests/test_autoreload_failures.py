@@ -35,6 +35,12 @@ REFUSED = "could not be loaded"
 HTML = [("Accept", "text/html,application/xhtml+xml;q=0.9")]
 
 
+@pytest.fixture(scope="module")
+def server(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    # At the baseline it has an app with a loop.
+    return serve_module(Source(tmp_path_factory.mktemp("site"), ASGI).block())
+
+
 @pytest.fixture(params=[WSGI, ASGI], ids=["wsgi", "asgi"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     return Source(tmp_path / "site", request.param)
@@ -46,8 +52,8 @@ def await_status(server: Server, status: int) -> None:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("why", BROKEN)
-def test_requests_fail_until_it_is_fixed(serve: Serve, source: Source, why: str) -> None:
-    server = serve(source.block())
+def test_requests_fail_until_it_is_fixed(server: Server, source: Source, why: str) -> None:
+    server.configure(source.block())
     server.expect_log(REFUSED, logger="http.log.error")
     failure = server.expect_app_log(FAILED)
     put(source.main, BROKEN[why])
@@ -66,12 +72,13 @@ def test_requests_fail_until_it_is_fixed(serve: Serve, source: Source, why: str)
 @pytest.mark.smoke
 @pytest.mark.parametrize("why", BROKEN)
 def test_the_last_good_code_goes_on_if_so_configured(
-    serve: Serve, source: Source, why: str
+    server: Server, source: Source, why: str
 ) -> None:
-    server = serve(source.block(autoreload=(*EAGER, "on_error keep")))
+    server.configure(source.block(autoreload=(*EAGER, "on_error keep")))
+    before = len(reloads(server, FAILED))
     server.expect_app_log(FAILED)
     put(source.main, BROKEN[why])
-    await_reloads(server, 1, FAILED)
+    await_reloads(server, before + 1, FAILED)
     assert server.get("/").text == "1"
     source.write("fixed")
     await_version(server, "fixed")

@@ -41,7 +41,7 @@ def test_what_has_not_answered_is_not_waited_for(serve: Serve, board: Board) -> 
     """Its client is gone, so nothing holds the server up for its sake."""
     server = serve(asgi("background_tasks:app", "lifespan off"))
     with server.connect2() as connection:
-        number = connection.start("GET", "/unanswered", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/unanswered", board.headers)
         board.wait("waits")
         connection.cancel(number)
     began = time.monotonic()

@@ -9,6 +9,7 @@ import pytest
 
 from harness.caddyfile import asgi, wsgi
 from harness.plugin import Serve
+from harness.server import Server
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ ASGI = App(
 )
 
 
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    # At the baseline there are as many loops as any test has.
+    return serve_module(ASGI.block, ASGI.that_raises)
+
+
 @pytest.fixture(params=[WSGI, ASGI], ids=["wsgi", "asgi"])
 def app(request: pytest.FixtureRequest) -> App:
     found: App = request.param
@@ -33,8 +40,8 @@ def app(request: pytest.FixtureRequest) -> App:
 
 @pytest.mark.conformance("M08")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_compression_replaces_the_length(serve: Serve, app: App, method: str) -> None:
-    server = serve(f"encode gzip\n{app.block}")
+def test_compression_replaces_the_length(server: Server, app: App, method: str) -> None:
+    server.configure(f"encode gzip\n{app.block}")
     for target in ("/long_text", "/nothing", "/hello"):
         response = server.request(method, target, [("Accept-Encoding", "gzip")])
         assert response.broken is None
@@ -46,8 +53,10 @@ def test_compression_replaces_the_length(serve: Serve, app: App, method: str) ->
 
 
 @pytest.mark.conformance("M08")
-def test_header_directives_change_what_the_app_said(serve: Serve, app: App) -> None:
-    server = serve(f"header >Content-Type text/x\nheader X-Added yes\nheader -Server\n{app.block}")
+def test_header_directives_change_what_the_app_said(server: Server, app: App) -> None:
+    server.configure(
+        f"header >Content-Type text/x\nheader X-Added yes\nheader -Server\n{app.block}"
+    )
     for target in ("/hello", "/lost"):
         response = server.get(target)
         assert (response.get("content-type"), response.get("x-added")) == ("text/x", "yes")
@@ -56,9 +65,9 @@ def test_header_directives_change_what_the_app_said(serve: Serve, app: App) -> N
 
 @pytest.mark.conformance("M08")
 def test_error_routes_are_for_failures_and_not_for_the_apps_own_errors(
-    serve: Serve, app: App
+    server: Server, app: App
 ) -> None:
-    server = serve(f'{app.block}\nhandle_errors {{\nrespond "sorry: {{err.status_code}}"\n}}')
+    server.configure(f'{app.block}\nhandle_errors {{\nrespond "sorry: {{err.status_code}}"\n}}')
     server.expect_failure_or_abort("planted: raises")
     assert server.get("/raises").text == "sorry: 500"
     response = server.get("/own_error")
@@ -68,9 +77,9 @@ def test_error_routes_are_for_failures_and_not_for_the_apps_own_errors(
 
 
 @pytest.mark.conformance("M08")
-def test_an_app_may_make_the_error_page_of_another(serve: Serve, app: App) -> None:
+def test_an_app_may_make_the_error_page_of_another(server: Server, app: App) -> None:
     page = f"handle_errors {{\nrewrite * /error_page\n{app.block}\n}}"
-    server = serve(f"{app.that_raises}\n{page}")
+    server.configure(f"{app.that_raises}\n{page}")
     server.expect_app_log("planted: raises", times=2)
     for body in (None, b"x" * 100_000):
         response = server.request("POST", "/any", (), body)
@@ -78,11 +87,11 @@ def test_an_app_may_make_the_error_page_of_another(serve: Serve, app: App) -> No
 
 
 @pytest.mark.conformance("M08")
-def test_intercept_replaces_responses_of_the_app(serve: Serve, app: App) -> None:
+def test_intercept_replaces_responses_of_the_app(server: Server, app: App) -> None:
     # Caddy leaves the length of the original to whoever replaces it.
     replaced = 'header -Content-Length\nrespond "replaced" 410'
     routes = f"intercept {{\n@lost status 404\nhandle_response @lost {{\n{replaced}\n}}\n}}"
-    server = serve(f"{routes}\n{app.block}")
+    server.configure(f"{routes}\n{app.block}")
     with server.connect() as connection:
         for target, status, text in [
             ("/lost", 410, "replaced"),
@@ -95,25 +104,24 @@ def test_intercept_replaces_responses_of_the_app(serve: Serve, app: App) -> None
 
 
 @pytest.mark.conformance("M08")
-def test_templates_work_on_what_the_app_made(serve: Serve, app: App) -> None:
-    server = serve(f"templates\n{app.block}")
+def test_templates_work_on_what_the_app_made(server: Server, app: App) -> None:
+    server.configure(f"templates\n{app.block}")
     response = server.get("/templated")
     assert (response.status, response.text, response.broken) == (200, "1 + 2 = 3", None)
 
 
 @pytest.mark.conformance("M08")
-def test_matchers_and_fallbacks_share_a_site_with_the_app(serve: Serve, app: App) -> None:
-    server = serve(f'respond /before "before"\nhandle /x* {{\n{app.block}\n}}\nrespond "after"')
+def test_matchers_and_fallbacks_share_a_site_with_the_app(server: Server, app: App) -> None:
+    server.configure(f'respond /before "before"\nhandle /x* {{\n{app.block}\n}}\nrespond "after"')
     assert server.get("/before").text == "before"
     assert server.request("POST", "/x", (), b"app").text == "app"
     assert server.get("/other").text == "after"
 
 
 @pytest.mark.conformance("M08")
-def test_a_proxy_in_front_of_the_app_changes_nothing(serve: Serve, app: App) -> None:
-    backend = serve(app.block, probe="/hello")
-    proxy = serve(f"reverse_proxy 127.0.0.1:{backend.port}", canary=False)
-    with proxy.connect() as connection:
+def test_a_proxy_in_front_of_the_app_changes_nothing(server: Server, app: App) -> None:
+    server.configure(f"reverse_proxy 127.0.0.1:{server.ports[1]}", app.block)
+    with server.connect() as connection:
         for method, target, status, body in [
             ("GET", "/hello", 200, b"hello"),
             ("HEAD", "/long_text", 200, b""),

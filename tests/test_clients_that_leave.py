@@ -133,7 +133,7 @@ def test_without_ever_reading_the_response(server: Server, board: Board, leave: 
 @pytest.mark.conformance("S12", "E26")
 @pytest.mark.parametrize("stage", ["/runs", "/streams", "/reads"])
 def test_by_cancelling_an_http_2_stream(server: Server, board: Board, stage: str) -> None:
-    headers: list[Header] = [("x-board", str(board.folder))]
+    headers: list[Header] = board.headers
     with server.connect2() as connection:
         numbers = [
             connection.start("POST", stage, headers, b"a part", end=False) for _ in range(CROWD)
@@ -151,7 +151,7 @@ def test_by_cancelling_an_http_2_stream(server: Server, board: Board, stage: str
 @pytest.mark.conformance("S12", "E26")
 @pytest.mark.parametrize("stage", ["/runs", "/streams", "/reads"])
 def test_by_dropping_an_http_2_connection(server: Server, board: Board, stage: str) -> None:
-    headers: list[Header] = [("x-board", str(board.folder))]
+    headers: list[Header] = board.headers
     with server.connect2() as connection:
         for _ in range(CROWD):
             connection.start("POST", stage, headers, b"a part", end=False)

@@ -50,8 +50,7 @@ def by_streams(way: str) -> Come:
     def come(stack: ExitStack, server: Server, target: str, board: Board) -> Callable[[], None]:
         client = connect_streams(server, way)
         stack.callback(client.close)
-        fields = [(name.lower(), value) for name, value in board.headers]
-        number = client.start("GET", target, fields)
+        number = client.start("GET", target, board.headers)
         return lambda: client.cancel(number)
 
     return come

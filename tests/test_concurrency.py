@@ -54,7 +54,7 @@ def test_500_slow_asgi_requests_run_at_once(serve: Serve, board: Board) -> None:
 @pytest.mark.smoke
 @pytest.mark.conformance("S31")
 def test_500_slow_wsgi_requests_share_the_threads_of_the_app(serve: Serve, board: Board) -> None:
-    server = serve(wsgi("concurrency_wsgi:app"), probe="/hello")
+    server = serve(wsgi("wsgi_concurrency:app"), probe="/hello")
     clients = ask_all(server, "/waits", board, MANY)
     board.wait("running", 32, 30)
     canaries_answer(server)
@@ -69,7 +69,7 @@ def test_500_slow_wsgi_requests_share_the_threads_of_the_app(serve: Serve, board
 def test_threads_limits_how_many_requests_run_at_once(
     serve: Serve, board: Board, threads: int
 ) -> None:
-    server = serve(wsgi("concurrency_wsgi:app", f"threads {threads}"), probe="/hello")
+    server = serve(wsgi("wsgi_concurrency:app", f"threads {threads}"), probe="/hello")
     clients = ask_all(server, "/waits", board, threads + 4)
     board.wait("running", threads)
     canaries_answer(server)
@@ -92,7 +92,7 @@ def test_an_asgi_app_that_blocks_its_loop_stalls_only_itself(serve: Serve, board
 
 @pytest.mark.conformance("S31")
 def test_a_busy_wsgi_app_leaves_time_to_others(serve: Serve, board: Board) -> None:
-    server = serve(wsgi("concurrency_wsgi:app"), probe="/hello")
+    server = serve(wsgi("wsgi_concurrency:app"), probe="/hello")
     clients = ask_all(server, "/busy", board, 4)
     board.wait("running", 4, 30)
     canaries_answer(server)
@@ -118,7 +118,7 @@ def test_clients_that_never_finish_their_request_hold_up_nobody(serve: Serve, bo
 
 @pytest.mark.conformance("S31", "E35")
 def test_keep_alive_connections_serve_many_requests(serve: Serve) -> None:
-    server = serve(wsgi("concurrency_wsgi:app"), asgi("asgi_messages:app", "lifespan off"))
+    server = serve(wsgi("wsgi_concurrency:app"), asgi("asgi_messages:app", "lifespan off"))
     for port in server.ports:
         with Connection(port) as connection:
             for _ in range(500):

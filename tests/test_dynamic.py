@@ -13,7 +13,7 @@ import pytest
 
 from harness.board import Board
 from harness.dynamic import INTERFACES, LABEL, Tenants, ask, ask_tenant, host, send, text
-from harness.health import Slack
+from harness.health import LATE_APPS
 from harness.http1 import Connection
 from harness.http2 import Connection2
 from harness.plugin import Serve
@@ -23,8 +23,12 @@ from harness.settings import VENV
 from harness.tenants import install, make_venv, write
 from harness.waiting import wait_for
 
-SLACK = Slack(threads=12, python_threads=4, descriptors=24)
 QUERY = "{http.request.uri.query.q}"
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    return serve_module("", slack=LATE_APPS)
 
 
 @pytest.fixture(params=INTERFACES)
@@ -34,16 +38,16 @@ def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Ten
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T01")
-def test_each_host_has_its_app(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_each_host_has_its_app(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     assert [text(server, name) for name in ("one", "two", "one")] == ["one", "two", "one"]
     assert text(server, "one", "/id") != text(server, "two", "/id")
     assert sorted(tenants.board.lines("imported")) == ["one", "two"]
 
 
 @pytest.mark.conformance("T01")
-def test_http_2_names_apps_as_http_1_does(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_http_2_names_apps_as_http_1_does(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     for name in ("one", "two"):
         with Connection2(server.port, host=host(name)) as connection:
             assert connection.request("GET", "/id").body.decode() == text(server, name, "/id")
@@ -51,34 +55,34 @@ def test_http_2_names_apps_as_http_1_does(serve: Serve, tenants: Tenants) -> Non
         assert connection.request("GET", "/id").status == 404
 
 
-def test_nothing_is_loaded_before_the_first_request(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_nothing_is_loaded_before_the_first_request(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     assert tenants.noted("imported") == 0
     assert text(server, "one") == "one"
     assert tenants.noted("imported") == 1
 
 
 @pytest.mark.conformance("T02")
-def test_the_case_of_a_host_does_not_matter(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_the_case_of_a_host_does_not_matter(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     assert text(server, "ONE", "/id") == text(server, "one", "/id")
     assert tenants.noted("imported") == 1
 
 
-def test_a_module_may_be_named(serve: Serve, tenants: Tenants) -> None:
+def test_a_module_may_be_named(server: Server, tenants: Tenants) -> None:
     tenants.add("both")
     for name in ("first", "second"):
         (tenants.root / "both" / f"{name}.py").write_text("from main import app as app\n")
-    server = serve(tenants.block(target=f"{LABEL}:app", working_dir="both"), slack=SLACK)
+    server.configure(tenants.block(target=f"{LABEL}:app", working_dir="both"))
     assert text(server, "first") == text(server, "second") == "both"
     assert text(server, "first", "/id") != text(server, "second", "/id")
     assert ask_tenant(server, "third").status == 404
 
 
-def test_env_var_and_env_file_may_be_named(serve: Serve, tenants: Tenants) -> None:
+def test_env_var_and_env_file_may_be_named(server: Server, tenants: Tenants) -> None:
     write(tenants.root, {f"{name}.env": f"FILE=file of {name}\n" for name in ("one", "two")})
     options = [f'env_var VALUE "<{LABEL}>"', f'env_file "{tenants.root}/{LABEL}.env"']
-    server = serve(tenants.block(*options, working_dir="one"), slack=SLACK)
+    server.configure(tenants.block(*options, working_dir="one"))
     for name in ("one", "two"):
         assert text(server, name, "/env?VALUE") == f"<{name}>"
         assert text(server, name, "/env?FILE") == f"file of {name}"
@@ -86,13 +90,13 @@ def test_env_var_and_env_file_may_be_named(serve: Serve, tenants: Tenants) -> No
     assert text(server, "one") == text(server, "two") == "one"
 
 
-def test_a_venv_may_be_named(serve: Serve, tenants: Tenants, tmp_path: Path) -> None:
+def test_a_venv_may_be_named(server: Server, tenants: Tenants, tmp_path: Path) -> None:
     for name in ("one", "two"):
         venv = make_venv(tmp_path / "venvs" / name, behind=[VENV])
         install(venv, "dyntool", "1", {"dyntool.py": f'VERSION = "{name}"\n'})
         main = tenants.root / name / "main.py"
         main.write_text(main.read_text() + "\nimport common, dyntool\ncommon.ID = dyntool.VERSION")
-    server = serve(tenants.block(f'venv "{tmp_path}/venvs/{LABEL}"'), slack=SLACK)
+    server.configure(tenants.block(f'venv "{tmp_path}/venvs/{LABEL}"'))
     assert [text(server, name, "/id") for name in ("one", "two")] == ["one", "two"]
 
 
@@ -106,21 +110,21 @@ def test_a_venv_may_be_named(serve: Serve, tenants: Tenants, tmp_path: Path) -> 
     ],
 )
 def test_placeholders_of_all_kinds(
-    serve: Serve, tenants: Tenants, placeholder: str, target: str, headers: list[str]
+    server: Server, tenants: Tenants, placeholder: str, target: str, headers: list[str]
 ) -> None:
-    server = serve(f"vars tenant one\n{tenants.block(working_dir=placeholder)}", slack=SLACK)
+    server.configure(f"vars tenant one\n{tenants.block(working_dir=placeholder)}")
     assert ask(server, "any", target, headers).text == "one"
 
 
-def test_values_with_slashes_lead_further_down(serve: Serve, tenants: Tenants) -> None:
+def test_values_with_slashes_lead_further_down(server: Server, tenants: Tenants) -> None:
     (tenants.root / "deep").mkdir()
     tenants.add("deep/three")
-    server = serve(tenants.block(working_dir=QUERY), slack=SLACK)
+    server.configure(tenants.block(working_dir=QUERY))
     assert ask(server, "any", "/name?q=deep/three").text == "three"
 
 
-def test_unknown_placeholders_name_no_app(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(working_dir="{no.such.placeholder}"), slack=SLACK)
+def test_unknown_placeholders_name_no_app(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block(working_dir="{no.such.placeholder}"))
     assert ask_tenant(server, "one").status == 404
     assert tenants.noted("imported") == 0
 
@@ -129,7 +133,7 @@ def test_env_placeholders_are_fixed_when_the_configuration_loads(
     serve: Serve, tenants: Tenants
 ) -> None:
     block = tenants.block("env_var VALUE {env.DYN_VALUE}", working_dir="{env.DYN_TENANT}")
-    server = serve(block, env={"DYN_TENANT": "two", "DYN_VALUE": "set"}, slack=SLACK)
+    server = serve(block, env={"DYN_TENANT": "two", "DYN_VALUE": "set"}, slack=LATE_APPS)
     assert tenants.noted("imported") == 1, "a static app is loaded with the configuration"
     assert text(server, "one") == "two"
     assert text(server, "one", "/env?VALUE") == "set"
@@ -148,9 +152,9 @@ def test_files_are_not_read_for_requests(
     assert "file." in unstarted(block).run_in_vain()
 
 
-def test_errors_go_through_caddys_error_routes(serve: Serve, tenants: Tenants) -> None:
+def test_errors_go_through_caddys_error_routes(server: Server, tenants: Tenants) -> None:
     routes = 'handle_errors {\nrespond "routed {err.status_code}"\n}'
-    server = serve(f"{tenants.block(working_dir=QUERY)}\n{routes}", slack=SLACK)
+    server.configure(f"{tenants.block(working_dir=QUERY)}\n{routes}")
     for query, status in (("none", 404), ("..", 400)):
         answer = ask(server, "any", f"/name?q={query}")
         assert (answer.status, answer.text) == (status, f"routed {status}")
@@ -159,19 +163,19 @@ def test_errors_go_through_caddys_error_routes(serve: Serve, tenants: Tenants) -
 # Sharing and reloads
 
 
-def test_a_static_app_with_the_same_settings_is_the_same(serve: Serve, tenants: Tenants) -> None:
+def test_a_static_app_with_the_same_settings_is_the_same(server: Server, tenants: Tenants) -> None:
     static = tenants.block(working_dir="one", matcher="/*")
     dynamic = tenants.block()
     site = f"@static header X-Static *\nhandle @static {{\n{static}\n}}\nhandle {{\n{dynamic}\n}}"
-    server = serve(site, slack=SLACK)
+    server.configure(site)
     assert ask(server, "any", "/id", ["X-Static: 1"]).text == text(server, "one", "/id")
     assert text(server, "two", "/id") != text(server, "one", "/id")
     assert tenants.noted("imported") == 2
 
 
 @pytest.mark.conformance("T11")
-def test_a_reload_keeps_the_apps_of_an_unchanged_handler(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_a_reload_keeps_the_apps_of_an_unchanged_handler(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     before = [text(server, name, "/id") for name in ("one", "two")]
     assert server.load(f"header X-New yes\n{tenants.block()}").status == 200
     assert ask_tenant(server, "one").get("x-new") == "yes"
@@ -181,8 +185,8 @@ def test_a_reload_keeps_the_apps_of_an_unchanged_handler(serve: Serve, tenants: 
 
 
 @pytest.mark.conformance("T11")
-def test_a_changed_handler_loads_its_apps_anew(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_a_changed_handler_loads_its_apps_anew(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     before = text(server, "one", "/id")
     assert server.load(tenants.block("env_var CHANGED yes")).status == 200
     assert text(server, "one", "/id") != before
@@ -192,10 +196,10 @@ def test_a_changed_handler_loads_its_apps_anew(serve: Serve, tenants: Tenants) -
 @pytest.mark.conformance("T11")
 @pytest.mark.parametrize("change", ["max_apps 5", "env_var CHANGED yes"])
 def test_a_change_of_the_handler_while_an_app_is_loaded_fails_no_request(
-    serve: Serve, tenants: Tenants, change: str
+    server: Server, tenants: Tenants, change: str
 ) -> None:
     tenants.stop("import", "one")
-    server = serve(tenants.block(), slack=SLACK)
+    server.configure(tenants.block())
     with send(server, host("one")) as before:
         tenants.board.wait("imported")
         assert server.load(tenants.block(change)).status == 200

@@ -11,15 +11,19 @@ import pytest
 from harness import proc
 from harness.board import Board
 from harness.dynamic import INTERFACES, Tenants, ask_tenant, host, send, text
-from harness.health import Slack
+from harness.health import LATE_APPS, Slack
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
 from harness.websocket import WebSocket
 
-SLACK = Slack(threads=16, python_threads=3, descriptors=20)
 BUSY = "all python apps that max_apps allows are busy"
 MANY = [f"app{number}" for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    return serve_module("", slack=LATE_APPS)
 
 
 @pytest.fixture(params=INTERFACES)
@@ -46,8 +50,8 @@ def refused(server: Server, name: str) -> None:
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T05")
-def test_the_app_that_was_not_used_for_longest_goes(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("max_apps 2"), slack=SLACK)
+def test_the_app_that_was_not_used_for_longest_goes(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block("max_apps 2"))
     ids = {name: text(server, name, "/id") for name in ("one", "two")}
     assert text(server, "one", "/id") == ids["one"]
     assert text(server, "three") == "three"
@@ -56,16 +60,16 @@ def test_the_app_that_was_not_used_for_longest_goes(serve: Serve, tenants: Tenan
 
 
 @pytest.mark.conformance("T05", "L05")
-def test_an_evicted_app_has_its_shutdown(serve: Serve, asgi: Tenants) -> None:
-    server = serve(asgi.block("max_apps 1"), slack=SLACK)
+def test_an_evicted_app_has_its_shutdown(server: Server, asgi: Tenants) -> None:
+    server.configure(asgi.block("max_apps 1"))
     take_turns(server, ["one", "two", "three"])
     assert sorted(asgi.board.wait("shutdown", 2)) == ["one", "two"]
 
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T05")
-def test_busy_apps_stay_and_others_get_503(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("max_apps 1"), slack=SLACK)
+def test_busy_apps_stay_and_others_get_503(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block("max_apps 1"))
     tenants.stop("request", "one")
     with send(server, host("one"), "/hold") as held:
         tenants.board.wait("held")
@@ -86,9 +90,9 @@ def take_turns(server: Server, names: Sequence[str]) -> None:
 
 
 @pytest.mark.conformance("T05")
-def test_503_goes_through_caddys_error_routes(serve: Serve, tenants: Tenants) -> None:
+def test_503_goes_through_caddys_error_routes(server: Server, tenants: Tenants) -> None:
     routes = 'handle_errors {\nrespond "routed {err.status_code}"\n}'
-    server = serve(f"{tenants.block('max_apps 1')}\n{routes}", slack=SLACK)
+    server.configure(f"{tenants.block('max_apps 1')}\n{routes}")
     tenants.stop("request", "one")
     with send(server, host("one"), "/hold") as held:
         tenants.board.wait("held")
@@ -99,8 +103,8 @@ def test_503_goes_through_caddys_error_routes(serve: Serve, tenants: Tenants) ->
 
 
 @pytest.mark.conformance("T05")
-def test_an_app_that_is_being_loaded_is_busy(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("max_apps 1"), slack=SLACK)
+def test_an_app_that_is_being_loaded_is_busy(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block("max_apps 1"))
     tenants.stop("import", "one")
     with send(server, host("one")) as waiting:
         tenants.board.wait("imported")
@@ -110,8 +114,8 @@ def test_an_app_that_is_being_loaded_is_busy(serve: Serve, tenants: Tenants) -> 
 
 
 @pytest.mark.conformance("T05")
-def test_an_app_with_an_open_websocket_is_busy(serve: Serve, asgi: Tenants) -> None:
-    server = serve(asgi.block("max_apps 1", working_dir="{http.request.uri.path.0}"), slack=SLACK)
+def test_an_app_with_an_open_websocket_is_busy(server: Server, asgi: Tenants) -> None:
+    server.configure(asgi.block("max_apps 1", working_dir="{http.request.uri.path.0}"))
     with WebSocket(server, "/one") as websocket:
         assert websocket.refusal is None
         server.expect_log(BUSY, times=1)
@@ -122,9 +126,9 @@ def test_an_app_with_an_open_websocket_is_busy(serve: Serve, asgi: Tenants) -> N
 
 
 @pytest.mark.conformance("T05")
-def test_failed_apps_take_no_room(serve: Serve, tenants: Tenants) -> None:
+def test_failed_apps_take_no_room(server: Server, tenants: Tenants) -> None:
     tenants.add_broken("broken", "raise ValueError('planted: no room')")
-    server = serve(tenants.block("max_apps 1"), slack=SLACK)
+    server.configure(tenants.block("max_apps 1"))
     server.expect_app_log("planted: no room")
     server.expect_log("could not be loaded", times=2)
     assert ask_tenant(server, "broken").status == 500
@@ -134,17 +138,17 @@ def test_failed_apps_take_no_room(serve: Serve, tenants: Tenants) -> None:
 
 
 @pytest.mark.conformance("T05")
-def test_names_of_no_app_evict_nobody(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("max_apps 1"), slack=SLACK)
+def test_names_of_no_app_evict_nobody(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block("max_apps 1"))
     before = text(server, "one", "/id")
     assert {ask_tenant(server, f"none{number}").status for number in range(50)} == {404}
     assert text(server, "one", "/id") == before
 
 
 @pytest.mark.conformance("T05")
-def test_spellings_of_a_folder_take_no_room(serve: Serve, tenants: Tenants) -> None:
+def test_spellings_of_a_folder_take_no_room(server: Server, tenants: Tenants) -> None:
     block = tenants.block("max_apps 1", working_dir="{http.request.uri.query.q}")
-    server = serve(block, slack=SLACK)
+    server.configure(block)
     before = server.get("/id?q=one").text
     for spelling in ("one/", "one//", "./one", "one/.", "//one"):
         assert server.get(f"/id?q={spelling}").status == 400
@@ -153,10 +157,10 @@ def test_spellings_of_a_folder_take_no_room(serve: Serve, tenants: Tenants) -> N
 
 
 @pytest.mark.conformance("T05")
-def test_traffic_on_more_apps_than_fit(serve: Serve, tenants: Tenants) -> None:
+def test_traffic_on_more_apps_than_fit(server: Server, tenants: Tenants) -> None:
     """Every answer is the right app's, or says that there is no room."""
     tenants.add("four")
-    server = serve(tenants.block("max_apps 2"), slack=SLACK)
+    server.configure(tenants.block("max_apps 2"))
     server.allow_log(BUSY)
     wrong: list[str] = []
     served: list[str] = []
@@ -183,7 +187,7 @@ def test_traffic_on_more_apps_than_fit(serve: Serve, tenants: Tenants) -> None:
 
 @pytest.mark.conformance("T05", "T10")
 def test_memory_stays_flat_over_many_evictions(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("max_apps 1"), slack=SLACK)
+    server = serve(tenants.block("max_apps 1"), slack=LATE_APPS)
     take_turns(server, ["one", "two"] * 10)
     before = proc.rss(server.pid)
     take_turns(server, ["one", "two"] * 30)
@@ -196,8 +200,8 @@ def test_memory_stays_flat_over_many_evictions(serve: Serve, tenants: Tenants) -
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T05", "L05")
-def test_idle_apps_go_and_come_back(serve: Serve, asgi: Tenants) -> None:
-    server = serve(asgi.block("idle_timeout 300ms"), slack=SLACK)
+def test_idle_apps_go_and_come_back(server: Server, asgi: Tenants) -> None:
+    server.configure(asgi.block("idle_timeout 300ms"))
     before = text(server, "one", "/id")
     asgi.board.wait("shutdown")
     assert text(server, "one", "/id") != before
@@ -205,8 +209,8 @@ def test_idle_apps_go_and_come_back(serve: Serve, asgi: Tenants) -> None:
 
 
 @pytest.mark.conformance("T05")
-def test_busy_apps_are_not_idle(serve: Serve, asgi: Tenants) -> None:
-    server = serve(asgi.block("idle_timeout 200ms"), slack=SLACK)
+def test_busy_apps_are_not_idle(server: Server, asgi: Tenants) -> None:
+    server.configure(asgi.block("idle_timeout 200ms"))
     asgi.stop("request", "one")
     with send(server, host("one"), "/hold") as held:
         asgi.board.wait("held")
@@ -220,9 +224,9 @@ def test_busy_apps_are_not_idle(serve: Serve, asgi: Tenants) -> None:
 
 
 @pytest.mark.conformance("T05")
-def test_a_websocket_keeps_its_app(serve: Serve, asgi: Tenants) -> None:
+def test_a_websocket_keeps_its_app(server: Server, asgi: Tenants) -> None:
     site = asgi.block("idle_timeout 200ms", working_dir="{http.request.uri.path.0}")
-    server = serve(site, slack=SLACK)
+    server.configure(site)
     with WebSocket(server, "/one") as websocket:
         assert websocket.refusal is None
         for times in range(1, 4):
@@ -267,5 +271,5 @@ def test_wrong_values_are_refused(unstarted: Serve, asgi: Tenants, option: str) 
 
 
 def test_limits_without_placeholders_warn(serve: Serve, asgi: Tenants) -> None:
-    server = serve(asgi.block("max_apps 3", working_dir="one"), slack=SLACK)
+    server = serve(asgi.block("max_apps 3", working_dir="one"), slack=LATE_APPS)
     assert server.log.find("max_apps and idle_timeout have no effect", level="warn")

@@ -9,14 +9,19 @@ import pytest
 
 from harness.board import Board
 from harness.dynamic import INTERFACES, Tenants, ask_tenant, host, send, text
-from harness.health import Slack
+from harness.health import LATE_APPS
 from harness.plugin import Serve
+from harness.server import Server
 from harness.waiting import wait_for
 
-SLACK = Slack(threads=16, python_threads=4, descriptors=24)
 FAILED = "could not be loaded"
 # How long a failure counts, and what is surely within it.
 REMEMBERED, SOON = 5.0, 4.0
+
+
+@pytest.fixture(scope="module")
+def server(serve_module: Serve) -> Server:
+    return serve_module("", slack=LATE_APPS)
 
 
 @pytest.fixture(params=INTERFACES)
@@ -26,8 +31,8 @@ def tenants(request: pytest.FixtureRequest, tmp_path: Path, board: Board) -> Ten
 
 @pytest.mark.smoke
 @pytest.mark.conformance("T03")
-def test_50_first_requests_import_once(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_50_first_requests_import_once(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     tenants.stop("import", "one")
     waiting = [send(server, host("one"), "/id") for _ in range(50)]
     tenants.board.wait("imported")
@@ -41,8 +46,8 @@ def test_50_first_requests_import_once(serve: Serve, tenants: Tenants) -> None:
 
 
 @pytest.mark.conformance("T03")
-def test_a_load_goes_on_when_those_who_wait_leave(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_a_load_goes_on_when_those_who_wait_leave(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     tenants.stop("import", "one")
     waiting = [send(server, host("one")) for _ in range(3)]
     tenants.board.wait("imported")
@@ -54,8 +59,8 @@ def test_a_load_goes_on_when_those_who_wait_leave(serve: Serve, tenants: Tenants
 
 
 @pytest.mark.conformance("T03", "E33")
-def test_a_slow_import_holds_up_nobody_else(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_a_slow_import_holds_up_nobody_else(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     tenants.stop("import", "one")
     with send(server, host("one")) as waiting:
         tenants.board.wait("imported")
@@ -83,12 +88,12 @@ PROBLEMS = {
 @pytest.mark.conformance("T03", "T07")
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_failed_load_is_a_500_and_logged_once(
-    serve: Serve, tenants: Tenants, problem: str
+    server: Server, tenants: Tenants, problem: str
 ) -> None:
     code, why = PROBLEMS[problem]
     tenants.add_broken("broken", code)
     routes = 'handle_errors {\nrespond "{err.status_code}: {err.message}"\n}'
-    server = serve(f"{tenants.block()}\n{routes}", slack=SLACK)
+    server.configure(f"{tenants.block()}\n{routes}")
     server.expect_app_log(why, times=1)
     begin = time.monotonic()
     for _ in range(10):
@@ -103,9 +108,9 @@ def test_a_failed_load_is_a_500_and_logged_once(
 
 
 @pytest.mark.conformance("T03")
-def test_the_log_has_the_traceback(serve: Serve, tenants: Tenants) -> None:
+def test_the_log_has_the_traceback(server: Server, tenants: Tenants) -> None:
     tenants.add_broken("broken", "def deep():\n    raise ValueError('planted: deep')\ndeep()")
-    server = serve(tenants.block(), slack=SLACK)
+    server.configure(tenants.block())
     found = server.expect_app_log("planted: deep")
     server.expect_log(FAILED, times=1)
     assert ask_tenant(server, "broken").status == 500
@@ -117,9 +122,9 @@ def test_the_log_has_the_traceback(serve: Serve, tenants: Tenants) -> None:
 
 
 @pytest.mark.conformance("T03")
-def test_those_who_wait_for_a_failing_load_get_500(serve: Serve, tenants: Tenants) -> None:
+def test_those_who_wait_for_a_failing_load_get_500(server: Server, tenants: Tenants) -> None:
     tenants.add_broken("broken", "raise ValueError('planted: all wait')")
-    server = serve(tenants.block(), slack=SLACK)
+    server.configure(tenants.block())
     server.expect_app_log("planted: all wait", times=1)
     server.expect_log(FAILED, times=20)
     tenants.stop("import", "broken")
@@ -133,9 +138,9 @@ def test_those_who_wait_for_a_failing_load_get_500(serve: Serve, tenants: Tenant
 
 
 @pytest.mark.conformance("T03")
-def test_a_mended_module_is_loaded_at_once(serve: Serve, tenants: Tenants) -> None:
+def test_a_mended_module_is_loaded_at_once(server: Server, tenants: Tenants) -> None:
     tenants.add_broken("broken", "raise ValueError('planted: to be mended')")
-    server = serve(tenants.block(), slack=SLACK)
+    server.configure(tenants.block())
     server.expect_app_log("to be mended")
     server.expect_log(FAILED, times=1)
     begin = time.monotonic()
@@ -147,11 +152,11 @@ def test_a_mended_module_is_loaded_at_once(serve: Serve, tenants: Tenants) -> No
 
 
 @pytest.mark.conformance("T03")
-def test_a_failure_is_forgotten_after_a_while(serve: Serve, tenants: Tenants) -> None:
+def test_a_failure_is_forgotten_after_a_while(server: Server, tenants: Tenants) -> None:
     """Also if what was wrong is not in the module's file."""
     good = (tenants.root / "one" / "main.py").read_text()
     tenants.add_broken("broken", f"import mended_later\n{good}")
-    server = serve(tenants.block(), slack=SLACK)
+    server.configure(tenants.block())
     server.expect_app_log("No module named 'mended_later'")
     server.expect_log(FAILED, times=None)
     begin = time.monotonic()
@@ -162,16 +167,16 @@ def test_a_failure_is_forgotten_after_a_while(serve: Serve, tenants: Tenants) ->
 
 
 @pytest.mark.conformance("T03")
-def test_a_folder_that_is_made_later_is_found_at_once(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+def test_a_folder_that_is_made_later_is_found_at_once(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block())
     assert ask_tenant(server, "late").status == 404
     tenants.add("late")
     assert text(server, "late") == "late"
 
 
 @pytest.mark.conformance("T07")
-def test_start_timeout_ends_the_wait_for_a_load(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block("start_timeout 2s"), slack=SLACK)
+def test_start_timeout_ends_the_wait_for_a_load(server: Server, tenants: Tenants) -> None:
+    server.configure(tenants.block("start_timeout 2s"))
     server.expect_app_log("start_timeout|timed out|timeout")
     server.expect_log(FAILED, times=1)
     tenants.stop("import", "one")
@@ -184,7 +189,7 @@ def test_start_timeout_ends_the_wait_for_a_load(serve: Serve, tenants: Tenants) 
 
 
 @pytest.mark.conformance("L02")
-def test_a_failed_startup_is_a_failed_load(serve: Serve, tmp_path: Path, board: Board) -> None:
+def test_a_failed_startup_is_a_failed_load(server: Server, tmp_path: Path, board: Board) -> None:
     tenants = Tenants(tmp_path / "sites", board, "asgi")
     tenants.add("one")
     tenants.add_broken(
@@ -193,7 +198,7 @@ def test_a_failed_startup_is_a_failed_load(serve: Serve, tmp_path: Path, board: 
         "    await receive()\n"
         "    await send({'type': 'lifespan.startup.failed', 'message': 'planted: no database'})",
     )
-    server = serve(tenants.block(), slack=SLACK)
+    server.configure(tenants.block())
     server.expect_app_log("planted: no database", times=None)
     server.expect_log(FAILED, times=2)
     assert [ask_tenant(server, "broken").status for _ in range(2)] == [500, 500]
@@ -202,7 +207,7 @@ def test_a_failed_startup_is_a_failed_load(serve: Serve, tmp_path: Path, board: 
 
 
 def test_a_stop_does_not_wait_for_a_load(serve: Serve, tenants: Tenants) -> None:
-    server = serve(tenants.block(), slack=SLACK)
+    server = serve(tenants.block(), slack=LATE_APPS)
     server.allow_log(".")
     tenants.stop("import", "one")
     with send(server, host("one")):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.caddyfile import python, wsgi
-from harness.health import Slack
+from harness.health import TRACKER, Slack
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
@@ -16,8 +16,7 @@ from harness.waiting import wait_for
 
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Server:
-    # multiprocessing's resource tracker is a child that stays, on a pipe of its own.
-    return serve_module(wsgi("forking:app"), probe="/hello", slack=Slack(children=1, descriptors=6))
+    return serve_module(wsgi("forking:app"), probe="/hello", slack=TRACKER)
 
 
 @pytest.mark.smoke
@@ -60,7 +59,7 @@ def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: 
     server = serve(
         wsgi("forking:app"),
         env={"PYTHONHOME": "/home/of/another"},
-        slack=Slack(children=1, descriptors=6),
+        slack=TRACKER,
     )
     assert server.get("/executable").text == "True"
     assert server.get("/spawn_pool", timeout=60).text == "[0, 1, 4, 9, 16]"
@@ -70,7 +69,7 @@ def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: 
 @pytest.mark.conformance("T18")
 def test_what_a_forked_process_says_is_said(serve: Serve) -> None:
     """On Caddy's own output, as what any other program writes: there is no Caddy in the child."""
-    server = serve(wsgi("forking:app"), slack=Slack(children=1, descriptors=6))
+    server = serve(wsgi("forking:app"), slack=TRACKER)
     said = ["printed by a child", "logged by a child", "without an end"]
     for line in said:
         server.expect_log(f"^{line}$", level="raw", times=1)
@@ -135,5 +134,5 @@ def test_a_forked_process_holds_no_connection_that_caddy_closes(serve: Serve) ->
 
 @pytest.mark.conformance("T18")
 def test_a_forked_process_keeps_the_sockets_of_the_app(serve: Serve) -> None:
-    server = serve(wsgi("forking:app"), slack=Slack(children=1, descriptors=6))
+    server = serve(wsgi("forking:app"), slack=TRACKER)
     assert server.get("/speaks_through_a_socket").text == "from the child"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +12,8 @@ import pytest
 
 from harness.http1 import Broken, Connection, Response, request
 from harness.log import Log, Record
+from harness.planted import run_planted
 from harness.ports import HOST, Ports
-from harness.settings import BINARY, TESTS, VENV
 from harness.waiting import wait_for
 
 # The whole path: a suite of its own with one test each that plants a fault and passes by itself.
@@ -55,22 +52,10 @@ def test_the_next_one_is_not_blamed(server):
 def test_a_planted_fault_fails_its_own_test_only(
     tmp_path: Path, module: str, target: str, said: str
 ) -> None:
-    (tmp_path / "test_planted.py").write_text(PLANTED.format(module=module, target=target))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "harness.plugin", "-p", "no:cacheprovider", "-rA"],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(TESTS),
-            "CADDYSNAKE_BIN": str(BINARY),
-            "CADDYSNAKE_VENV": str(VENV),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert "1 failed, 1 passed" in done.stdout, done.stdout
-    assert "FAILED test_planted.py::test_plants_it" in done.stdout
-    assert said in done.stdout
+    report = run_planted(tmp_path, PLANTED.format(module=module, target=target))
+    assert "1 failed, 1 passed" in report, report
+    assert "FAILED test_planted.py::test_plants_it" in report
+    assert said in report
 
 
 # The log

@@ -271,7 +271,7 @@ def test_the_end_of_a_delivered_response_raises_nothing(
             connection.request("GET", "/ends_with_an_empty_body", board.headers)
             assert connection.response().text == "hello"
     else:
-        headers = [("x-board", str(board.folder))]
+        headers = board.headers
         with server.connect2() as connection2:
             number = connection2.start("GET", "/ends_with_an_empty_body", headers)
             connection2.wait(number, lambda stream: len(stream.body) == 5)

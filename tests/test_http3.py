@@ -58,7 +58,7 @@ def test_early_hints_come_before_the_response(extensions: Server, way: str) -> N
 def test_cancelled_streams(leaving: Server, board: Board, stage: str) -> None:
     with leaving.connect3() as connection:
         numbers = [
-            connection.start("POST", stage, board.headers_of_streams, b"a part", end=False)
+            connection.start("POST", stage, board.headers, b"a part", end=False)
             for _ in range(CROWD)
         ]
         board.wait("running", CROWD)
@@ -75,7 +75,7 @@ def test_cancelled_streams(leaving: Server, board: Board, stage: str) -> None:
 def test_dropped_connections(leaving: Server, board: Board, stage: str) -> None:
     with leaving.connect3() as connection:
         for _ in range(CROWD):
-            connection.start("POST", stage, board.headers_of_streams, b"a part", end=False)
+            connection.start("POST", stage, board.headers, b"a part", end=False)
         board.wait("running", CROWD)
     board.post("go")
     board.wait("closed", CROWD)
@@ -85,7 +85,7 @@ def test_dropped_connections(leaving: Server, board: Board, stage: str) -> None:
 def test_a_body_that_the_client_aborts(leaving: Server, board: Board) -> None:
     leaving.allow_log("")
     with leaving.connect3() as connection:
-        number = connection.start("POST", "/reads", board.headers_of_streams, b"part", end=False)
+        number = connection.start("POST", "/reads", board.headers, b"part", end=False)
         board.wait("running")
         connection.abort_body(number)
         board.wait("closed")

@@ -9,7 +9,7 @@ import pytest
 
 from harness.acting import ask, site
 from harness.caddyfile import asgi, python
-from harness.health import Slack
+from harness.health import ONE_THREAD, Slack
 from harness.plugin import Serve
 from harness.waiting import wait_for
 
@@ -139,7 +139,7 @@ async def app(scope, receive, send):
     (tmp_path / "b.py").write_text(code)
     acts = site(tmp_path, "acts", "import uvloop; uvloop.install()\ndef look(path): pass")
     runs = python("b:app", f"loop {loop}", interface="module_asgi", folder=tmp_path)
-    server = serve(acts, runs, slack=Slack(python_threads=1))
+    server = serve(acts, runs, slack=ONE_THREAD)
     ask(server, 0)
     assert ask(server, 1) == "hi\n"
 

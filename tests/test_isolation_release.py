@@ -317,7 +317,7 @@ def test_an_application_is_freed_without_stopping_the_others(
     interface = asgi if code is FASTAPI else wsgi
     own = [interface("main:app", f"env_var N {n}", folder=tmp_path / "own") for n in range(3)]
     notes = wsgi("main:app", folder=tmp_path / "notes")
-    server = serve(own[0], notes, slack=Slack(threads=12, python_threads=2, descriptors=6))
+    server = serve(own[0], notes, slack=SLACK)
 
     def noted() -> list[int]:
         answer = http1.request(server.ports[1], "GET", "/")

@@ -11,7 +11,7 @@ import pytest
 from harness import proc
 from harness.board import Board
 from harness.caddyfile import python, wsgi
-from harness.health import Slack
+from harness.health import ONE_THREAD
 from harness.plugin import Serve
 from harness.server import Server
 
@@ -155,7 +155,7 @@ def test_a_running_server_outlives_an_app_that_never_finishes_importing(
     serve: Serve, tmp_path: Path, board: Board
 ) -> None:
     # The thread that imports can't be stopped from outside; it ends when the test lets it.
-    server = serve(wsgi("wsgi_response:app"), probe="/hello", slack=Slack(python_threads=1))
+    server = serve(wsgi("wsgi_response:app"), probe="/hello", slack=ONE_THREAD)
     threads = len(proc.thread_names(server.pid))
     server.allow_log(".")
     answer = server.load(never_ready(tmp_path, board.folder / "go"))

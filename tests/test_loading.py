@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import http1
 from harness.caddyfile import asgi, python, wsgi
 from harness.plugin import Serve
 from harness.server import Server
@@ -21,39 +22,48 @@ def seen(server: Server, *names: str) -> dict[str, list[str | None]]:
     return found
 
 
+DETECTED = {
+    "detected:wsgi_function": "wsgi",
+    "detected:wsgi_instance": "wsgi",
+    "detected:wsgi_method": "wsgi",
+    "detected:asgi_function": "asgi",
+    "detected:asgi_instance": "asgi",
+    "detected:asgi_method": "asgi",
+    "detected:asgi_partial": "asgi",
+    "shop.web:make_async_app()": "made async",
+}
+DOTTED = {
+    "shop.web:make_app()": "made",
+    "shop.web:container.inner.app": "nested",
+    "shop.web:container.inner.make()": "made",
+}
+
+
+@pytest.fixture(scope="module")
+def sites(serve_module: Serve) -> dict[str, int]:
+    """The port of each app, all of which one server has."""
+    bodies = {target: f"python {target}" for target in DETECTED}
+    bodies |= {target: wsgi(target, folder="loading") for target in DOTTED}
+    server = serve_module(*bodies.values(), cwd=LOADING)
+    return dict(zip(bodies, server.ports, strict=True))
+
+
 @pytest.mark.smoke
 @pytest.mark.conformance("E40")
-@pytest.mark.parametrize(
-    ("name", "interface"),
-    [
-        ("wsgi_function", "wsgi"),
-        ("wsgi_instance", "wsgi"),
-        ("wsgi_method", "wsgi"),
-        ("asgi_function", "asgi"),
-        ("asgi_instance", "asgi"),
-        ("asgi_method", "asgi"),
-        ("asgi_partial", "asgi"),
-    ],
-)
+@pytest.mark.parametrize(("target", "answer"), DETECTED.items())
 def test_one_line_is_enough_and_the_interface_is_detected(
-    serve: Serve, name: str, interface: str
+    sites: dict[str, int], target: str, answer: str
 ) -> None:
-    server = serve(f"python detected:{name}", cwd=LOADING)
-    assert server.get("/").text == interface
+    assert http1.request(sites[target], "GET", "/").text == answer
 
 
 @pytest.mark.smoke
 @pytest.mark.conformance("E40")
-@pytest.mark.parametrize(
-    ("target", "answer"),
-    [
-        ("shop.web:make_app()", "made"),
-        ("shop.web:container.inner.app", "nested"),
-        ("shop.web:container.inner.make()", "made"),
-    ],
-)
-def test_dotted_attributes_and_factories_load(serve: Serve, target: str, answer: str) -> None:
-    assert serve(wsgi(target, folder="loading")).get("/").text == answer
+@pytest.mark.parametrize(("target", "answer"), DOTTED.items())
+def test_dotted_attributes_and_factories_load(
+    sites: dict[str, int], target: str, answer: str
+) -> None:
+    assert http1.request(sites[target], "GET", "/").text == answer
 
 
 @pytest.mark.conformance("E40")
@@ -76,11 +86,6 @@ def test_the_apps_of_frameworks_are_detected(serve: Serve, target: str, folder: 
     assert answer.status == 200, answer.text
     server.health.take_baseline()  # an ASGI app has a thread and a loop
     assert server.get("/hello").status in (200, 404)
-
-
-@pytest.mark.conformance("E40")
-def test_what_an_asgi_factory_makes_is_detected(serve: Serve) -> None:
-    assert serve("python shop.web:make_async_app()", cwd=LOADING).get("/").text == "made async"
 
 
 def test_the_directive_has_an_order_and_takes_a_matcher(serve: Serve) -> None:

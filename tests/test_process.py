@@ -8,8 +8,8 @@ import pytest
 
 from harness import http1
 from harness.board import Board
-from harness.caddyfile import asgi, wsgi
-from harness.health import Slack
+from harness.caddyfile import BRIEF_GRACE, asgi, wsgi
+from harness.health import ONE_THREAD
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
@@ -59,14 +59,14 @@ def test_a_request_that_runs_is_finished_before_the_end(serve: Serve, board: Boa
 @pytest.mark.conformance("T11")
 @pytest.mark.parametrize("target", ["/leaves_a_daemon_thread", "/leaves_a_thread"])
 def test_a_thread_of_an_app_does_not_hold_up_the_end(serve: Serve, target: str) -> None:
-    server = serve(wsgi("guest:app"), slack=Slack(python_threads=1))
+    server = serve(wsgi("guest:app"), slack=ONE_THREAD)
     assert server.get(target).text == "left"
     server.stop()
 
 
 @pytest.mark.conformance("T11")
 def test_a_stuck_request_does_not_hold_up_the_end_for_ever(serve: Serve, board: Board) -> None:
-    server = serve(wsgi("guest:app"))
+    server = serve(wsgi("guest:app"), options=[BRIEF_GRACE])
     server.allow_log(".")  # Whoever gives up waiting may say so.
     with server.connect() as connection:
         connection.request("GET", "/sleeps_for_an_hour", board.headers)

@@ -11,8 +11,8 @@ import pytest
 
 from harness import http1
 from harness.board import Board
-from harness.caddyfile import wsgi
-from harness.health import Slack
+from harness.caddyfile import BRIEF_GRACE, wsgi
+from harness.health import ONE_THREAD, Slack
 from harness.plugin import Serve
 from harness.ports import HOST
 from harness.server import Server
@@ -207,7 +207,7 @@ def app(environ, start_response):
     return [VERSION.encode()]
 """,
     )
-    server = serve(source.block(), slack=Slack(python_threads=1))
+    server = serve(source.block(), options=[BRIEF_GRACE], slack=ONE_THREAD)
     server.allow_log(".")
     with server.connect() as connection:
         connection.request("GET", "/", board.headers)

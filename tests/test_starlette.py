@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from harness.board import Board
 from harness.caddyfile import asgi
-from harness.health import Slack
+from harness.health import EXECUTORS
 from harness.http1 import Connection
 from harness.plugin import Serve
 from harness.ports import HOST
@@ -25,8 +25,7 @@ from harness.waiting import wait_for
 @pytest.fixture(scope="module", params=["app", "marked"], ids=["plain", "with middleware"])
 def server(serve_module: Serve, request: pytest.FixtureRequest) -> Server:
     site = asgi(f"starlette_app:{request.param}", folder="starlette_site")
-    # anyio keeps the threads of its pool for a while.
-    return serve_module(site, probe="/hello", slack=Slack(threads=20, python_threads=10))
+    return serve_module(site, probe="/hello", slack=EXECUTORS)
 
 
 def target(path: str, **query: object) -> str:

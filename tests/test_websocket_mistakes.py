@@ -7,7 +7,7 @@ import pytest
 from harness import http1
 from harness.board import Board
 from harness.caddyfile import asgi
-from harness.health import Slack
+from harness.health import ONE_THREAD
 from harness.plugin import Serve
 from harness.server import Server
 from harness.websocket import CLOSE, HANDSHAKE, PING, PONG, TEXT, WebSocket
@@ -242,7 +242,7 @@ def test_messages_of_many_tasks_arrive_whole_and_in_order(server: Server) -> Non
 
 
 def test_a_thread_may_send_through_the_loop(serve: Serve) -> None:
-    server = serve(asgi("websocket_mistakes:app", "lifespan off"), slack=Slack(python_threads=1))
+    server = serve(asgi("websocket_mistakes:app", "lifespan off"), slack=ONE_THREAD)
     with WebSocket(server, "/sends_from_a_thread") as socket:
         assert texts(socket) == [str(number) for number in range(10)]
 

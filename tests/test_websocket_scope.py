@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def server(serve_module: Serve, site: str) -> Server:
     return serve_module(site, probe="/hello")
+
+
+@pytest.fixture
+def changed(server: Server, site: str) -> Iterator[Server]:
+    """The server, for a test that gives it another site."""
+    yield server
+    server.configure(site)
 
 
 def scope(server: Server, target: str = "/scope", headers: list[Header] | None = None) -> Any:
@@ -80,9 +88,10 @@ def test_client_and_server_are_addresses(server: Server) -> None:
 
 
 @pytest.mark.conformance("A06", "A10")
-def test_only_a_trusted_proxy_names_client_and_scheme(serve: Serve, site: str) -> None:
+def test_only_a_trusted_proxy_names_client_and_scheme(
+    server: Server, serve: Serve, site: str
+) -> None:
     forged = [("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https")]
-    server = serve(site, probe="/hello")
     found = scope(server, headers=forged)
     assert (found["client"][0], found["scheme"]) == (HOST, "ws")
     trusting = serve(site, probe="/hello", servers=["trusted_proxies static 127.0.0.1/32"])
@@ -112,7 +121,7 @@ def talks(server: Server, target: str = "/listens", headers: list[Header] | None
 
 
 @pytest.mark.conformance("M08")
-def test_other_handlers_let_websockets_through(serve: Serve, site: str) -> None:
+def test_other_handlers_let_websockets_through(changed: Server, site: str) -> None:
     """Each wraps the response or sits in its way."""
     around = [
         "encode gzip zstd",
@@ -123,7 +132,7 @@ def test_other_handlers_let_websockets_through(serve: Serve, site: str) -> None:
         "intercept {\n@bad status 404\nhandle_response @bad {\nrespond never\n}\n}",
         'handle_errors {\nrespond "never"\n}',
     ]
-    server = serve("\n".join([*around, site]), probe="/hello")
+    server = changed.configure("\n".join([*around, site]))
     assert talks(server, headers=[("Accept-Encoding", "gzip")])
 
 
@@ -134,18 +143,18 @@ def test_metrics_let_websockets_through(serve: Serve, site: str) -> None:
 
 
 @pytest.mark.conformance("M08")
-def test_basic_auth_comes_first(serve: Serve, site: str) -> None:
+def test_basic_auth_comes_first(changed: Server, site: str) -> None:
     # The password is "secret".
-    done = serve("respond ok").command("hash-password", "--plaintext", "secret")
-    auth = f"basic_auth {{\nuser {done.stdout.strip()}\n}}"
-    server = serve(f"@ws path /listens /scope\nbasic_auth @ws {auth[11:]}\n{site}", probe="/hello")
+    done = changed.command("hash-password", "--plaintext", "secret")
+    accounts = f"{{\nuser {done.stdout.strip()}\n}}"
+    server = changed.configure(f"@ws path /listens /scope\nbasic_auth @ws {accounts}\n{site}")
     assert server.get("/listens", HANDSHAKE).status == 401
     assert talks(server, headers=[("Authorization", "Basic dXNlcjpzZWNyZXQ=")])
 
 
 @pytest.mark.conformance("M08", "A07")
-def test_a_prefix_is_stripped(serve: Serve, site: str) -> None:
-    server = serve(f"handle_path /ws/* {{\n{site}\n}}\nhandle {{\n{site}\n}}", probe="/hello")
+def test_a_prefix_is_stripped(changed: Server, site: str) -> None:
+    server = changed.configure(f"handle_path /ws/* {{\n{site}\n}}\nhandle {{\n{site}\n}}")
     with WebSocket(server, "/ws/scope") as socket:
         # The app looks up its full path and finds nothing there.
         assert socket.refusal is not None
@@ -154,9 +163,8 @@ def test_a_prefix_is_stripped(serve: Serve, site: str) -> None:
 
 @pytest.mark.conformance("M08")
 @pytest.mark.parametrize("tls", [False, True])
-def test_another_caddy_may_sit_in_front(serve: Serve, site: str, tls: bool) -> None:
-    back = serve(site, probe="/hello")
-    front = serve(f"reverse_proxy {HOST}:{back.port}", probe="/hello", tls=tls)
+def test_another_caddy_may_sit_in_front(server: Server, serve: Serve, tls: bool) -> None:
+    front = serve(f"reverse_proxy {HOST}:{server.port}", probe="/hello", tls=tls)
     assert talks(front)
     with WebSocket(front, "/listens") as socket:
         assert socket.receive().payload == b"open"
@@ -223,8 +231,7 @@ def test_the_websockets_library_gets_along(server: Server) -> None:
         assert client.close_code == 4000
 
 
-def test_the_log_names_the_request_of_a_failed_websocket(serve: Serve, site: str) -> None:
-    server = serve(site, probe="/hello")
+def test_the_log_names_the_request_of_a_failed_websocket(server: Server) -> None:
     expected = server.expect_failure("KeyError")
     assert server.get("/nowhere", HANDSHAKE).status == 500
     server.check()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import http1
-from harness.caddyfile import asgi
+from harness.caddyfile import BRIEF_GRACE, asgi
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
@@ -147,7 +147,7 @@ def test_an_app_may_clean_up_before_the_shutdown(serve: Serve, notes: Path, way:
 def test_a_websocket_that_is_not_accepted_yet_ends_with_the_server(
     serve: Serve, notes: Path
 ) -> None:
-    server = serve(app(notes))
+    server = serve(app(notes), options=[BRIEF_GRACE])
     server.allow_log(".")  # The app returns without a word, and Caddy's patience ends.
     with server.connect() as connection:
         connection.request("GET", "/undecided", HANDSHAKE)

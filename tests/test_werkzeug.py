@@ -10,7 +10,7 @@ from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
 from harness.settings import APPS
-from harness.ways import WAYS, ask
+from harness.ways import EVERY_WAY, WAYS, ask
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def environ(page: str) -> dict[str, str]:
 
 
 @pytest.mark.conformance("W02", "W13", "W17")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_the_test_app_shows_its_environ(server: Server, way: str) -> None:
     response = ask(server, way, "GET", "/some/path?query=1")
     assert (response.status, response.broken) == (200, None)

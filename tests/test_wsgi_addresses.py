@@ -9,7 +9,7 @@ from harness.environs import environ, shown
 from harness.http1 import Connection, Header, request
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import WAYS, ask
+from harness.ways import EVERY_WAY, ask
 
 APP = wsgi("wsgi_request:app")
 # Of "open sesame", at the lowest cost there is.
@@ -34,7 +34,7 @@ def behind(serve_module: Serve) -> Server:
 
 
 @pytest.mark.conformance("W15")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize(
     "forged",
     [
@@ -66,7 +66,7 @@ def test_the_peers_address_and_port_are_those_of_its_socket(server: Server) -> N
 
 
 @pytest.mark.conformance("W15")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize(
     ("claimed", "address"),
     [("192.0.2.1", "192.0.2.1"), ("192.0.2.1, 127.0.0.1", "192.0.2.1"), ("2001:db8::1",) * 2],
@@ -105,7 +105,7 @@ SESAME = ("Authorization", "Basic YWRhOm9wZW4gc2VzYW1l")
 
 
 @pytest.mark.conformance("W15")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_remote_user_is_whom_caddy_let_in(server: Server, way: str) -> None:
     forged = ("Remote-User", "root")
     assert ask(server, way, "GET", "/private/x").status == 401
@@ -124,7 +124,7 @@ def test_credentials_that_nobody_checked_make_no_remote_user(server: Server) -> 
 
 
 @pytest.mark.conformance("W17")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("target", ["/", "/a%20b/c?q=%20&r=1", "/mounted/x", "/caf%C3%A9"])
 def test_the_url_of_a_request_can_be_rebuilt(server: Server, way: str, target: str) -> None:
     found = shown(ask(server, way, "GET", target))

@@ -190,7 +190,7 @@ def test_after_an_http_2_client_left(
 ) -> None:
     server.allow_log("planted: after the client left")
     with server.connect2() as connection:
-        number = connection.start("GET", target, [("x-board", str(board.folder))])
+        number = connection.start("GET", target, board.headers)
         board.wait("running")
         connection.cancel(number) if how == "cancel" else connection.close()
         board.post("go")

@@ -17,7 +17,7 @@ from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import WAYS, ask
+from harness.ways import EVERY_WAY, WAYS, ask
 
 pytestmark = pytest.mark.conformance("S28")
 
@@ -51,7 +51,7 @@ def test_it_is_a_class_for_iterators(server: Server) -> None:
     assert json.loads(server.get("/kind").body) == [True, True, True]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("target", ["/file", "/unbuffered"])
 def test_a_file_arrives_with_its_length_and_is_closed_once(
     server: Server, board: Board, path: Path, way: str, target: str
@@ -63,7 +63,7 @@ def test_a_file_arrives_with_its_length_and_is_closed_once(
     assert board.wait("closed") == [""]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("target", ["/file", "/unbuffered"])
 @pytest.mark.parametrize("read", [1, 5000, len(CONTENT) - 1, len(CONTENT)])
 def test_a_file_is_sent_from_where_it_stands(
@@ -153,7 +153,7 @@ def test_a_length_below_the_files_cuts_it(
 
 
 @pytest.mark.conformance("S15")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_length_above_the_files_breaks_the_answer(
     server: Server, board: Board, path: Path, way: str
 ) -> None:
@@ -224,7 +224,7 @@ def test_middleware_may_change_the_blocks(server: Server, tmp_path: Path) -> Non
 
 
 @pytest.mark.conformance("S06")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_written_data_comes_before_the_file(server: Server, path: Path, way: str) -> None:
     response = ask(server, way, "GET", f"/after_write?path={path}")
     assert (response.body, response.broken) == (b"before " + CONTENT, None)
@@ -311,7 +311,7 @@ def test_clients_that_leave_within_a_file_leave_nothing_behind(
         connection.request("GET", f"/file?path={large}", board.headers)
         connection.head()
         connection.close() if way == "close" else connection.reset()
-    headers = [("x-board", str(board.folder))]
+    headers = board.headers
     with server.connect2() as connection2:
         for _ in range(20):
             number = connection2.start("GET", f"/file?path={large}", headers)

@@ -9,7 +9,7 @@ from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, WAYS, ask, ask2, connect1
+from harness.ways import EVERY_WAY, HTTP1, WAYS, ask, ask2, connect1
 
 IN_WSGI = "^exception in WSGI application"
 
@@ -254,7 +254,7 @@ def test_exc_info_after_the_head_is_raised_again_and_breaks_the_answer(
 
 
 @pytest.mark.conformance("S05", "S06")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_exc_info_after_write_breaks_the_answer(server: Server, way: str) -> None:
     server.expect_app_log("planted: too late")
     response = ask(server, way, "GET", "/replaces_a_written_head")
@@ -267,7 +267,7 @@ def test_exc_info_after_write_breaks_the_answer(server: Server, way: str) -> Non
 
 @pytest.mark.smoke
 @pytest.mark.conformance("S15")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize(
     "target",
     [

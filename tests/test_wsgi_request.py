@@ -12,7 +12,7 @@ from harness.environs import environ, shown
 from harness.http1 import Header, Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, WAYS, ask, ask2
+from harness.ways import EVERY_WAY, HTTP1, WAYS, ask, ask2
 
 SECRET = "CADDYSNAKE_TEST_SECRET"
 
@@ -40,7 +40,7 @@ def test_environ_is_a_dict_of_str(server: Server, way: str) -> None:
 
 
 @pytest.mark.conformance("W02", "W13", "W19")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_environ_has_every_key_that_pep_3333_demands(server: Server, way: str) -> None:
     found = shown(ask(server, way, "GET", "/path"))
     text = found["environ"]

@@ -9,7 +9,7 @@ from harness.board import Board
 from harness.caddyfile import wsgi
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import HTTP1, STREAMS, WAYS, ask, connect1, connect_streams
+from harness.ways import EVERY_STREAM, EVERY_WAY, HTTP1, LARGE, WAYS, ask, connect1, connect_streams
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -48,13 +48,13 @@ def test_each_block_is_sent_before_the_next_is_asked_for(
 
 
 @pytest.mark.conformance("S06", "S10")
-@pytest.mark.parametrize("way", STREAMS)
+@pytest.mark.parametrize("way", EVERY_STREAM)
 @pytest.mark.parametrize("target", ["/block_by_block", "/write_by_write"])
 def test_each_block_is_sent_before_the_next_over_http_2(
     server: Server, board: Board, way: str, target: str
 ) -> None:
     with connect_streams(server, way) as connection:
-        stream = connection.start("GET", target, [("x-board", str(board.folder))])
+        stream = connection.start("GET", target, board.headers)
         for number in range(len(BLOCKS)):
             sent = b"".join(BLOCKS[: number + 1])
             found = connection.wait(stream, lambda s, sent=sent: len(s.body) >= len(sent))
@@ -81,7 +81,7 @@ def test_blocks_pass_through_compression_one_by_one(serve: Serve, board: Board) 
 
 
 @pytest.mark.conformance("S10")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_many_small_blocks_arrive_in_order(server: Server, way: str) -> None:
     response = ask(server, way, "GET", "/many_small_blocks")
     assert response.broken is None
@@ -89,9 +89,12 @@ def test_many_small_blocks_arrive_in_order(server: Server, way: str) -> None:
 
 
 @pytest.mark.conformance("S13")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("size", [64 << 10, 256 << 10, (256 << 10) + 256, 8 << 20])
-def test_a_block_of_any_size_arrives_whole(server: Server, way: str, size: int) -> None:
+@pytest.mark.parametrize("way", EVERY_WAY)
+@pytest.mark.parametrize(
+    "size", [64 << 10, 256 << 10, (256 << 10) + 256, pytest.param(None, id="large")]
+)
+def test_a_block_of_any_size_arrives_whole(server: Server, way: str, size: int | None) -> None:
+    size = size or LARGE[way]
     response = ask(server, way, "GET", f"/one_large_block?{size}")
     assert response.get("content-length") == str(size)
     assert response.body == bytes(range(256)) * (size // 256)
@@ -108,7 +111,7 @@ def test_the_blocks_of_a_list_are_joined(server: Server) -> None:
 
 
 @pytest.mark.conformance("S10", "S13")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_list_of_blocks_of_all_sizes_arrives_whole(server: Server, way: str) -> None:
     response = ask(server, way, "GET", "/a_list_of_all_sizes")
     sizes = [0, 1, 1000, 0, 256 << 10, 1, (256 << 10) - 1, 1, 1, 1 << 20, 0, 0]
@@ -147,7 +150,7 @@ def test_what_is_written_for_head_is_dropped(server: Server, way: str, target: s
 
 
 @pytest.mark.conformance("S06")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_large_data_may_be_written(server: Server, way: str) -> None:
     response = ask(server, way, "GET", "/written_large")
     assert response.body == b"".join(bytes([n]) * MIB for n in range(4)) + b"end"
@@ -189,7 +192,7 @@ def test_nothing_is_made_for_a_stream_that_was_cancelled(
     server: Server, board: Board, how: str, target: str, noted: str
 ) -> None:
     with server.connect2() as connection:
-        number = connection.start("GET", target, [("x-board", str(board.folder))])
+        number = connection.start("GET", target, board.headers)
         connection.wait(number, lambda stream: stream.body == b"first")
         connection.cancel(number) if how == "cancel" else connection.close()
         # Frames take their time, so that some blocks may still be taken.

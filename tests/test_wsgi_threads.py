@@ -53,7 +53,7 @@ def test_requests_that_wait_for_a_thread_and_are_given_up_are_never_run(
     with server.connect() as first, server.connect2() as given_up:
         first.request("GET", "/in_order?0", board.headers)
         board.wait("running")
-        number = given_up.start("GET", "/in_order?1", [("x-board", str(board.folder))])
+        number = given_up.start("GET", "/in_order?1", board.headers)
         wait_for(lambda: handed_over(server) == 2, "the request to be handed over")
         given_up.cancel(number)
         wait_for(lambda: handed_over(server) == 1, "the request to be given up")

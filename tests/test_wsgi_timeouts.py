@@ -14,7 +14,7 @@ from harness.log import Record
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import WAYS, ask
+from harness.ways import EVERY_WAY, ask
 
 TIMED_OUT = r"^request timed out after 1 s; it was here:"
 NO_ANSWER = "did not respond within its request_timeout"
@@ -38,7 +38,7 @@ def expect_timeout(server: Server, times: int = 1) -> None:
 
 
 @pytest.mark.conformance("S31")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("target", ["/waits", "/starts_and_waits"])
 def test_an_app_that_does_not_answer_in_time_is_a_504_and_is_ended(
     server: Server, board: Board, way: str, target: str
@@ -125,7 +125,7 @@ def test_what_an_app_answers_after_its_timeout_goes_nowhere(server: Server, boar
 
 
 @pytest.mark.conformance("S09", "S11")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_response_that_has_begun_is_broken_off(server: Server, board: Board, way: str) -> None:
     server.expect_app_log(TIMED_OUT)
     response = ask(server, way, "GET", "/streams_and_waits", board.headers)
@@ -160,7 +160,7 @@ def test_error_routes_shape_the_504(serve: Serve, board: Board) -> None:
 def test_a_client_that_leaves_before_the_timeout_is_no_timeout(serve: Serve, board: Board) -> None:
     server = serve(wsgi("wsgi_slow:app", "request_timeout 30s"))
     with server.connect2() as connection:
-        number = connection.start("GET", "/waits", [("x-board", str(board.folder))])
+        number = connection.start("GET", "/waits", board.headers)
         board.wait("running")
         connection.cancel(number)
     board.post("go")

@@ -21,7 +21,7 @@ ASIDE = 256
 
 
 def start(serve: Serve, threads: int) -> Server:
-    return serve(wsgi("wsgi_waiting:app", f"threads {threads}"), probe="/hello")
+    return serve(wsgi("wsgi_concurrency:app", f"threads {threads}"), probe="/hello")
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def test_a_request_whose_client_moves_waits_for_a_place(serve: Serve, board: Boa
             begin_upload(client, board)
         board.wait("reads", 8)
         for client in others:
-            client.request("GET", "/runs", board.headers)
+            client.request("GET", "/waits", board.headers)
         assert board.wait("running", 2) == ["1", "2"]
         for client in uploads:
             end_upload(client)
@@ -88,7 +88,7 @@ def test_a_request_whose_client_moves_waits_for_a_place(serve: Serve, board: Boa
         assert board.wait_until_still("running") == 2
         board.post("go")
         for client in others:
-            assert client.response().text == "ran"
+            assert client.response().text == "done"
         for client in uploads:
             assert client.response().text == str(SIZE)
     assert sorted(set(board.lines("running"))) == ["1", "2"]
@@ -101,13 +101,13 @@ def test_with_one_thread_a_request_ends_before_the_next_begins(serve: Serve, boa
     with connected(server, 2) as (upload, other):
         begin_upload(upload, board)
         board.wait("reads")
-        other.request("GET", "/runs", board.headers)
+        other.request("GET", "/waits", board.headers)
         assert http1.request(server.canary, "GET", "/wsgi").status == 200
         end_upload(upload)
         assert upload.response().text == str(SIZE)
         assert board.wait("running", 2) == ["1", "1"]
         board.post("go")
-        assert other.response().text == "ran"
+        assert other.response().text == "done"
 
 
 @pytest.mark.conformance("S31")

@@ -24,11 +24,6 @@ class Board:
         """Tells the app where the board is."""
         return [("X-Board", str(self.folder))]
 
-    @property
-    def headers_of_streams(self) -> list[Header]:
-        """The same in lower case, as HTTP/2 and 3 want it."""
-        return [(name.lower(), value) for name, value in self.headers]
-
     def lines(self, name: str) -> list[str]:
         path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []

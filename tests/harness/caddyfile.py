@@ -8,6 +8,9 @@ from pathlib import Path
 from harness.ports import HOST
 from harness.settings import APPS, CANARY, VENV
 
+# An option for tests that see Caddy's patience with requests end.
+BRIEF_GRACE = "grace_period 500ms"
+
 
 def python(
     target: str,

@@ -42,6 +42,16 @@ class Slack:
     children: int = 0
 
 
+# anyio and asyncio keep the threads of their executors.
+EXECUTORS = Slack(threads=20, python_threads=10)
+# A thread that the test's app began goes on for a while, or to the end of the process.
+ONE_THREAD = Slack(python_threads=1)
+# multiprocessing's resource tracker is a child that stays, on a pipe of its own.
+TRACKER = Slack(children=1, descriptors=6)
+# Apps are loaded after the baseline: those with a loop have a thread and descriptors for it.
+LATE_APPS = Slack(threads=16, python_threads=4, descriptors=24)
+
+
 @dataclass(frozen=True)
 class Usage:
     """What a server holds at one moment."""

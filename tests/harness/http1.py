@@ -53,12 +53,20 @@ class Response(Head):
 
 
 def client_tls(protocols: Iterable[str] = ("http/1.1",)) -> ssl.SSLContext:
-    """A context that trusts the throw-away certificate of the server under test."""
-    context = ssl.create_default_context()
+    """A context that trusts the throw-away certificate of the server under test.
+
+    `create_default_context` would read all authorities of the machine, which takes 40 ms.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(list(protocols))
     return context
+
+
+def send_at_once(connection: socket.socket) -> None:
+    """Lets no small packet wait for the server to acknowledge the one before, which takes 40 ms."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Connection:
@@ -79,6 +87,7 @@ class Connection:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.settimeout(timeout)
         raw.connect((HOST, port))
+        send_at_once(raw)
         self.socket = client_tls().wrap_socket(raw, server_hostname=server_name) if tls else raw
         self.port = port
         self._buffer = b""

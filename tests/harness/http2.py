@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from types import TracebackType
+from collections.abc import Callable
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
 
-from harness.http1 import Header, client_tls
+from harness.http1 import Header, client_tls, send_at_once
 from harness.ports import HOST
+from harness.streams import Stream, StreamClient
 
 
-@dataclass
-class Stream:
-    """What came of one request so far."""
+class Connection2(StreamClient):
+    """`timeout` bounds each wait for bytes."""
 
-    status: int | None = None
-    headers: list[Header] = field(default_factory=list)
-    body: bytes = b""
-    ended: bool = False
-    reset: int | None = None
-    interim: list[int] = field(default_factory=list)
-    trailers: list[Header] = field(default_factory=list)
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.headers if key == name.lower()]
-
-    @property
-    def is_over(self) -> bool:
-        return self.ended or self.reset is not None
-
-
-class Connection2:
-    """One HTTP/2 connection. `timeout` bounds each wait for bytes."""
+    version = "HTTP/2"
 
     def __init__(
         self, port: int, *, tls: bool = False, timeout: float = 10.0, host: str = ""
     ) -> None:
-        self._timeout = timeout
+        super().__init__("https" if tls else "http", f"{host or HOST}:{port}", timeout)
         raw = socket.create_connection((HOST, port), timeout=timeout)
+        send_at_once(raw)
         if tls:
             raw = client_tls(["h2"]).wrap_socket(raw, server_hostname=host or "localhost")
         self.socket = raw
-        self.streams: dict[int, Stream] = {}
-        self._authority = f"{host or HOST}:{port}"
-        self._scheme = "https" if tls else "http"
         # Unchecked, for tests also want to send and to see what they must not.
         config = h2.config.H2Configuration(
             header_encoding="latin-1",
@@ -61,17 +40,6 @@ class Connection2:
         self._h2.initiate_connection()
         self._flush()
 
-    def __enter__(self) -> Connection2:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         self.socket.close()
 
@@ -80,30 +48,9 @@ class Connection2:
         """Whether the server has announced RFC 8441 in its settings."""
         return bool(self._h2.remote_settings.enable_connect_protocol)
 
-    def start(
-        self,
-        method: str,
-        path: str,
-        headers: Iterable[Header] = (),
-        body: bytes | None = None,
-        *,
-        end: bool = True,
-    ) -> int:
-        """Opens a stream and returns its number. With `end=False` the body stays open."""
-        number: int = self._h2.get_next_available_stream_id()
-        self.streams[number] = Stream()
-        pseudo = [
-            (":method", method),
-            (":scheme", self._scheme),
-            (":authority", self._authority),
-            (":path", path),
-        ]
-        fields = [(name.lower(), value) for name, value in headers]
-        self._h2.send_headers(number, [*pseudo, *fields], end_stream=end and body is None)
+    def send_head(self, number: int, fields: list[Header], *, end: bool) -> None:
+        self._h2.send_headers(number, fields, end_stream=end)
         self._flush()
-        if body is not None:
-            self.send_data(number, body, end=end)
-        return number
 
     def send_data(self, number: int, data: bytes, *, end: bool = False) -> None:
         """Sends what fits into the server's flow-control window as it is; more is an error."""
@@ -158,13 +105,9 @@ class Connection2:
             self._take_in()
         return stream
 
-    def response(self, number: int) -> Stream:
-        return self.wait(number, lambda stream: stream.is_over)
-
-    def request(
-        self, method: str, path: str, headers: Iterable[Header] = (), body: bytes | None = None
-    ) -> Stream:
-        return self.response(self.start(method, path, headers, body))
+    def _next_number(self) -> int:
+        number: int = self._h2.get_next_available_stream_id()
+        return number
 
     def _take_in(self) -> None:
         data = self.socket.recv(65536)
@@ -178,13 +121,9 @@ class Connection2:
         stream = self.streams.get(getattr(event, "stream_id", 0) or 0)
         if stream is None:
             return
-        if isinstance(event, h2.events.ResponseReceived):
-            fields = [(str(name), str(value)) for name, value in event.headers]
-            stream.status = int(dict(fields)[":status"])
-            stream.headers = [(n, v) for n, v in fields if not n.startswith(":")]
-        elif isinstance(event, h2.events.InformationalResponseReceived):
-            fields = [(str(name), str(value)) for name, value in event.headers]
-            stream.interim.append(int(dict(fields)[":status"]))
+        heads = (h2.events.ResponseReceived, h2.events.InformationalResponseReceived)
+        if isinstance(event, heads):
+            stream.take_head([(str(name), str(value)) for name, value in event.headers])
         elif isinstance(event, h2.events.TrailersReceived):
             stream.trailers = [(str(name), str(value)) for name, value in event.headers]
         elif isinstance(event, h2.events.DataReceived):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Callable
 
 from aioquic.h3.connection import H3_ALPN, ErrorCode, H3Connection, H3Stream
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
@@ -15,8 +14,8 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, StreamReset
 
 from harness.http1 import Header
-from harness.http2 import Stream
 from harness.ports import HOST
+from harness.streams import Stream, StreamClient
 
 # What is sent at once of a large body; the server opens its window for more.
 PIECE = 65536
@@ -29,13 +28,13 @@ class _Unchecked(H3Connection):
         pass
 
 
-class Connection3:
-    """One QUIC connection. `timeout` bounds each wait, so that a hang is a failure."""
+class Connection3(StreamClient):
+    """`timeout` is from packet to packet."""
+
+    version = "HTTP/3"
 
     def __init__(self, port: int, *, timeout: float = 10.0, host: str = "") -> None:
-        self._timeout = timeout
-        self.streams: dict[int, Stream] = {}
-        self._authority = f"{host or HOST}:{port}"
+        super().__init__("https", f"{host or HOST}:{port}", timeout)
         self._closed: ConnectionTerminated | None = None
         self._connected = False
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -51,17 +50,6 @@ class Connection3:
         self._h3 = _Unchecked(self._quic)
         self._await(lambda: self._connected, "the handshake")
 
-    def __enter__(self) -> Connection3:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Sends CONNECTION_CLOSE: the counterpart of closing a TCP connection."""
         if self.socket.fileno() >= 0:
@@ -69,31 +57,7 @@ class Connection3:
             self._flush()
             self.socket.close()
 
-    def start(
-        self,
-        method: str,
-        path: str,
-        headers: Iterable[Header] = (),
-        body: bytes | None = None,
-        *,
-        end: bool = True,
-    ) -> int:
-        """Opens a stream and returns its number. With `end=False` the body stays open."""
-        number = self._quic.get_next_available_stream_id()
-        self.streams[number] = Stream()
-        pseudo = [
-            (":method", method),
-            (":scheme", "https"),
-            (":authority", self._authority),
-            (":path", path),
-        ]
-        self.send_head(number, [*pseudo, *headers], end=end and body is None)
-        if body is not None:
-            self.send_data(number, body, end=end)
-        return number
-
     def send_head(self, number: int, fields: list[Header], *, end: bool) -> None:
-        """Sends the fields as they are, pseudo headers included."""
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
         self._h3.send_headers(number, encoded, end_stream=end)
         self._flush()
@@ -127,13 +91,8 @@ class Connection3:
         self._await(lambda: condition(stream) or stream.is_over, f"stream {number}")
         return stream
 
-    def response(self, number: int) -> Stream:
-        return self.wait(number, lambda stream: stream.is_over)
-
-    def request(
-        self, method: str, path: str, headers: Iterable[Header] = (), body: bytes | None = None
-    ) -> Stream:
-        return self.response(self.start(method, path, headers, body))
+    def _next_number(self) -> int:
+        return self._quic.get_next_available_stream_id()
 
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         """`timeout` is from packet to packet."""
@@ -193,21 +152,12 @@ class Connection3:
         if isinstance(event, DataReceived):
             stream.body += event.data
         else:
-            self._handle_fields(
-                stream, [(n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers]
-            )
+            fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers]
+            if any(name == ":status" for name, _ in fields):
+                stream.take_head(fields)
+            else:
+                stream.trailers = fields
         stream.ended = stream.ended or event.stream_ended
-
-    @staticmethod
-    def _handle_fields(stream: Stream, fields: list[Header]) -> None:
-        status = dict(fields).get(":status")
-        if status is None:
-            stream.trailers = fields
-        elif int(status) < 200:
-            stream.interim.append(int(status))
-        else:
-            stream.status = int(status)
-            stream.headers = [(n, v) for n, v in fields if not n.startswith(":")]
 
     def _flush(self) -> None:
         for data, _ in self._quic.datagrams_to_send(now=time.monotonic()):

@@ -237,6 +237,12 @@ class Server:
         """The same over the admin API: POST /load."""
         return self._load(self.write(*bodies).read_bytes(), "text/caddyfile")
 
+    def configure(self, *bodies: str) -> Server:
+        """Gives a server that tests share the sites of one test; those left over are empty."""
+        answer = self.load(*bodies, *[""] * (len(self.ports) - len(bodies)))
+        assert answer.status == 200, answer.text
+        return self
+
     def force(self, *bodies: str) -> http1.Response:
         """What `caddy reload --force` does."""
         force = ("Cache-Control", "must-revalidate")

@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 REPOSITORY = TESTS.parent
 APPS = TESTS / "apps"
-CANARY = TESTS / "harness" / "canary"
+CANARY = APPS / "canary"
 
 BINARY = Path(os.environ.get("CADDYSNAKE_BIN", REPOSITORY / "bin" / "caddy"))
 VENV = Path(os.environ.get("CADDYSNAKE_VENV", sys.prefix))

@@ -1,6 +1,8 @@
 """The same request over each protocol and transport, for what must not depend on them.
 
 A server for them has two sites: the first speaks TLS and QUIC (`tls=True`), the second does not.
+TLS ends below the handlers, so most tests take each protocol once (`WAYS`). `EVERY_WAY` is for what
+TLS may change: addresses and schemes, how bytes leave and in what pieces, and how a break looks.
 """
 
 from __future__ import annotations
@@ -13,12 +15,19 @@ from harness.http1 import Header, Response
 from harness.http2 import Connection2
 from harness.http3 import Connection3
 from harness.server import Server
+from harness.streams import StreamClient
 
 HTTP1 = ["HTTP/1.1", "HTTP/1.1 over TLS"]
 HTTP2 = ["HTTP/2", "HTTP/2 over TLS"]
 HTTP3 = ["HTTP/3 over TLS"]
-STREAMS = [*HTTP2, *HTTP3]
-WAYS = [*HTTP1, *STREAMS]
+EVERY_STREAM = [*HTTP2, *HTTP3]
+EVERY_WAY = [*HTTP1, *EVERY_STREAM]
+
+STREAMS = ["HTTP/2", *HTTP3]
+WAYS = ["HTTP/1.1", *STREAMS]
+
+# More than sockets hold of a response, or the windows of HTTP/2 and 3.
+LARGE = {way: 8 << 20 if way in HTTP1 else 2 << 20 for way in EVERY_WAY}
 
 
 def is_tls(way: str) -> bool:
@@ -33,7 +42,7 @@ def connect1(server: Server, way: str, **options: Any) -> http1.Connection:
     return http1.Connection(port_of(server, way), tls=is_tls(way), **options)
 
 
-def connect_streams(server: Server, way: str) -> Connection2 | Connection3:
+def connect_streams(server: Server, way: str) -> StreamClient:
     if way in HTTP3:
         return Connection3(port_of(server, way))
     return Connection2(port_of(server, way), tls=is_tls(way))
@@ -56,14 +65,14 @@ def ask(
 
 
 def ask2(
-    connection: Connection2 | Connection3,
+    connection: StreamClient,
     method: str,
     target: str,
     headers: Iterable[Header] = (),
     body: bytes | list[bytes] | None = None,
 ) -> Response:
     """One request on this HTTP/2 or 3 connection; what came of it in the terms of HTTP/1."""
-    fields = [(name.lower(), value) for name, value in headers]
+    fields = list(headers)
     if isinstance(body, bytes):
         fields.append(("content-length", str(len(body))))
     if isinstance(body, list):
@@ -75,7 +84,7 @@ def ask2(
         number = connection.start(method, target, fields, body)
     stream = connection.response(number)
     return Response(
-        "HTTP/2" if isinstance(connection, Connection2) else "HTTP/3",
+        connection.version,
         stream.status or 0,
         "",
         stream.headers,
