@@ -2,7 +2,86 @@
 #ifndef SNAKE_ASGI_H
 #define SNAKE_ASGI_H
 
-#include "core.h"
+#include "http.h"
+
+/* ---- asgi_loop.c: how an app's event loop sleeps and wakes */
+/* TURN: start queued requests. CALLED: look at scheduled calls. FILES: files may have events. */
+enum { LOOP_TURN = 4, LOOP_CALLED = 8, LOOP_FILES = 16 };
+/* Wakes the loop. Any thread. */
+void asgi_loop_signal(snake_generation *app, uint32_t reason);
+/* One sleep of our own event loop. */
+typedef struct asgi_loop_sleep {
+    uint64_t timeout_us; /* 0: none */
+    int files;           /* an epoll's descriptor or -1 */
+    bool ready;          /* files may have events */
+    uint32_t reasons;    /* why the loop was woken: LOOP_* */
+} asgi_loop_sleep;
+/* True if the loop may sleep, false if it has more to do. Sets *failed with an exception. */
+bool asgi_loop_may_sleep(snake_generation *app, PyObject *timeout, int files,
+                         asgi_loop_sleep *sleep, bool *failed);
+/* Without the GIL. */
+void asgi_loop_sleep_now(snake_generation *app, asgi_loop_sleep *sleep);
+/* LOOP_TURN and LOOP_FILES, as an int. */
+PyObject *asgi_loop_awake(const asgi_loop_sleep *sleep);
+/* For a foreign loop: the descriptor that it watches, or -1 with OSError; and the callback for when
+ * the descriptor is readable. */
+int asgi_loop_watch(snake_generation *app);
+void asgi_loop_wakes(snake_generation *app);
+
+/* ---- asgi_gate.c: which app's loop is woken for requests */
+/* Wakes the loop as soon as waking it is useful. Any thread. The caller has cleared app->armed. */
+void asgi_gate_enter(snake_generation *app);
+/* The loop's round is over; the gate passes to the next app. */
+void asgi_gate_leave(snake_generation *app, uint64_t round_began);
+/* Call before the app is freed. With the GIL. */
+void asgi_gate_forget(snake_generation *app);
+bool asgi_gate_is_crowded(void);
+/* For the monitor: passes the gate on when its holder is stuck. True while apps wait. */
+bool asgi_gate_watch(uint64_t now);
+
+/* ---- asgi.c, asgi_exchange.c, asgi_await.c */
+extern PyType_Spec asgi_spec, asgi_await_spec;
+void asgi_push(snake_slot *slot);
+void asgi_post(snake_slot *slot, uint32_t event);
+/* Starts the queued requests. On the loop's thread. */
+void asgi_start_round(snake_generation *app);
+/* select() of our own loop: ends the round and waits. Returns LOOP_TURN and LOOP_FILES. */
+PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files);
+PyObject *asgi_flush(PyObject *app, PyObject *ignored);
+/* Cancels the requests that still run. Cancels requests with a complete response only if answered
+ * is set. */
+int asgi_cancel(snake_generation *app, bool answered);
+/* The scopes of the requests whose response is complete, as a list. */
+PyObject *asgi_answered(snake_generation *app);
+uint64_t asgi_probe(snake_generation *app);
+
+typedef struct asgi_exchange asgi_exchange;
+/* AWAIT_DONE has nothing to wait for. AWAIT_ROUND waits for the loop's next round. AWAIT_ENDED was
+ * awaited already. */
+enum asgi_await_kind { AWAIT_DONE, AWAIT_ROUND, AWAIT_RECEIVE, AWAIT_DRAIN, AWAIT_ENDED };
+/* The awaitable that receive() and send() return: finished, or waiting on a future. */
+typedef struct asgi_await_object {
+    PyObject_HEAD
+    core *st;
+    enum asgi_await_kind kind;
+    bool running;            /* true while a step runs */
+    asgi_exchange *exchange; /* strong; NULL for one made as AWAIT_DONE */
+    PyObject *future, *iterator;
+    struct asgi_await_object *prev, *next; /* links of exchange->waiting */
+} asgi_await_object;
+PyObject *asgi_await_done(core *st); /* awaiting it returns None at once */
+PyObject *asgi_await_on(asgi_exchange *exchange, enum asgi_await_kind kind);
+/* Wakes all awaits of this kind on the exchange. Runs app code. */
+void asgi_await_wake(asgi_exchange *exchange, enum asgi_await_kind kind);
+/* Whether an await of this kind waits. */
+bool asgi_await_waits(const asgi_exchange *exchange, enum asgi_await_kind kind);
+/* The errors of a coroutine; each returns NULL. */
+PyObject *coroutine_runs(void);
+PyObject *coroutine_has_ended(void);
+/* Raises the exception given to throw(type[, value[, traceback]]), or TypeError. */
+PyObject *coroutine_raise(PyObject *args);
+/* iterator.throw(*args), or raises the exception if the iterator has no throw(). */
+PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args);
 
 /* send() waits while more than HIGH_WATER bytes are still to be handed to Go, until at most
  * ON_ITS_WAY bytes are being written. */

@@ -7,7 +7,7 @@
  * short again: loops that block gain nothing from waiting for each other.
  *
  * Timers and sockets wake loops without the gate. */
-#include "core.h"
+#include "asgi.h"
 #include <pthread.h>
 
 enum { GATE_STUCK_US = 1000 };

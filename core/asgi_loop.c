@@ -1,7 +1,7 @@
 /* How an app's event loop sleeps. Our own asyncio loop sleeps in app.select(): on a futex, or, once
  * the app has files to watch, in poll() on an eventfd and on the files' epoll. A foreign loop
  * (uvloop) watches the eventfd itself. */
-#include "core.h"
+#include "asgi.h"
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>

@@ -1,6 +1,6 @@
 /* The streamed request body. Go reads one chunk at a time, and only when the app asks, so a client
  * can send no faster than the app reads. */
-#include "core.h"
+#include "http.h"
 
 void body_want(snake_slot *slot) {
     uint32_t state = SNAKE_CHUNK_NONE;

@@ -1,6 +1,7 @@
 /* The functions that Go calls for a request: start, data written or read, client gone. Any thread,
  * no GIL. */
-#include "core.h"
+#include "asgi.h"
+#include "wsgi.h"
 #include <limits.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 /* Checks status and headers of a response against RFC 9110 and packs them for Go. A mistake raises
  * an exception in the app, where its author can see it. */
-#include "core.h"
+#include "http.h"
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -1,6 +1,7 @@
 /* _caddysnake.Generation: one loaded generation of an app. Go pushes requests to it; the bridge
  * configures it. */
-#include "core.h"
+#include "asgi.h"
+#include "wsgi.h"
 #include <limits.h>
 #include <sys/prctl.h>
 #include <unistd.h>

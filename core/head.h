@@ -3,7 +3,7 @@
 #ifndef SNAKE_HEAD_H
 #define SNAKE_HEAD_H
 
-#include "core.h"
+#include "http.h"
 
 /* The fields before the headers, in the order in which Go packs them. */
 typedef struct request_head {

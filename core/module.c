@@ -1,5 +1,7 @@
 /* The _caddysnake module and the start of the core. */
+#include "asgi.h"
 #include "view.h"
+#include "wsgi.h"
 #include <ctype.h>
 #include <pthread.h>
 #include <stddef.h>

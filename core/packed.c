@@ -1,6 +1,6 @@
 /* Header fields in the format that Go reads, before they are copied to a slot: u32 name length, u32
  * value length, name, value. */
-#include "core.h"
+#include "http.h"
 #include <stdlib.h>
 #include <string.h>
 

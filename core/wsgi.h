@@ -2,7 +2,51 @@
 #ifndef SNAKE_WSGI_H
 #define SNAKE_WSGI_H
 
-#include "core.h"
+#include "http.h"
+
+/* ---- wsgi_threadstate.c */
+PyObject *wsgi_thread_touched(PyObject *module, PyObject *spoiled);
+
+/* ---- wsgi.c, wsgi_pool.c */
+extern PyType_Spec wsgi_spec;
+void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
+void wsgi_pool_push(snake_slot *slot);
+/* Blocks while *word equals value; Go changes *word when the client reads or sends. If the wait
+ * lasts, a pool thread gives its place in the app to another thread and must call
+ * wsgi_pool_come_back before it continues. Both functions: any thread, without the GIL. */
+void wsgi_pool_wait_for_client(uint32_t *word, uint32_t value);
+void wsgi_pool_come_back(void);
+/* Announces the completions: at once when no request waits for a thread. With the GIL. */
+void wsgi_pool_announce(void);
+void wsgi_pool_add_app(snake_generation *app, uint32_t threads);
+void wsgi_pool_remove_app(snake_generation *app);
+PyObject *wsgi_serve(PyObject *module, PyObject *ignored);
+PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored);
+PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored);
+PyObject *wsgi_threads_running(PyObject *module, PyObject *ignored);
+PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args);
+/* For the monitor: moves the hot role to another thread when its holder is stuck. True while
+ * requests wait. */
+bool wsgi_pool_watch(uint64_t now);
+
+/* ---- wsgi_places.c: which requests of an app may run. The caller holds the pool's mutex. */
+/* A thread that has waited for its client and now waits for a place. */
+typedef struct wsgi_place_returner {
+    struct wsgi_place_returner *next;
+    uint32_t ticket;
+    uint32_t signal; /* [atomic] futex: 1 when the thread has a place */
+} wsgi_place_returner;
+/* Returns the number of threads that the app may use. */
+uint32_t wsgi_places_open(snake_generation *app, uint32_t threads);
+/* False: the request is deferred until wsgi_place_give puts it back on the queue. */
+bool wsgi_place_take(snake_generation *app, snake_slot *slot);
+/* Gives the place to the request or thread that has waited longest. */
+void wsgi_place_give(snake_generation *app, queue *queue);
+/* The same for a thread that waits for its client. False: the thread must keep its place. */
+bool wsgi_place_leave(snake_generation *app, queue *queue);
+/* A place for a thread that wants to continue. False: returner is listed, and its signal tells when
+ * the thread may continue. */
+bool wsgi_place_ask(snake_generation *app, wsgi_place_returner *returner);
 
 enum { PIECE_AT_MOST = 256 << 10 };
 

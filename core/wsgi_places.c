@@ -6,7 +6,7 @@
  * (docs/decisions/0051).
  *
  * The caller of every function here holds the pool's mutex. */
-#include "core.h"
+#include "wsgi.h"
 
 /* The number of threads of an app that may wait for their clients without a place. */
 enum { ASIDE_AT_MOST = 256 };

@@ -2,7 +2,7 @@
 #ifndef SNAKE_POOL_H
 #define SNAKE_POOL_H
 
-#include "core.h"
+#include "wsgi.h"
 
 /* The state of a WSGI thread between requests. */
 typedef struct wsgi_thread_state {

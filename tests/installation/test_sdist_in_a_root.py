@@ -35,10 +35,12 @@ def test_it_has_what_is_built_and_nothing_else(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
     folders = {name.split("/")[0] for name in names if "/" in name}
-    expected = {"_build", "caddysnake.egg-info", "caddysnake_py", "cmd", "internal", "tools"}
-    assert folders == expected
+    ours = {"_build", "caddysnake_py", "cmd", "core", "internal", "tools"}
+    assert folders == {*ours, "caddysnake.egg-info"}
     assert [name for name in names if name.endswith("_test.go")] == []
-    assert {f"caddysnake_py/{path.name}" for path in REPOSITORY.glob("caddysnake_py/*.py")} <= names
+    for sources in ("caddysnake_py/*.py", "core/*"):
+        files = {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob(sources)}
+        assert files <= names
 
 
 def test_the_version_is_that_of_the_sdist(root: Root, sdist: Path) -> None:
