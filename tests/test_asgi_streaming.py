@@ -14,7 +14,7 @@ from harness.caddyfile import asgi
 from harness.plugin import Serve
 from harness.server import Server
 from harness.waiting import wait_for
-from harness.ways import EVERY_STREAM, EVERY_WAY, HTTP1, ask, connect1, connect_streams
+from harness.ways import EVERY_STREAM, EVERY_WAY, HTTP1, STREAMS, ask, connect1, connect_streams
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -192,7 +192,7 @@ def test_a_stalled_reader_pauses_the_app(server: Server, board: Board, way: str)
 
 
 @pytest.mark.conformance("E24")
-@pytest.mark.parametrize("way", EVERY_STREAM)
+@pytest.mark.parametrize("way", STREAMS)
 def test_a_closed_window_pauses_the_app(server: Server, board: Board, way: str) -> None:
     """Nothing is acknowledged while nobody takes frames in."""
     with connect_streams(server, way) as connection:

@@ -56,8 +56,8 @@ def test_the_app_learns_the_clients_code_and_reason(
 ) -> None:
     with WebSocket(server, "/messages", board.headers) as socket:
         socket.text("before")
-        socket.close(code, reason)
         assert b"before" in socket.receive().payload
+        socket.close(code, reason)
         assert socket.receive().code == code
         assert socket.has_ended()
     expected = {"type": "websocket.disconnect", "code": code, "reason": reason}
