@@ -10,6 +10,7 @@ import pytest
 from harness import http1
 from harness.board import Board
 from harness.caddyfile import wsgi
+from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
 
@@ -40,8 +41,10 @@ DEGRADING = ["scheduler", "niceness", "setpriority"]
 
 @pytest.fixture
 def server(serve: Serve) -> Server:
-    # Handlers of equal settings would share one app.
-    return serve(wsgi(APP, "threads 8"), wsgi(APP, "threads 9"), probe="/hello")
+    # Handlers of equal settings would share one app. An event loop that an app leaves on a thread
+    # stays there for that app, with three descriptors.
+    sites = wsgi(APP, "threads 8"), wsgi(APP, "threads 9")
+    return serve(*sites, probe="/hello", slack=Slack(descriptors=16))
 
 
 def ask(server: Server, site: int, target: str, board: Board | None = None) -> Any:
