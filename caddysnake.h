@@ -1,154 +1,147 @@
 /* The boundary between Go and the C core: the only file that both sides read.
  *
- * A request is one snake_slot. Go packs the request into the slot and pushes the slot to an app. Go
- * learns what the app did from one list (snake_completions), which one eventfd announces. Only
- * snake_start takes the GIL.
+ * A request is one slot of a segment, which is memory that Go and the side that runs Python share. A
+ * slot has a wire part, which both sides read and write, and two byte rings: `in` from Go to the
+ * app, and `out` back. Slots are named by index, and rings are read by counters, so a segment means
+ * the same wherever it is mapped. Go packs the request into `in` and pushes the slot to an app. Go
+ * learns of the app's answer from one list (snake_segment.up), which one eventfd announces.
  *
  * Fields marked [atomic] are touched only with atomic operations: by __atomic built-ins in C and by
- * sync/atomic in Go (cgo cannot map _Atomic). */
+ * sync/atomic in Go (cgo cannot map _Atomic). A side never reads back a field that only it writes:
+ * it keeps a copy of its own. */
 #ifndef CADDYSNAKE_H
 #define CADDYSNAKE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* What C tells Go about a slot (snake_slot.to_go). */
+/* ---- the segment
+ *
+ * A segment begins with snake_segment in a page of its own. Its slots follow (snake_slot_offset),
+ * then its rings (snake_ring_offset). A home of apps may have several segments; slots are numbered
+ * through them, and the lists are in the first one. */
 enum {
-    SNAKE_GO_RESPONSE = 1,  /* out holds a piece of the response; Go owns out until snake_ack */
-    SNAKE_GO_WANT_BODY = 2, /* the app waits for the next piece of the request body */
-    SNAKE_GO_RELEASED = 4,  /* Python is done with the slot for good */
-    SNAKE_GO_HINT = 8,      /* the slot has hints to send before the response */
+    SNAKE_PAGE = 4096,
+    SNAKE_RING = 64 << 10,     /* bytes of one ring; a power of two */
+    SNAKE_SEGMENT_SLOTS = 256, /* slots of one segment */
 };
 
-/* What a piece of the response contains (snake_slot.out_flags). */
+typedef struct snake_segment {
+    uint32_t up;   /* [atomic] index + 1 of the newest slot with news for Go; 0: none */
+    uint32_t rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes the list */
+    uint32_t spare[14];
+} snake_segment;
+
+/* The shared part of a slot. The sides write to cache lines of their own. */
+typedef struct snake_wire {
+    /* Go's side writes. */
+    uint32_t in_made; /* [atomic] bytes put into `in` */
+    uint32_t out_used; /* [atomic] bytes taken from `out` */
+    uint32_t gone; /* [atomic] 0, or SNAKE_GONE … */
+    uint32_t room_wanted; /* [atomic] 1: Go waits for room in `in`; the app's side clears it */
+    uint32_t spare_go[12];
+    /* The app's side writes. */
+    uint32_t out_made; /* [atomic] bytes put into `out` */
+    uint32_t in_used; /* [atomic] bytes taken from `in` */
+    uint32_t to_go; /* [atomic] SNAKE_GO_*; Go takes and clears */
+    uint32_t next_up; /* index + 1 of the next slot on the list `up`; 0: none */
+    uint32_t waits; /* [atomic] what the app waits for: SNAKE_WAIT_*; Go clears it */
+    int32_t file; /* the descriptor of a SNAKE_FILE record, or -1; in Caddy's process only */
+    uint32_t spare_app[8];
+    /* Whoever wakes the app. */
+    uint32_t to_py;     /* [atomic] events for the app's queue; see core/slot.c */
+    uint32_t next_down; /* index + 1 of the next slot in the app's queue; 0: none */
+} snake_wire;
+
+/* What the app's side tells Go about a slot (snake_wire.to_go). */
 enum {
-    SNAKE_OUT_HEAD = 1,      /* the piece has the status and the headers */
-    SNAKE_OUT_END = 2,       /* the response is complete */
-    SNAKE_OUT_FAIL = 4,      /* the app failed before the head; no other field is valid */
-    SNAKE_OUT_ABORT = 8,     /* the app failed after the head: break the connection */
-    SNAKE_OUT_FILE = 16,     /* the body is a part of a file */
-    SNAKE_OUT_SHARED = 64,   /* the app has the file open too, and shares its offset */
-    SNAKE_OUT_TRAILERS = 32, /* headers follow the body */
+    SNAKE_GO_OUT = 1,       /* there are new records in `out` */
+    SNAKE_GO_WANT_BODY = 2, /* the app waits for more in `in`, or there is room again */
+    SNAKE_GO_RELEASED = 4,  /* the app's side is done with the slot for good */
 };
 
-/* Why the client is gone (snake_slot.gone). */
+/* What the app waits for (snake_wire.waits). After moving a counter or setting gone, Go takes the
+ * bits and calls snake_notify with those that it took. */
+enum {
+    SNAKE_WAIT_IN = 1,   /* more records in `in` */
+    SNAKE_WAIT_ROOM = 2, /* room in `out` */
+    SNAKE_IDLE = 4,      /* for snake_notify only: nothing has happened on a websocket for a while, so
+                            the app's side returns the memory of the empty `out` */
+};
+
+/* ---- records
+ *
+ * A ring holds records: kind (u32), length (u32), payload. Each begins at a multiple of 8 bytes, and
+ * counters move by whole records with their padding. Counters only grow, modulo 2^32; a byte's place
+ * in the ring is its number modulo SNAKE_RING. A payload may wrap around the ring's end; a record's
+ * head of 8 bytes never does. The reader checks every length against the bytes that are in the ring,
+ * whoever wrote it: core/cursor.h in C, cursor.go in Go. */
+enum { SNAKE_RECORD_HEAD = 8 };
+enum {
+    SNAKE_SKIP = 0, /* nothing: padding. A writer that finds the ring empty goes back to its start,
+                       so that an idle slot occupies few pages of memory */
+    SNAKE_HEAD = 1, /* `in`: u32 header count, u32 features, the packed head (request.go), at the
+                       ring's start and without wrapping. `out`: u32 status, u32 header count,
+                       headers (u32 name length, u32 value length, name, value) */
+    SNAKE_DATA = 2, /* body bytes */
+    SNAKE_END = 3,  /* the body or response is complete. Nothing follows, as after the next three */
+    SNAKE_LOST = 4, /* `in`: the client is gone or sent an invalid body */
+    SNAKE_TOO_LARGE = 5, /* `in`: the body is larger than the server allows */
+    SNAKE_FAIL = 6,      /* `out`: the app failed before its head */
+    SNAKE_ABORT = 7,     /* `out`: the app failed after its head: break the connection */
+    SNAKE_HINT = 8,      /* `out`: links for a 103 response: each a u32 length and its bytes */
+    SNAKE_TRAILERS = 9,  /* `out`: u32 count, headers; after the body */
+    SNAKE_FILE = 10,     /* `out`: i64 offset, i64 length, u32 1 if the app shares the file's offset,
+                            u32 0: the body is this part of the file snake_wire.file */
+    SNAKE_TEXT = 11,     /* a websocket's message */
+    SNAKE_BINARY = 12,
+    SNAKE_CLOSE = 13, /* a websocket's close: u16 code, reason; nothing follows in this direction */
+    SNAKE_PART = 1 << 16, /* flag of TEXT and BINARY: the message goes on in the next record */
+};
+
+/* The last records of each direction need room at any time: a writer leaves this many bytes free
+ * when it writes other records. */
+enum { SNAKE_RESERVED = 256 };
+
+/* Why the client is gone (snake_wire.gone). */
 enum {
     SNAKE_GONE = 1,            /* the client can neither send nor receive */
     SNAKE_STOPPED_SENDING = 2, /* HTTP/1: the client may still read */
     SNAKE_TIMED_OUT = 3,       /* Go has answered in the app's place */
-    SNAKE_CLOSED = 4,          /* a websocket: its last messages and its close follow as chunks */
+    SNAKE_CLOSED = 4,          /* a websocket: `in` holds its last messages and its close */
+    SNAKE_OVERDUE = 5,         /* after SNAKE_GONE: the app must end now, its connection has too many
+                                  such requests */
 };
 
-/* What the connection offers (snake_slot.features). */
+/* What the connection offers, and what the request is (the features in a head). */
 enum {
     SNAKE_EARLY_HINTS = 1, /* Go may send informational responses */
-    SNAKE_TRAILERS = 2,    /* the client accepts trailers */
+    SNAKE_TRAILERS_TAKEN = 2, /* the client accepts trailers */
     SNAKE_TLS = 4,         /* the packed head ends with TLS facts */
     SNAKE_WEBSOCKET = 8, /* the request asks for a websocket; its subprotocols follow the headers */
     SNAKE_UNSIZED = 16,  /* the streamed body has no Content-Length */
+    SNAKE_BODY_WHOLE = 32, /* the whole body follows the head: one DATA and END */
+    SNAKE_BODY_STREAM = 64, /* Go reads the body once the app asks for it */
 };
-
-/* Where the request body is (snake_slot.body_kind). */
-enum { SNAKE_BODY_NONE = 0, SNAKE_BODY_INLINE = 1, SNAKE_BODY_STREAM = 2 };
-
-/* State of the stream buffer (snake_slot.body_state). */
-enum {
-    SNAKE_CHUNK_NONE = 0,
-    SNAKE_CHUNK_WANTED = 1, /* Go reads from the client */
-    SNAKE_CHUNK_READY = 2,
-    SNAKE_CHUNK_LOST = 3, /* the client is gone */
-};
-
-/* How the chunk in the stream buffer ends (snake_slot.chunk_end). */
-enum { SNAKE_MORE = 0, SNAKE_EOF = 1, SNAKE_LOST = 2, SNAKE_TOO_LARGE = 3 };
 
 typedef struct snake_generation
     snake_generation; /* one loaded generation of an app; opaque to Go */
 
-/* Buffer lengths are size_t; lengths packed into buffers are u32. The reader checks every length
- * against the buffer, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
-
-/* Links for a 103 response: each a u32 length and its bytes. Made by C, freed by Go. */
-typedef struct snake_hint {
-    struct snake_hint *next;
-    size_t len; /* no padding before data, which cgo cannot name */
-    char data[];
-} snake_hint;
-
-/* Counts a connection's exchanges that still run after their client left. */
-typedef struct snake_abandoned {
-    uint32_t running; /* [atomic] at 0, Go is the only owner */
-} snake_abandoned;
-
-/* A connection with this many abandoned exchanges starts no more. The limit equals the number of
- * streams that a connection may have. */
-enum { SNAKE_MAX_ABANDONED = 250 };
-
-typedef struct snake_slot {
-    /* Links. C owns both; Go's reader reads done_next once, before it notifies anyone. */
-    struct snake_slot *done_next;
-    struct snake_slot *queue_next;
-    snake_generation *app; /* set by snake_push */
-    void *owner;           /* C: the ASGI exchange or the WSGI thread that runs the request */
-    uint32_t id;           /* index of Go's counterpart; constant */
-    uint32_t ticket;       /* C: place in line while the WSGI app has no free place; else 0 */
-
-    uint32_t to_go;     /* [atomic] SNAKE_GO_*; C sets, Go takes and clears */
-    uint32_t to_py;     /* [atomic] events for the app's queue; C only */
-    uint32_t gone;      /* [atomic] 0, or SNAKE_GONE … */
-    uint32_t out_state; /* [atomic] C only: who owns out; see core/slot.c */
-
-    /* Request: Go writes it before snake_push; C reads it until the slot is released. */
-    unsigned char *in; /* packed head (see request.go), then the inline body */
-    size_t in_cap;
-    size_t in_len;
-    uint32_t header_count;
-    uint32_t features;  /* SNAKE_EARLY_HINTS … */
-    uint32_t body_kind; /* SNAKE_BODY_* */
-    size_t body_offset; /* of the inline body, within in */
-    size_t body_len;
-
-    /* One piece of a streamed request body, or records of websocket messages: Go fills the buffer
-     * after SNAKE_GO_WANT_BODY and returns it with snake_body_ready. C empties the buffer before it
-     * asks again. */
-    unsigned char *chunk;
-    size_t chunk_cap;
-    size_t chunk_len;
-    uint32_t chunk_end;  /* SNAKE_MORE … */
-    uint32_t body_state; /* [atomic] SNAKE_CHUNK_* */
-
-    /* A piece of the response: C writes it before SNAKE_GO_RESPONSE; Go owns it until snake_ack. */
-    unsigned char *out; /* headers: u32 name length, u32 value length, bytes …; then body */
-    size_t out_cap;
-    size_t out_len;
-    size_t out_head_len; /* out[0:out_head_len] are headers, the rest is body */
-    size_t out_body_end; /* with SNAKE_OUT_TRAILERS: out[out_body_end:out_len] are headers */
-    uint32_t out_header_count;
-    uint32_t out_trailer_count;
-    uint32_t out_status;
-    uint32_t out_flags;
-    int32_t file_fd; /* with SNAKE_OUT_FILE: Go closes it; otherwise -1 */
-    int64_t file_offset;
-    int64_t file_len;
-    snake_hint *hints; /* [atomic] newest first; Go takes them with SNAKE_GO_HINT */
-    /* The counter that includes this exchange, or NULL. Go sets it before snake_gone. C takes it if
-     * the app runs on without the slot; otherwise Go decrements it with the slot's release. */
-    snake_abandoned *abandoned;
-} snake_slot;
-
-/* A record for Caddy's log. C makes it; Go frees it with snake_log_free. */
-typedef struct snake_log {
-    struct snake_log *next;
-    uint32_t level;    /* Python's levels: 10 debug, 20 info, 30 warning, 40 error, 50 critical */
-    uint32_t app;      /* the id from the load; 0: none */
+/* A message for Go that C makes and Go frees with snake_message_free: a record for Caddy's log, or
+ * the answer to a command. */
+typedef struct snake_message {
+    struct snake_message *next;
+    uint32_t level;    /* a log record's level: 10 debug, 20 info, 30 warning, 40 error, 50
+                          critical; an answer: 0, or 1 when the bridge has lost the command */
+    uint32_t id;       /* the app's id from the load (0: none), or the command's id */
     size_t source_len; /* data[0:source_len]: logger or stream name; the rest is the message */
     size_t len;        /* no padding before data, which cgo cannot name */
     char data[];
-} snake_log;
+} snake_message;
 
-/* A list of work that C leaves for Go. */
+/* A list of messages for Go, newest first. */
 typedef struct {
-    void **newest;  /* [atomic] a snake_slot or a snake_log; Go swaps in NULL */
+    snake_message **newest; /* [atomic] Go swaps in NULL */
     uint32_t *rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes the list */
     int fd;
 } snake_list;
@@ -162,38 +155,35 @@ typedef struct {
 
 /* Starts or adopts the interpreter, once per process. Returns 0, or -1 with a message in err. */
 int snake_start(const snake_options *options, char *err, size_t err_cap);
-snake_list snake_completions(void); /* slots with to_go set */
-snake_list snake_logs(void);        /* log records */
+/* The eventfd that announces snake_segment.up of the first segment. Valid after snake_start. */
+int snake_completions(void);
+snake_list snake_logs(void);    /* log records */
+snake_list snake_answers(void); /* answers to commands */
 /* Full version of the running Python. Valid after snake_start. */
 const char *snake_python_version(void);
 
-/* NULL when memory is out. Slots are never freed; Go pools them. */
-snake_slot *snake_slot_new(uint32_t id);
-/* Grow a buffer to at least cap bytes; discard its contents. Return 0, or -1: memory is out. */
-int snake_slot_reserve_in(snake_slot *slot, size_t cap);
-int snake_slot_reserve_chunk(snake_slot *slot, size_t cap);
-/* Frees unusually large buffers before Go pools the slot. */
-void snake_slot_trim(snake_slot *slot);
+/* Size of a segment in bytes, and the offsets of the parts of its slot i. */
+static inline size_t snake_slot_offset(uint32_t i) {
+    return SNAKE_PAGE + (size_t)i * sizeof(snake_wire);
+}
+static inline size_t snake_ring_offset(uint32_t i, int out) {
+    size_t slots = (SNAKE_SEGMENT_SLOTS * sizeof(snake_wire) + SNAKE_PAGE - 1) & ~(size_t)(SNAKE_PAGE - 1);
+    return SNAKE_PAGE + slots + (2 * (size_t)i + (out ? 1 : 0)) * SNAKE_RING;
+}
+static inline size_t snake_segment_size(void) { return snake_ring_offset(SNAKE_SEGMENT_SLOTS, 0); }
 
-/* Hands a request to an app (NULL: a command for the bridge). Go must not touch the request fields
- * afterwards. */
-void snake_push(snake_generation *app, snake_slot *slot);
-/* Go has written the piece in out to the client, or discarded it. C may fill out again. */
-void snake_ack(snake_slot *slot);
-/* Go has filled the chunk buffer that C asked for. */
-void snake_body_ready(snake_slot *slot);
-/* The client is gone (SNAKE_GONE …). Wakes whatever the app waits for. */
-void snake_gone(snake_slot *slot, uint32_t why);
-/* Returns a counter at 0, or NULL when memory is out. */
-snake_abandoned *snake_abandoned_new(void);
-void snake_abandoned_free(snake_abandoned *counter);
-void snake_abandoned_begin(snake_abandoned *counter);
-/* The counter may be freed after this call. */
-void snake_abandoned_end(snake_abandoned *counter);
-extern uint32_t snake_abandoned_total; /* [atomic] sum of all counters */
-void snake_log_free(snake_log *record);
-/* Whether any record is not freed yet. */
+/* Adds the next segment of Caddy's process. NULL when memory is out. A segment is never freed. */
+snake_segment *snake_segment_add(void);
+
+/* Hands a request to an app. Go has set the fields of the wire part to 0, file to -1, and filled
+ * `in`. */
+void snake_push(snake_generation *app, uint32_t slot);
+/* Wakes the app: Go has taken bits out of snake_wire.waits, or has set gone (waits 0). */
+void snake_notify(uint32_t slot, uint32_t waits);
+/* A command for the bridge, JSON. 0, or -1 when memory is out. */
+int snake_command(uint32_t id, const char *json, size_t len);
+void snake_message_free(snake_message *message);
+/* Whether any log record is not freed yet. */
 int snake_logs_pending(void);
-void snake_hints_free(snake_hint *newest);
 
 #endif
