@@ -2,13 +2,14 @@
  * no other folder unless a Go file embeds it, as python.go does (docs/decisions/0055). */
 
 /* Slots between Go and Python. */
-#include "core/abandoned.c"
 #include "core/command.c"
 #include "core/completions.c"
 #include "core/futex.c"
 #include "core/log_list.c"
+#include "core/messages.c"
 #include "core/monitor.c"
 #include "core/queue.c"
+#include "core/segment.c"
 #include "core/slot.c"
 
 /* Requests and responses as objects. */
@@ -32,7 +33,6 @@
 
 /* ASGI. */
 #include "core/asgi.c"
-#include "core/asgi_abandoned.c"
 #include "core/asgi_announce.c"
 #include "core/asgi_await.c"
 #include "core/asgi_exchange.c"

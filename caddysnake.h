@@ -1,7 +1,7 @@
 /* The boundary between Go and the C core: the only file that both sides read.
  *
- * A request is one slot of a segment, which is memory that Go and the side that runs Python share. A
- * slot has a wire part, which both sides read and write, and two byte rings: `in` from Go to the
+ * A request is one slot of a segment, which is memory that Go and the side that runs Python share.
+ * A slot has a wire part, which both sides read and write, and two byte rings: `in` from Go to the
  * app, and `out` back. Slots are named by index, and rings are read by counters, so a segment means
  * the same wherever it is mapped. Go packs the request into `in` and pushes the slot to an app. Go
  * learns of the app's answer from one list (snake_segment.up), which one eventfd announces.
@@ -35,18 +35,18 @@ typedef struct snake_segment {
 /* The shared part of a slot. The sides write to cache lines of their own. */
 typedef struct snake_wire {
     /* Go's side writes. */
-    uint32_t in_made; /* [atomic] bytes put into `in` */
-    uint32_t out_used; /* [atomic] bytes taken from `out` */
-    uint32_t gone; /* [atomic] 0, or SNAKE_GONE … */
+    uint32_t in_made;     /* [atomic] bytes put into `in` */
+    uint32_t out_used;    /* [atomic] bytes taken from `out` */
+    uint32_t gone;        /* [atomic] 0, or SNAKE_GONE … */
     uint32_t room_wanted; /* [atomic] 1: Go waits for room in `in`; the app's side clears it */
     uint32_t spare_go[12];
     /* The app's side writes. */
     uint32_t out_made; /* [atomic] bytes put into `out` */
-    uint32_t in_used; /* [atomic] bytes taken from `in` */
-    uint32_t to_go; /* [atomic] SNAKE_GO_*; Go takes and clears */
-    uint32_t next_up; /* index + 1 of the next slot on the list `up`; 0: none */
-    uint32_t waits; /* [atomic] what the app waits for: SNAKE_WAIT_*; Go clears it */
-    int32_t file; /* the descriptor of a SNAKE_FILE record, or -1; in Caddy's process only */
+    uint32_t in_used;  /* [atomic] bytes taken from `in` */
+    uint32_t to_go;    /* [atomic] SNAKE_GO_*; Go takes and clears */
+    uint32_t next_up;  /* index + 1 of the next slot on the list `up`; 0: none */
+    uint32_t waits;    /* [atomic] what the app waits for: SNAKE_WAIT_*; Go clears it */
+    int32_t file;      /* the descriptor of a SNAKE_FILE record, or -1; in Caddy's process only */
     uint32_t spare_app[8];
     /* Whoever wakes the app. */
     uint32_t to_py;     /* [atomic] events for the app's queue; see core/slot.c */
@@ -65,17 +65,17 @@ enum {
 enum {
     SNAKE_WAIT_IN = 1,   /* more records in `in` */
     SNAKE_WAIT_ROOM = 2, /* room in `out` */
-    SNAKE_IDLE = 4,      /* for snake_notify only: nothing has happened on a websocket for a while, so
-                            the app's side returns the memory of the empty `out` */
+    SNAKE_IDLE = 4, /* for snake_notify only: nothing has happened on a websocket for a while, so
+                       the app's side returns the memory of the empty `out` */
 };
 
 /* ---- records
  *
- * A ring holds records: kind (u32), length (u32), payload. Each begins at a multiple of 8 bytes, and
- * counters move by whole records with their padding. Counters only grow, modulo 2^32; a byte's place
- * in the ring is its number modulo SNAKE_RING. A payload may wrap around the ring's end; a record's
- * head of 8 bytes never does. The reader checks every length against the bytes that are in the ring,
- * whoever wrote it: core/cursor.h in C, cursor.go in Go. */
+ * A ring holds records: kind (u32), length (u32), payload. Each begins at a multiple of 8 bytes,
+ * and counters move by whole records with their padding. Counters only grow, modulo 2^32; a byte's
+ * place in the ring is its number modulo SNAKE_RING. A payload may wrap around the ring's end; a
+ * record's head of 8 bytes never does. The reader checks every length against the bytes that are in
+ * the ring, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
 enum { SNAKE_RECORD_HEAD = 8 };
 enum {
     SNAKE_SKIP = 0, /* nothing: padding. A writer that finds the ring empty goes back to its start,
@@ -91,9 +91,9 @@ enum {
     SNAKE_ABORT = 7,     /* `out`: the app failed after its head: break the connection */
     SNAKE_HINT = 8,      /* `out`: links for a 103 response: each a u32 length and its bytes */
     SNAKE_TRAILERS = 9,  /* `out`: u32 count, headers; after the body */
-    SNAKE_FILE = 10,     /* `out`: i64 offset, i64 length, u32 1 if the app shares the file's offset,
-                            u32 0: the body is this part of the file snake_wire.file */
-    SNAKE_TEXT = 11,     /* a websocket's message */
+    SNAKE_FILE = 10, /* `out`: i64 offset, i64 length, u32 1 if the app shares the file's offset,
+                        u32 0: the body is this part of the file snake_wire.file */
+    SNAKE_TEXT = 11, /* a websocket's message */
     SNAKE_BINARY = 12,
     SNAKE_CLOSE = 13, /* a websocket's close: u16 code, reason; nothing follows in this direction */
     SNAKE_PART = 1 << 16, /* flag of TEXT and BINARY: the message goes on in the next record */
@@ -109,18 +109,18 @@ enum {
     SNAKE_STOPPED_SENDING = 2, /* HTTP/1: the client may still read */
     SNAKE_TIMED_OUT = 3,       /* Go has answered in the app's place */
     SNAKE_CLOSED = 4,          /* a websocket: `in` holds its last messages and its close */
-    SNAKE_OVERDUE = 5,         /* after SNAKE_GONE: the app must end now, its connection has too many
-                                  such requests */
+    SNAKE_OVERDUE = 5, /* after SNAKE_GONE: the app must end now, its connection has too many
+                          such requests */
 };
 
 /* What the connection offers, and what the request is (the features in a head). */
 enum {
-    SNAKE_EARLY_HINTS = 1, /* Go may send informational responses */
+    SNAKE_EARLY_HINTS = 1,    /* Go may send informational responses */
     SNAKE_TRAILERS_TAKEN = 2, /* the client accepts trailers */
-    SNAKE_TLS = 4,         /* the packed head ends with TLS facts */
+    SNAKE_TLS = 4,            /* the packed head ends with TLS facts */
     SNAKE_WEBSOCKET = 8, /* the request asks for a websocket; its subprotocols follow the headers */
     SNAKE_UNSIZED = 16,  /* the streamed body has no Content-Length */
-    SNAKE_BODY_WHOLE = 32, /* the whole body follows the head: one DATA and END */
+    SNAKE_BODY_WHOLE = 32,  /* the whole body follows the head: one DATA and END */
     SNAKE_BODY_STREAM = 64, /* Go reads the body once the app asks for it */
 };
 
@@ -134,6 +134,7 @@ typedef struct snake_message {
     uint32_t level;    /* a log record's level: 10 debug, 20 info, 30 warning, 40 error, 50
                           critical; an answer: 0, or 1 when the bridge has lost the command */
     uint32_t id;       /* the app's id from the load (0: none), or the command's id */
+    uint32_t counted;  /* C: bytes that count as backlog of the log */
     size_t source_len; /* data[0:source_len]: logger or stream name; the rest is the message */
     size_t len;        /* no padding before data, which cgo cannot name */
     char data[];
@@ -167,7 +168,8 @@ static inline size_t snake_slot_offset(uint32_t i) {
     return SNAKE_PAGE + (size_t)i * sizeof(snake_wire);
 }
 static inline size_t snake_ring_offset(uint32_t i, int out) {
-    size_t slots = (SNAKE_SEGMENT_SLOTS * sizeof(snake_wire) + SNAKE_PAGE - 1) & ~(size_t)(SNAKE_PAGE - 1);
+    size_t slots =
+        (SNAKE_SEGMENT_SLOTS * sizeof(snake_wire) + SNAKE_PAGE - 1) & ~(size_t)(SNAKE_PAGE - 1);
     return SNAKE_PAGE + slots + (2 * (size_t)i + (out ? 1 : 0)) * SNAKE_RING;
 }
 static inline size_t snake_segment_size(void) { return snake_ring_offset(SNAKE_SEGMENT_SLOTS, 0); }

@@ -20,7 +20,7 @@ void asgi_push(snake_slot *slot) {
 }
 
 void asgi_post(snake_slot *slot, uint32_t event) {
-    if (!__atomic_fetch_or(&slot->to_py, event, __ATOMIC_ACQ_REL))
+    if (!__atomic_fetch_or(&slot->wire->to_py, event, __ATOMIC_ACQ_REL))
         asgi_push(slot);
 }
 
@@ -47,7 +47,7 @@ static void start_request(snake_generation *app, snake_slot *slot) {
     asgi_exchange *self = asgi_exchange_new(app, slot, protocol);
     if (!self) {
         report_exception(app->st, app->id, "ASGI", NULL, false);
-        slot_close(slot, SNAKE_OUT_FAIL);
+        slot_close(slot, SNAKE_FAIL);
         generation_finished_one(app);
         return;
     }
@@ -68,8 +68,13 @@ static void start_request(snake_generation *app, snake_slot *slot) {
     Py_DECREF((PyObject *)self);
 }
 
+static void cancel(asgi_exchange *self) {
+    if (asgi_exchange_cancel(self) < 0)
+        report_exception(self->st, self->app->id, "cancelling a request", NULL, false);
+}
+
 static void handle_events(snake_generation *app, snake_slot *slot) {
-    uint32_t events = __atomic_fetch_and(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    uint32_t events = __atomic_fetch_and(&slot->wire->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     if (events & TO_PY_CLOSED) {
         completions_add(slot, SNAKE_GO_RELEASED);
         return;
@@ -81,12 +86,16 @@ static void handle_events(snake_generation *app, snake_slot *slot) {
     if (!slot->owner) /* start_request is running below this call; it checks gone itself */
         return;
     asgi_exchange *self = (asgi_exchange *)Py_NewRef((PyObject *)slot->owner);
-    if (self->slot == slot && events & TO_PY_WRITABLE)
+    if (self->slot == slot && events & TO_PY_ROOM)
         asgi_output_resume(self);
-    if (self->slot == slot && events & TO_PY_BODY)
-        self->protocol->on_chunk(self);
+    if (self->slot == slot && events & TO_PY_IN)
+        asgi_await_wake(self, AWAIT_RECEIVE);
+    if (self->slot == slot && events & TO_PY_IDLE)
+        slot_trim(slot);
     if (self->slot == slot && events & TO_PY_GONE)
         self->protocol->on_gone(self);
+    else if (self->kept == slot && events & TO_PY_GONE && slot_gone(slot) == SNAKE_OVERDUE)
+        cancel(self);
     asgi_exchange_settle(self);
     Py_DECREF((PyObject *)self);
 }
@@ -159,8 +168,7 @@ int asgi_cancel(snake_generation *app, bool answered) {
         rc = answered || !is_answered(e) ? PyList_Append(exchanges, (PyObject *)e) : 0;
     for (Py_ssize_t i = 0; i < PyList_Size(exchanges) && !rc; i++) {
         asgi_exchange *e = (asgi_exchange *)Py_NewRef(PyList_GetItem(exchanges, i));
-        if (asgi_exchange_cancel(e) < 0) /* one failure must not stop the other cancellations */
-            report_exception(app->st, app->id, "cancelling a request", NULL, false);
+        cancel(e); /* one failure must not stop the others */
         Py_DECREF((PyObject *)e);
     }
     Py_DECREF(exchanges);

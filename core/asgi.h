@@ -83,9 +83,8 @@ PyObject *coroutine_raise(PyObject *args);
 /* iterator.throw(*args), or raises the exception if the iterator has no throw(). */
 PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args);
 
-/* send() waits while more than HIGH_WATER bytes are still to be handed to Go, until at most
- * ON_ITS_WAY bytes are being written. */
-enum { HIGH_WATER = 64 << 10, ON_ITS_WAY = 1 << 20 };
+/* send() waits while more than this many bytes don't fit into the ring yet. */
+enum { HIGH_WATER = 64 << 10 };
 
 /* The functions that differ between HTTP and WebSocket. All run on the loop's thread. */
 typedef struct asgi_protocol {
@@ -97,13 +96,8 @@ typedef struct asgi_protocol {
     PyObject *(*send_late)(asgi_exchange *self, PyObject *type, PyObject *message);
     /* The app has returned or raised; failed: with an error. Completes an unfinished response. */
     void (*end)(asgi_exchange *self, bool returned, bool failed);
-    /* A requested chunk has arrived. */
-    void (*on_chunk)(asgi_exchange *self);
-    /* slot->gone has been set. */
+    /* The client is gone, or has stopped sending. */
     void (*on_gone)(asgi_exchange *self);
-    /* Packs the trailing data after the last body piece in out. Returns the matching SNAKE_OUT_*
-     * flag, or 0. NULL: the protocol has no trailing data. */
-    uint32_t (*pack_end)(asgi_exchange *self);
 } asgi_protocol;
 extern const asgi_protocol asgi_http_protocol, asgi_websocket_protocol;
 
@@ -122,11 +116,11 @@ struct asgi_exchange {
     asgi_exchange *prev, *next; /* links of app->active */
     response_head head;
     uint64_t sent;
-    unsigned char *pending; /* body bytes that wait for out to be free */
-    size_t pending_len, pending_cap;
-    uint32_t close_flags; /* flags to close with once out is free; 0: not closing */
-    bool pending_last;
-    bool head_sent, no_body, complete; /* complete: the app has sent its last message */
+    unsigned char
+        *pending; /* records that wait for room in the ring: u32 kind, u32 length, bytes */
+    size_t pending_read, pending_len, pending_cap; /* read: what is in the ring already */
+    bool pending_last;                             /* the response ends with them */
+    bool head_sent, no_body, complete;             /* complete: the app has sent its last message */
     bool body_received, too_large;
     bool client_left, client_stopped_sending;
     bool listeners_turn; /* after a disconnect, the app has time to cancel its senders */
@@ -134,17 +128,18 @@ struct asgi_exchange {
     bool excused;        /* the next send of a stream gets no error */
     bool ended;          /* the coroutine has ended */
     bool settled, cancelled;
-    bool running;               /* true while a step or the end of the coroutine runs app code */
-    snake_abandoned *abandoned; /* counts this exchange since its client left; or NULL */
-    PyObject *overdue;          /* timer that checks for too many abandoned exchanges */
+    bool running;     /* true while a step or the end of the coroutine runs app code */
+    snake_slot *kept; /* the slot that Go gets back when the coroutine ends, as its client left; or
+                         NULL */
     /* HTTP */
     bool trailers_promised, body_complete;
     bool all_sent; /* the app has sent its last body piece; later sends can't be cut off */
+    bool is_head_request;
     packed_fields *trailers; /* trailers to send after the body, or NULL */
     /* WebSocket */
     enum websocket_phase phase;
-    unsigned char *inbox; /* records taken from the slot's chunk */
-    size_t inbox_len, inbox_read;
+    unsigned char *inbox; /* the parts of a message whose rest is to come */
+    size_t inbox_len;
     PyObject *peer_reason;        /* NULL: no reason */
     uint16_t app_code, peer_code; /* close codes; 0: not closed yet */
 };
@@ -163,27 +158,31 @@ void asgi_exchange_fail_start(asgi_exchange *self);
 int asgi_exchange_cancel(asgi_exchange *self);
 /* Drops the active list's reference once the exchange has nothing left to do. */
 void asgi_exchange_settle(asgi_exchange *self);
-
-/* ---- asgi_abandoned.c: an exchange whose client has left */
-/* Returns the slot to Go, because the client is gone; the app may run on. */
+/* The client is gone; the app may run on. Go gets the slot back now or, so that it can count what a
+ * client leaves behind, when the coroutine ends (docs/decisions/0054). */
 void asgi_exchange_abandon(asgi_exchange *self);
-/* The app's coroutine has ended. */
-void asgi_exchange_end_abandoned(asgi_exchange *self);
 
-/* ---- asgi_output.c: pieces of the response, sent to Go */
+/* ---- asgi_output.c: the response, sent to Go */
 snake_slot *asgi_exchange_detach(asgi_exchange *self);
-void asgi_output_close(asgi_exchange *self, uint32_t flags);
+/* Closes the slot with SNAKE_END, FAIL or ABORT. */
+void asgi_output_close(asgi_exchange *self, uint32_t kind);
 /* Ends a response that the app will not complete. failed: it is the app's fault. */
 void asgi_output_abandon(asgi_exchange *self, bool failed);
+/* Drops the records that wait for room. */
+void asgi_output_drop(asgi_exchange *self);
 typedef struct span_of_bytes {
     const void *p;
     size_t len;
 } span_of_bytes;
-/* Sends prefix and data after the head, now or as soon as out is free. */
-int asgi_output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last);
+/* Sends a record after the head, now or as soon as the ring has room. Data and messages may become
+ * several records. -1 with MemoryError or ValueError. */
+int asgi_output_write(asgi_exchange *self, uint32_t kind, span_of_bytes data, bool last);
 /* Ends the response after the data written so far. */
 int asgi_output_end(asgi_exchange *self);
-/* out is free again. */
+/* Whether send() need not wait; whether everything is in the ring. */
+bool asgi_output_is_low(const asgi_exchange *self);
+bool asgi_output_is_empty(const asgi_exchange *self);
+/* There is room in the ring again. */
 void asgi_output_resume(asgi_exchange *self);
 /* The awaitable for send(): done, or waiting until the client has read more. */
 PyObject *asgi_output_sent(asgi_exchange *self);

@@ -143,7 +143,7 @@ PyObject *coroutine_throw(core *st, PyObject *iterator, PyObject *args) {
 /* 1: the send may continue, 0: not yet, -1: exception set */
 static int drained(asgi_exchange *exchange) {
     if (!exchange->client_left)
-        return !exchange->slot || !exchange->pending_len;
+        return !exchange->slot || asgi_output_is_low(exchange);
     if (exchange->listeners_turn || exchange->all_sent)
         return 1;
     disconnected_error();

@@ -37,13 +37,33 @@ void asgi_exchange_settle(asgi_exchange *self) {
     self->prev = self->next = NULL;
     free(self->pending);
     self->pending = NULL;
-    self->pending_len = self->pending_cap = 0;
+    self->pending_read = self->pending_len = self->pending_cap = 0;
     free(self->inbox);
     self->inbox = NULL;
-    self->inbox_len = self->inbox_read = 0;
+    self->inbox_len = 0;
     free_trailers(self);
     generation_finished_one(app);
     Py_DECREF((PyObject *)self);
+}
+
+void asgi_exchange_abandon(asgi_exchange *self) {
+    snake_slot *slot = asgi_exchange_detach(self);
+    /* After a complete response, the code that still runs is a background task and serves no
+     * client. */
+    if (self->ended || self->complete)
+        slot_release(slot);
+    else
+        self->kept = slot;
+}
+
+/* The coroutine of an exchange without a client has ended. */
+static void return_kept(asgi_exchange *self) {
+    snake_slot *slot = self->kept;
+    self->kept = NULL;
+    if (!slot)
+        return;
+    slot_release(slot);
+    asgi_announce(self->app);
 }
 
 int asgi_exchange_cancel(asgi_exchange *self) {
@@ -154,7 +174,7 @@ static int end_coroutine(asgi_exchange *self) {
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->scope);
     Py_CLEAR(self->task);
-    asgi_exchange_end_abandoned(self);
+    return_kept(self);
     asgi_exchange_settle(self);
     if (cancelled)
         PyErr_Restore(type, value, traceback);
@@ -302,7 +322,10 @@ asgi_exchange *asgi_exchange_new(snake_generation *app, snake_slot *slot,
     self->slot = slot;
     self->protocol = protocol;
     self->head.content_length = -1;
+    self->is_head_request = head_method_is(slot, "HEAD");
     self->scope = scope_new(st, app->cache, app, slot);
+    if (protocol == &asgi_http_protocol)
+        slot_head_done(slot); /* a websocket's head is read again when the app accepts */
     self->receive = PyCFunction_New(&receive, (PyObject *)self);
     self->send = PyCFunction_New(&send, (PyObject *)self);
     PyObject_GC_Track((PyObject *)self);
@@ -336,7 +359,6 @@ static int asgi_exchange_traverse(PyObject *object, visitproc visit, void *arg) 
     Py_VISIT(self->send);
     Py_VISIT(self->coroutine);
     Py_VISIT(self->task);
-    Py_VISIT(self->overdue);
     return 0;
 }
 
@@ -347,7 +369,6 @@ static int asgi_exchange_clear(PyObject *object) {
     Py_CLEAR(self->send);
     Py_CLEAR(self->coroutine);
     Py_CLEAR(self->task);
-    Py_CLEAR(self->overdue);
     Py_CLEAR(self->peer_reason);
     return 0;
 }
@@ -357,8 +378,7 @@ static void asgi_exchange_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     asgi_exchange_clear(object);
-    if (self->abandoned)
-        snake_abandoned_end(self->abandoned);
+    return_kept(self);
     Py_XDECREF((PyObject *)self->app);
     free_trailers(self);
     free(self->pending);

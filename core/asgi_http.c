@@ -36,7 +36,7 @@ PyObject *asgi_http_send_start(asgi_exchange *self, PyObject *message) {
     if (!rc && self->slot) {
         self->head = head;
         self->trailers_promised = promised;
-        self->no_body = head_method_is(self->slot, "HEAD") || status_has_no_body(head.status);
+        self->no_body = self->is_head_request || status_has_no_body(head.status);
     }
     fields_free(&fields);
     return rc < 0 ? NULL : asgi_output_sent(self);
@@ -60,7 +60,7 @@ static PyObject *message_body(asgi_exchange *self, PyObject *message) {
 
 /* Trailers will follow, and the client can take them. */
 static bool may_have_trailers(asgi_exchange *self) {
-    return self->trailers_promised && self->slot && self->slot->features & SNAKE_TRAILERS;
+    return self->trailers_promised && self->slot && self->slot->features & SNAKE_TRAILERS_TAKEN;
 }
 
 /* Checks the body against the app's Content-Length, or sets the Content-Length when the whole body
@@ -113,7 +113,7 @@ PyObject *asgi_http_send_body(asgi_exchange *self, PyObject *message) {
         /* Without a body, the head completes the response, even if the app continues. */
         bool last = self->no_body || (!more && !may_have_trailers(self));
         span_of_bytes bytes = {data, self->no_body ? 0 : (size_t)len};
-        if (asgi_output_write(self, (span_of_bytes){NULL, 0}, bytes, last) < 0)
+        if (asgi_output_write(self, SNAKE_DATA, bytes, last) < 0)
             goto out;
     }
     self->all_sent = !more;
@@ -127,18 +127,15 @@ out:
 
 /* ---- extensions */
 
-static uint32_t http_pack_end(asgi_exchange *self) {
-    if (!self->trailers)
-        return 0;
-    snake_slot *slot = self->slot;
-    size_t end = slot->out_len;
-    if (fields_to_slot(self->trailers, slot) < 0) {
-        PyErr_Clear(); /* memory is out: send the response without trailers */
-        return 0;
-    }
-    slot->out_body_end = end;
-    slot->out_trailer_count = self->trailers->count;
-    return SNAKE_OUT_TRAILERS;
+/* Ends the response after its body, with the trailers that the app has sent. */
+static int end_with_trailers(asgi_exchange *self) {
+    packed_fields *trailers = self->trailers;
+    if (!trailers)
+        return asgi_output_end(self);
+    /* The packed fields begin with the count: see add_trailers. */
+    memcpy(trailers->data, &trailers->count, sizeof trailers->count);
+    return asgi_output_write(self, SNAKE_TRAILERS, (span_of_bytes){trailers->data, trailers->len},
+                             true);
 }
 
 static int add_trailers(asgi_exchange *self, const packed_fields *more) {
@@ -149,6 +146,7 @@ static int add_trailers(asgi_exchange *self, const packed_fields *more) {
             return -1;
         }
         fields_init(self->trailers);
+        self->trailers->len = sizeof self->trailers->count; /* written last */
     }
     return fields_append(self->trailers, more);
 }
@@ -175,7 +173,7 @@ static PyObject *send_trailers(asgi_exchange *self, PyObject *message) {
     if (rc < 0)
         return NULL;
     self->complete = !more;
-    if (!more && self->slot && asgi_output_end(self) < 0)
+    if (!more && self->slot && end_with_trailers(self) < 0)
         return NULL;
     return asgi_output_sent(self);
 }
@@ -188,21 +186,18 @@ static PyObject *send_hint(asgi_exchange *self, PyObject *message) {
         PyErr_SetString(PyExc_ValueError, "'http.response.early_hint' needs 'links'");
     if (rc <= 0)
         return NULL;
-    snake_hint *hint = hint_from_links(links);
+    packed_fields packed;
+    fields_init(&packed);
+    rc = links_from_iterable(&packed, links);
     Py_DECREF(links);
-    if (!hint)
-        return NULL;
-    if (asgi_exchange_check_open(self) < 0) {
-        snake_hints_free(hint);
-        return NULL;
-    }
-    if (self->slot && !self->head_sent && self->slot->features & SNAKE_EARLY_HINTS) {
-        slot_send_hint(self->slot, hint);
+    if (!rc)
+        rc = asgi_exchange_check_open(self);
+    if (!rc && self->slot && !self->head_sent && self->slot->features & SNAKE_EARLY_HINTS) {
+        rc = slot_send_hint(self->slot, packed.data, packed.len);
         asgi_announce(self->app);
-    } else {
-        snake_hints_free(hint);
     }
-    return asgi_output_sent(self);
+    fields_free(&packed);
+    return rc < 0 ? NULL : asgi_output_sent(self);
 }
 
 /* Opens a regular file; -1 with OSError. */
@@ -263,17 +258,12 @@ static PyObject *send_path(asgi_exchange *self, PyObject *message) {
     if (length < 0 && !status_has_no_body(self->head.status) &&
         head_add_content_length(slot, &self->head, (uint64_t)about.st_size) < 0)
         goto out;
-    slot->out_head_len = slot->out_len;
     self->head_sent = self->complete = true;
-    uint32_t flags = SNAKE_OUT_HEAD | SNAKE_OUT_END;
     if (!self->no_body) {
-        slot->file_fd = fd; /* Go owns fd from here on */
-        slot->file_offset = 0;
-        slot->file_len = self->head.content_length;
-        flags |= SNAKE_OUT_FILE;
+        slot_put_file(slot, fd, 0, self->head.content_length, false);
         fd = -1;
     }
-    asgi_output_close(self, flags);
+    asgi_output_close(self, SNAKE_END);
     result = asgi_output_sent(self);
 out:
     if (fd >= 0)
@@ -339,31 +329,23 @@ static PyObject *request_message(asgi_exchange *self, PyObject *body, bool more)
 
 static PyObject *receive_body(asgi_exchange *self) {
     snake_slot *slot = self->slot;
-    switch (slot->body_kind) {
-    case SNAKE_BODY_NONE:
+    if (!(slot->features & (SNAKE_BODY_WHOLE | SNAKE_BODY_STREAM))) {
         self->body_received = true;
         return PyDict_Copy(self->st->request_message);
-    case SNAKE_BODY_INLINE:
-        self->body_received = true;
-        return request_message(self, body_inline(slot), false);
-    default:
-        break;
     }
-    if (!body_is_ready(slot)) {
-        body_want(slot);
+    if (!slot_in_is_ready_or_wanted(slot))
         return NULL;
-    }
-    uint32_t how;
-    PyObject *chunk = body_take(slot, &how);
-    if (chunk && (how == SNAKE_LOST || how == SNAKE_TOO_LARGE)) {
-        Py_DECREF(chunk);
+    uint32_t end;
+    PyObject *piece = body_take(slot, &end);
+    if (piece && (end == SNAKE_LOST || end == SNAKE_TOO_LARGE)) {
+        Py_DECREF(piece);
         self->body_received = true;
         self->client_stopped_sending = true;
-        self->too_large = how == SNAKE_TOO_LARGE;
+        self->too_large = end == SNAKE_TOO_LARGE;
         return PyDict_Copy(self->st->disconnect_message);
     }
-    self->body_received = how == SNAKE_EOF;
-    return request_message(self, chunk, how != SNAKE_EOF);
+    self->body_received = end == SNAKE_END;
+    return request_message(self, piece, end != SNAKE_END);
 }
 
 static PyObject *http_receive_now(asgi_exchange *self) {
@@ -382,7 +364,7 @@ void asgi_http_end(asgi_exchange *self, bool returned, bool failed) {
     bool excused = self->client_left || self->client_stopped_sending;
     if (self->slot && !self->complete && returned && self->body_complete) {
         self->complete = true; /* only the trailers are missing */
-        if (asgi_output_end(self) == 0)
+        if (end_with_trailers(self) == 0)
             return;
         PyErr_Clear();
         self->complete = false;
@@ -398,13 +380,11 @@ void asgi_http_end(asgi_exchange *self, bool returned, bool failed) {
         asgi_output_abandon(self, failed || self->too_large);
 }
 
-static void http_on_chunk(asgi_exchange *self) { asgi_await_wake(self, AWAIT_RECEIVE); }
-
 /* All bytes of the Content-Length are written: a client may leave then without fault. */
 static bool is_delivered(asgi_exchange *self) {
     return self->head_sent && self->head.content_length >= 0 && !self->trailers_promised &&
-           self->sent == (uint64_t)self->head.content_length && !self->pending_len &&
-           slot_out_free_or_wanted(self->slot);
+           self->sent == (uint64_t)self->head.content_length && asgi_output_is_empty(self) &&
+           slot_is_delivered(self->slot);
 }
 
 /* Seconds that an app waiting in receive() has to cancel its senders. */
@@ -437,7 +417,7 @@ static void lose_client(asgi_exchange *self) {
 static void http_on_gone(asgi_exchange *self) {
     if (slot_is_lost(self->slot)) {
         bool timed_out = slot_gone(self->slot) == SNAKE_TIMED_OUT;
-        self->pending_len = 0;
+        asgi_output_drop(self);
         asgi_exchange_abandon(self);
         if (timed_out && asgi_exchange_cancel(self) < 0)
             report_exception(self->st, self->app->id, "ASGI", NULL, false);
@@ -457,5 +437,4 @@ static void http_on_gone(asgi_exchange *self) {
 }
 
 const asgi_protocol asgi_http_protocol = {http_receive_now, http_send_message, http_send_late,
-                                          asgi_http_end,    http_on_chunk,     http_on_gone,
-                                          http_pack_end};
+                                          asgi_http_end, http_on_gone};

@@ -1,8 +1,9 @@
-/* Pieces of an ASGI response, sent to Go. One piece is in the slot's out; data that the app sends
- * while Go writes that piece accumulates in pending. */
+/* An ASGI response, sent to Go. Records that don't fit into the ring wait in pending. */
 #include "asgi.h"
 #include <stdlib.h>
 #include <string.h>
+
+enum { PENDING_HEAD = 2 * sizeof(uint32_t), PIECE_AT_MOST = 1 << 30 };
 
 snake_slot *asgi_exchange_detach(asgi_exchange *self) {
     snake_slot *slot = self->slot;
@@ -10,131 +11,170 @@ snake_slot *asgi_exchange_detach(asgi_exchange *self) {
     return slot;
 }
 
-void asgi_output_close(asgi_exchange *self, uint32_t flags) {
-    slot_close(asgi_exchange_detach(self), flags);
+void asgi_output_close(asgi_exchange *self, uint32_t kind) {
+    slot_close(asgi_exchange_detach(self), kind);
     asgi_announce(self->app);
 }
 
+void asgi_output_drop(asgi_exchange *self) {
+    self->pending_len = self->pending_read = 0;
+    self->pending_last = false;
+}
+
 void asgi_output_abandon(asgi_exchange *self, bool failed) {
-    if (!self->slot || self->close_flags)
+    if (!self->slot)
         return;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback); /* may be the reason for abandoning the response */
     self->complete = true;
-    self->pending_len = 0;
-    self->pending_last = false;
-    if (!self->head_sent)
-        asgi_output_close(self, failed ? SNAKE_OUT_FAIL : SNAKE_OUT_ABORT);
-    else if (slot_out_free_or_wanted(self->slot))
-        asgi_output_close(self, SNAKE_OUT_ABORT);
-    else
-        self->close_flags = SNAKE_OUT_ABORT; /* closed when Go returns out */
+    asgi_output_drop(self);
+    asgi_output_close(self, !self->head_sent && failed ? SNAKE_FAIL : SNAKE_ABORT);
     PyErr_Restore(type, value, traceback);
 }
 
-/* Hands the filled out to Go. */
-static void send_piece(asgi_exchange *self, bool last) {
-    uint32_t flags = self->head_sent ? 0 : SNAKE_OUT_HEAD;
-    self->head_sent = true;
-    if (last && self->protocol->pack_end)
-        flags |= self->protocol->pack_end(self);
-    if (last) {
-        asgi_output_close(self, flags | SNAKE_OUT_END);
-    } else {
-        slot_out_send(self->slot, flags);
-        asgi_announce(self->app);
-    }
+static size_t pending_left(const asgi_exchange *self) {
+    return self->pending_len - self->pending_read;
 }
 
-/* Sends the pending data, now that out is free, by swapping the buffers. */
-static void flush_pending(asgi_exchange *self) {
-    if (!self->pending_len && !self->pending_last)
-        return;
-    snake_slot *slot = self->slot;
-    unsigned char *out = slot->out;
-    size_t cap = slot->out_cap;
-    slot_out_reset(slot);
-    if (self->pending_len) {
-        slot->out = self->pending;
-        slot->out_cap = self->pending_cap;
-        slot->out_len = self->pending_len;
-        self->pending = out;
-        self->pending_cap = cap;
-        self->pending_len = 0;
-    }
-    send_piece(self, self->pending_last);
+static bool is_divisible(uint32_t kind) {
+    return kind == SNAKE_DATA || kind == SNAKE_TEXT || kind == SNAKE_BINARY;
 }
 
-static int append_pending(asgi_exchange *self, const void *data, size_t len) {
-    size_t needed = self->pending_len + len;
-    if (needed > self->pending_cap) {
-        size_t cap = needed + needed / 2;
-        unsigned char *bigger = realloc(self->pending, cap);
-        if (!bigger) {
-            PyErr_Format(PyExc_MemoryError, "no memory for %zu bytes of a response", needed);
-            return -1;
-        }
-        self->pending = bigger;
-        self->pending_cap = cap;
+/* Writes as much of a record as there is room for. Returns the number of bytes that are left; an
+ * indivisible record is written whole or not at all. *whole: the record is written. */
+static size_t write_some(snake_slot *slot, uint32_t kind, const unsigned char *p, size_t len,
+                         bool *whole) {
+    size_t room = slot_room(slot), n = len < room ? len : room;
+    *whole = n == len;
+    if (!*whole && (!is_divisible(kind) || !n))
+        return len;
+    bool part = !*whole && kind != SNAKE_DATA;
+    slot_put(slot, part ? kind | SNAKE_PART : kind, NULL, 0, p, (uint32_t)n);
+    return len - n;
+}
+
+/* Makes room for a record in pending. -1 with MemoryError. */
+static int reserve_pending(asgi_exchange *self, size_t len) {
+    if (self->pending_read == self->pending_len)
+        self->pending_read = self->pending_len = 0;
+    size_t needed = self->pending_len + PENDING_HEAD + len;
+    if (needed <= self->pending_cap)
+        return 0;
+    size_t cap = needed + needed / 2;
+    unsigned char *bigger = realloc(self->pending, cap);
+    if (!bigger) {
+        PyErr_Format(PyExc_MemoryError, "no memory for %zu bytes of a response", needed);
+        return -1;
     }
-    if (len)
-        memcpy(self->pending + self->pending_len, data, len);
-    self->pending_len = needed;
+    self->pending = bigger;
+    self->pending_cap = cap;
     return 0;
 }
 
-int asgi_output_write(asgi_exchange *self, span_of_bytes prefix, span_of_bytes data, bool last) {
-    snake_slot *slot = self->slot;
-    if (!self->pending_len && slot_out_free_or_wanted(slot)) {
-        if (self->head_sent)
-            slot_out_reset(slot);
-        else
-            slot->out_head_len = slot->out_len;
-        unsigned char *room = slot_out_room(slot, prefix.len + data.len);
-        if (!room)
-            return -1;
-        if (prefix.len)
-            memcpy(room, prefix.p, prefix.len);
-        if (data.len)
-            memcpy(room + prefix.len, data.p, data.len);
-        if (prefix.len + data.len || last || !self->head_sent)
-            send_piece(self, last);
-        return 0;
+static void append_pending(asgi_exchange *self, uint32_t kind, const unsigned char *data,
+                           uint32_t len) {
+    uint32_t head[2] = {kind, len};
+    memcpy(self->pending + self->pending_len, head, sizeof head);
+    if (len)
+        memcpy(self->pending + self->pending_len + sizeof head, data, len);
+    self->pending_len += sizeof head + len;
+}
+
+/* Moves pending records to the ring as long as there is room. */
+static void move_pending(asgi_exchange *self) {
+    while (pending_left(self)) {
+        uint32_t head[2];
+        unsigned char *record = self->pending + self->pending_read;
+        memcpy(head, record, sizeof head);
+        bool whole;
+        size_t left = write_some(self->slot, head[0], record + PENDING_HEAD, head[1], &whole);
+        if (whole) {
+            self->pending_read += PENDING_HEAD + head[1];
+            continue;
+        }
+        if (left < head[1]) { /* the rest becomes a record of its own, over what is sent */
+            self->pending_read += head[1] - left;
+            head[1] = (uint32_t)left;
+            memcpy(self->pending + self->pending_read, head, sizeof head);
+        }
+        return;
     }
-    size_t before = self->pending_len;
-    if (append_pending(self, prefix.p, prefix.len) < 0 ||
-        append_pending(self, data.p, data.len) < 0) {
-        self->pending_len = before;
+}
+
+static uint32_t first_wants(const asgi_exchange *self) {
+    uint32_t head[2];
+    memcpy(head, self->pending + self->pending_read, sizeof head);
+    return is_divisible(head[0]) && head[1] > ROOM_WORTH ? ROOM_WORTH : head[1];
+}
+
+/* Sends what is in the ring, and what is pending as far as it fits. */
+static void flush(asgi_exchange *self) {
+    do
+        move_pending(self);
+    while (pending_left(self) && slot_has_room_or_wants(self->slot, first_wants(self)));
+    self->head_sent = true;
+    if (!pending_left(self)) {
+        free(self->pending);
+        self->pending = NULL;
+        self->pending_read = self->pending_len = self->pending_cap = 0;
+        if (self->pending_last) {
+            self->pending_last = false;
+            asgi_output_close(self, SNAKE_END);
+            return;
+        }
+    }
+    slot_send(self->slot);
+    asgi_announce(self->app);
+}
+
+/* Writes a record of at most 4 GiB to the ring or to pending. */
+static int write_record(asgi_exchange *self, uint32_t kind, const unsigned char *data, size_t len) {
+    bool direct = !pending_left(self), whole = false;
+    /* Memory comes first: a record that is partly in the ring must not fail. */
+    if ((!direct || len > slot_room(self->slot)) && reserve_pending(self, len) < 0)
+        return -1;
+    size_t left = direct ? write_some(self->slot, kind, data, len, &whole) : len;
+    if (!whole)
+        append_pending(self, kind, data + (len - left), (uint32_t)left);
+    return 0;
+}
+
+int asgi_output_write(asgi_exchange *self, uint32_t kind, span_of_bytes data, bool last) {
+    const unsigned char *p = data.p;
+    size_t left = data.len;
+    if (kind != SNAKE_DATA && left > (is_divisible(kind) ? UINT32_MAX : ROOM_WORTH)) {
+        PyErr_Format(PyExc_ValueError, "a message of %zu bytes is too long", left);
         return -1;
     }
+    bool send = kind != SNAKE_DATA || left || last || !self->head_sent;
+    if (kind != SNAKE_DATA && write_record(self, kind, p, left) < 0)
+        return -1;
+    for (size_t n; kind == SNAKE_DATA && left; p += n, left -= n) {
+        n = left < PIECE_AT_MOST ? left : PIECE_AT_MOST;
+        if (write_record(self, kind, p, n) < 0)
+            return -1;
+    }
     self->pending_last = last;
-    if (slot_out_free_or_wanted(slot))
-        flush_pending(self);
+    if (send)
+        flush(self);
     return 0;
 }
 
 int asgi_output_end(asgi_exchange *self) {
-    span_of_bytes nothing = {NULL, 0};
-    return asgi_output_write(self, nothing, nothing, true);
+    return asgi_output_write(self, SNAKE_DATA, (span_of_bytes){NULL, 0}, true);
 }
 
+bool asgi_output_is_low(const asgi_exchange *self) { return pending_left(self) <= HIGH_WATER; }
+
+bool asgi_output_is_empty(const asgi_exchange *self) { return !pending_left(self); }
+
 void asgi_output_resume(asgi_exchange *self) {
-    if (!slot_out_free_or_wanted(self->slot))
-        return; /* a send() has used out first */
-    size_t piled_up = self->pending_len;
-    if (self->close_flags)
-        asgi_output_close(self, self->close_flags);
-    else
-        flush_pending(self);
-    /* After many concurrent sends, wait until Go has written a large pending buffer. A small one
-     * may be in flight while the app produces more. */
-    if (piled_up > ON_ITS_WAY && self->slot && !slot_out_free_or_wanted(self->slot))
-        return;
-    asgi_await_wake(self, AWAIT_DRAIN);
+    if (pending_left(self))
+        flush(self);
+    if (asgi_output_is_low(self))
+        asgi_await_wake(self, AWAIT_DRAIN);
 }
 
 PyObject *asgi_output_sent(asgi_exchange *self) {
-    if (self->pending_len > HIGH_WATER)
-        return asgi_await_on(self, AWAIT_DRAIN);
-    return asgi_await_done(self->st);
+    return asgi_output_is_low(self) ? asgi_await_done(self->st) : asgi_await_on(self, AWAIT_DRAIN);
 }

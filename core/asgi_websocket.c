@@ -1,26 +1,12 @@
-/* The WebSocket messages of ASGI. Go and this file exchange records: opcode (1 byte), length (4
- * bytes, little-endian), payload. The payload of a close record is a code of 2 bytes,
- * little-endian, and the reason. */
+/* The WebSocket messages of ASGI. Each is a record of the ring, or several if it is long. */
 #include "asgi.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8 };
-enum { RECORD_HEAD = 5, REASON_AT_MOST = 123 };
+enum { REASON_AT_MOST = 123 };
 enum { NORMAL = 1000, ABNORMAL = 1006, INTERNAL_ERROR = 1011 };
 
 /* ---- send(message) */
-
-static int send_record(asgi_exchange *self, unsigned char opcode, span_of_bytes data, bool last) {
-    unsigned char prefix[RECORD_HEAD] = {opcode};
-    if (data.len > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "the message is longer than 4 GiB");
-        return -1;
-    }
-    uint32_t len = (uint32_t)data.len;
-    memcpy(prefix + 1, &len, sizeof len);
-    return asgi_output_write(self, (span_of_bytes){prefix, sizeof prefix}, data, last);
-}
 
 static int send_close(asgi_exchange *self, uint16_t code, span_of_bytes reason) {
     unsigned char payload[2 + REASON_AT_MOST];
@@ -30,7 +16,7 @@ static int send_close(asgi_exchange *self, uint16_t code, span_of_bytes reason) 
     self->phase = WS_CLOSED;
     self->app_code = code;
     self->complete = true;
-    return send_record(self, OP_CLOSE, (span_of_bytes){payload, 2 + reason.len}, true);
+    return asgi_output_write(self, SNAKE_CLOSE, (span_of_bytes){payload, 2 + reason.len}, true);
 }
 
 /* An optional item of a message: a new reference, or NULL when it is missing or None, or with an
@@ -72,21 +58,19 @@ static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
         return NULL;
     if (!self->slot)
         return asgi_output_sent(self);
-    self->slot->out_head_len = self->slot->out_len;
     self->phase = WS_OPEN;
     self->head_sent = true;
-    slot_free_in(self->slot); /* a websocket may be idle for long */
-    slot_out_send(self->slot, SNAKE_OUT_HEAD);
-    body_want(self->slot);
+    slot_head_done(self->slot);
+    slot_send(self->slot);
     asgi_announce(self->app);
     return asgi_output_sent(self);
 }
 
 /* The payload as bytes: a new reference, or NULL with an exception. */
-static PyObject *message_data(core *st, PyObject *message, unsigned char *opcode) {
+static PyObject *message_data(core *st, PyObject *message, uint32_t *kind) {
     PyObject *data = NULL, *text = item(message, st->s_text);
     PyObject *bytes = PyErr_Occurred() ? NULL : item(message, st->s_bytes);
-    *opcode = text ? OP_TEXT : OP_BINARY;
+    *kind = text ? SNAKE_TEXT : SNAKE_BINARY;
     if (PyErr_Occurred())
         ;
     else if (!text == !bytes)
@@ -106,15 +90,15 @@ static PyObject *message_data(core *st, PyObject *message, unsigned char *opcode
 }
 
 static PyObject *send_data(asgi_exchange *self, PyObject *message) {
-    unsigned char opcode;
-    PyObject *owner = message_data(self->st, message, &opcode);
+    uint32_t kind;
+    PyObject *owner = message_data(self->st, message, &kind);
     char *data;
     Py_ssize_t len;
     int rc = owner ? PyBytes_AsStringAndSize(owner, &data, &len) : -1;
     if (!rc)
         rc = check_phase(self, WS_OPEN);
     if (!rc && self->slot)
-        rc = send_record(self, opcode, (span_of_bytes){data, (size_t)len}, false);
+        rc = asgi_output_write(self, kind, (span_of_bytes){data, (size_t)len}, false);
     Py_XDECREF(owner);
     return rc < 0 ? NULL : asgi_output_sent(self);
 }
@@ -132,13 +116,11 @@ static PyObject *send_refusal(asgi_exchange *self) {
     self->app_code = ABNORMAL;
     self->complete = true;
     if (self->slot) {
-        slot_out_reset(self->slot);
         response_head head = {403, -1};
-        self->slot->out_status = head.status;
-        if (head_add_content_length(self->slot, &head, 0) < 0)
+        if (slot_head_set(self->slot, head.status, 0, NULL, 0) < 0 ||
+            head_add_content_length(self->slot, &head, 0) < 0)
             return NULL;
-        self->slot->out_head_len = self->slot->out_len;
-        asgi_output_close(self, SNAKE_OUT_HEAD | SNAKE_OUT_END);
+        asgi_output_close(self, SNAKE_END);
     }
     return asgi_output_sent(self);
 }
@@ -222,11 +204,47 @@ static PyObject *disconnect(asgi_exchange *self) {
                          "reason", self->peer_reason ? self->peer_reason : self->st->empty_str);
 }
 
-static void on_peer_close(asgi_exchange *self, span payload) {
+/* The payload of a record in one piece, with what came before. Takes the inbox. NULL with
+ * MemoryError. */
+static PyObject *whole_payload(asgi_exchange *self, const ring_record *record) {
+    size_t before = self->inbox_len;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(before + ring_len(record)));
+    char *p = bytes ? PyBytes_AsString(bytes) : NULL;
+    if (p && before)
+        memcpy(p, self->inbox, before);
+    if (p) {
+        memcpy(p + before, record->part[0], record->len[0]);
+        memcpy(p + before + record->len[0], record->part[1], record->len[1]);
+    }
+    free(self->inbox);
+    self->inbox = NULL;
+    self->inbox_len = 0;
+    return bytes;
+}
+
+/* Keeps a part of a message. -1 with MemoryError. */
+static int keep_part(asgi_exchange *self, const ring_record *record) {
+    unsigned char *bigger = realloc(self->inbox, self->inbox_len + ring_len(record) + 1);
+    if (!bigger) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(bigger + self->inbox_len, record->part[0], record->len[0]);
+    memcpy(bigger + self->inbox_len + record->len[0], record->part[1], record->len[1]);
+    self->inbox = bigger;
+    self->inbox_len += ring_len(record);
+    return 0;
+}
+
+static void on_peer_close(asgi_exchange *self, const ring_record *record) {
+    unsigned char payload[2 + REASON_AT_MOST];
+    size_t len = ring_len(record);
     self->peer_code = ABNORMAL;
-    if (payload.n >= 2) {
-        memcpy(&self->peer_code, payload.p, 2);
-        self->peer_reason = PyUnicode_DecodeUTF8(payload.p + 2, payload.n - 2, "replace");
+    if (!record->len[1] && len >= 2 && len <= sizeof payload) {
+        memcpy(payload, record->part[0], len);
+        memcpy(&self->peer_code, payload, 2);
+        self->peer_reason =
+            PyUnicode_DecodeUTF8((char *)payload + 2, (Py_ssize_t)len - 2, "replace");
         if (!self->peer_reason)
             PyErr_Clear();
     }
@@ -234,68 +252,67 @@ static void on_peer_close(asgi_exchange *self, span payload) {
     self->phase = WS_CLOSED;
 }
 
-/* Moves the slot's chunk into the inbox, which must be empty. */
-static void take_chunk(asgi_exchange *self) {
-    snake_slot *slot = self->slot;
-    free(self->inbox);
-    bool fits = slot->chunk_len <= slot->chunk_cap;
-    self->inbox = slot->chunk;
-    self->inbox_len = fits ? slot->chunk_len : 0;
-    self->inbox_read = 0;
-    slot->chunk = NULL;
-    slot->chunk_cap = 0;
-    bool last = slot->chunk_end != SNAKE_MORE || !fits;
-    if (last && !self->complete) {
-        self->client_left = true; /* nothing can be sent; earlier messages may still be received */
-        self->pending_len = 0;
-        slot_release(asgi_exchange_detach(self));
-        asgi_await_wake(self, AWAIT_DRAIN);
+/* The client is gone, and the app has received everything: Go gets the slot back. */
+static void give_back(asgi_exchange *self) {
+    if (!self->slot)
         return;
-    }
-    __atomic_store_n(&slot->body_state, SNAKE_CHUNK_NONE, __ATOMIC_RELEASE);
-    if (!last)
-        body_want(slot); /* request the next chunk ahead of time */
+    asgi_output_drop(self);
+    slot_release(asgi_exchange_detach(self));
+    asgi_announce(self->app);
+    asgi_await_wake(self, AWAIT_DRAIN);
 }
 
-static bool refill(asgi_exchange *self) {
-    if (self->inbox_read < self->inbox_len)
-        return true;
-    free(self->inbox);
-    self->inbox = NULL;
-    self->inbox_len = self->inbox_read = 0;
-    if (!self->slot || !body_is_ready(self->slot))
-        return false;
-    take_chunk(self);
-    return self->inbox_read < self->inbox_len;
-}
-
-/* A record must be complete and of a kind that Go writes. Drops the rest of the inbox otherwise. */
+/* A record is of a kind that Go writes here. Nothing after another one is read. */
 static PyObject *broken_record(asgi_exchange *self) {
-    self->inbox_read = self->inbox_len;
     self->phase = WS_CLOSED;
-    PyErr_SetString(PyExc_SystemError, "a websocket record does not fit into its buffer");
+    self->client_left = true;
+    give_back(self);
+    PyErr_SetString(PyExc_SystemError, "a websocket record does not fit into its ring");
     return NULL;
 }
 
-static PyObject *next_record(asgi_exchange *self) {
-    cursor c = {self->inbox + self->inbox_read, self->inbox + self->inbox_len, false};
-    unsigned opcode = cursor_byte(&c);
-    span payload = cursor_field(&c);
-    if (c.broken)
-        return broken_record(self);
-    self->inbox_read = self->inbox_len - cursor_left(&c);
-    switch (opcode) {
-    case OP_TEXT:
-        return Py_BuildValue("{sssN}", "type", "websocket.receive", "text",
-                             PyUnicode_DecodeUTF8(payload.p, payload.n, NULL));
-    case OP_BINARY:
-        return Py_BuildValue("{sssN}", "type", "websocket.receive", "bytes",
-                             PyBytes_FromStringAndSize(payload.p, payload.n));
-    case OP_CLOSE:
-        on_peer_close(self, payload);
-        return disconnect(self);
-    default:
-        return broken_record(self);
+/* The message that a record completes: new reference, or NULL with an exception. */
+static PyObject *message_of(asgi_exchange *self, const ring_record *record, bool text) {
+    if (text && !self->inbox_len && !record->len[1]) /* without a copy */
+        return Py_BuildValue(
+            "{sssN}", "type", "websocket.receive", "text",
+            PyUnicode_DecodeUTF8((const char *)record->part[0], (Py_ssize_t)record->len[0], NULL));
+    PyObject *bytes = whole_payload(self, record), *message = NULL;
+    if (bytes && text)
+        message =
+            Py_BuildValue("{sssN}", "type", "websocket.receive", "text",
+                          PyUnicode_DecodeUTF8(PyBytes_AsString(bytes), PyBytes_Size(bytes), NULL));
+    else if (bytes)
+        message = Py_BuildValue("{sssO}", "type", "websocket.receive", "bytes", bytes);
+    Py_XDECREF(bytes);
+    return message;
+}
+
+/* The next message: NULL with an exception, or NULL without one when there is none yet. */
+static PyObject *next_message(asgi_exchange *self) {
+    snake_slot *slot = self->slot;
+    ring_record record;
+    for (;;) {
+        if (!slot_in_is_ready_or_wanted(slot))
+            return NULL;
+        uint32_t kind = slot_next_in(slot, &record);
+        if (kind == SNAKE_CLOSE) {
+            on_peer_close(self, &record);
+            give_back(self);
+            return disconnect(self);
+        }
+        bool text = (kind & ~(uint32_t)SNAKE_PART) == SNAKE_TEXT;
+        if (!text && (kind & ~(uint32_t)SNAKE_PART) != SNAKE_BINARY)
+            return broken_record(self);
+        if (kind & SNAKE_PART) {
+            if (keep_part(self, &record) < 0)
+                return NULL;
+            slot_in_done(slot, &record);
+            continue;
+        }
+        PyObject *message = message_of(self, &record, text);
+        slot_in_done(slot, &record);
+        return message;
     }
 }
 
@@ -304,8 +321,11 @@ static PyObject *websocket_receive_now(asgi_exchange *self) {
         self->body_received = true;
         return Py_BuildValue("{ss}", "type", "websocket.connect");
     }
-    if (self->phase == WS_OPEN && refill(self))
-        return next_record(self);
+    if (self->phase == WS_OPEN && self->slot) {
+        PyObject *message = next_message(self);
+        if (message || PyErr_Occurred())
+            return message;
+    }
     if (self->phase == WS_CLOSED || !self->slot || (self->client_left && self->phase != WS_OPEN))
         return disconnect(self);
     return NULL;
@@ -337,17 +357,11 @@ static void end(asgi_exchange *self, bool returned, bool failed) {
     }
 }
 
-static void websocket_on_chunk(asgi_exchange *self) {
-    if (self->inbox_read == self->inbox_len && body_is_ready(self->slot))
-        take_chunk(self);
-    asgi_await_wake(self, AWAIT_RECEIVE);
-}
-
 static void websocket_on_gone(asgi_exchange *self) {
     self->client_left = !self->complete;
-    self->pending_len = 0;
+    asgi_output_drop(self);
     if (slot_gone(self->slot) != SNAKE_CLOSED)
-        slot_release(asgi_exchange_detach(self));
+        give_back(self);
     asgi_await_wake(self, AWAIT_DRAIN);
     asgi_await_wake(self, AWAIT_RECEIVE);
 }
@@ -359,10 +373,5 @@ static PyObject *websocket_send_late(asgi_exchange *self, PyObject *type, PyObje
     return disconnected_error();
 }
 
-const asgi_protocol asgi_websocket_protocol = {websocket_receive_now,
-                                               websocket_send_message,
-                                               websocket_send_late,
-                                               end,
-                                               websocket_on_chunk,
-                                               websocket_on_gone,
-                                               NULL};
+const asgi_protocol asgi_websocket_protocol = {websocket_receive_now, websocket_send_message,
+                                               websocket_send_late, end, websocket_on_gone};

@@ -1,39 +1,32 @@
-/* The streamed request body. Go reads one chunk at a time, and only when the app asks, so a client
- * can send no faster than the app reads. */
+/* The streamed request body. Go reads nothing before the app asks for the first time; then it reads
+ * ahead, as far as the ring has room. */
 #include "http.h"
 
-void body_want(snake_slot *slot) {
-    uint32_t state = SNAKE_CHUNK_NONE;
-    if (__atomic_compare_exchange_n(&slot->body_state, &state, SNAKE_CHUNK_WANTED, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        completions_add(slot, SNAKE_GO_WANT_BODY);
-        completions_announce();
-    }
-}
-
-PyObject *body_inline(const snake_slot *slot) {
-    if (!slot_in_fits(slot) || slot->body_offset > slot->in_len ||
-        slot->body_len > slot->in_len - slot->body_offset) {
-        PyErr_SetString(PyExc_SystemError, "a request's body does not fit into its buffer");
+PyObject *record_bytes(const ring_record *record) {
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)ring_len(record));
+    char *p = bytes ? PyBytes_AsString(bytes) : NULL;
+    if (!p)
         return NULL;
-    }
-    return PyBytes_FromStringAndSize((const char *)slot->in + slot->body_offset,
-                                     (Py_ssize_t)slot->body_len);
+    memcpy(p, record->part[0], record->len[0]);
+    memcpy(p + record->len[0], record->part[1], record->len[1]);
+    return bytes;
 }
 
 PyObject *body_take(snake_slot *slot, uint32_t *end) {
-    *end = SNAKE_LOST;
-    if (slot->chunk_len > slot->chunk_cap) {
-        PyErr_SetString(PyExc_SystemError, "a chunk of a body does not fit into its buffer");
+    ring_record record;
+    *end = slot_next_in(slot, &record);
+    if (*end != SNAKE_DATA) {
+        if (*end != SNAKE_END && *end != SNAKE_TOO_LARGE)
+            *end = SNAKE_LOST;
+        return PyBytes_FromStringAndSize(NULL, 0);
+    }
+    PyObject *bytes = record_bytes(&record);
+    if (!bytes) {
+        *end = SNAKE_LOST;
         return NULL;
     }
-    PyObject *bytes =
-        PyBytes_FromStringAndSize((const char *)slot->chunk, (Py_ssize_t)slot->chunk_len);
-    if (!bytes)
-        return NULL;
-    *end = slot->chunk_end;
-    uint32_t ready = SNAKE_CHUNK_READY; /* LOST stays */
-    __atomic_compare_exchange_n(&slot->body_state, &ready, SNAKE_CHUNK_NONE, false,
-                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    slot_in_done(slot, &record);
+    if (slot_next_in(slot, &record) == SNAKE_END)
+        *end = SNAKE_END; /* known already: the app need not ask again */
     return bytes;
 }

@@ -5,10 +5,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Lives as long as the process: Go holds the addresses. */
+/* Lives as long as the process. The list itself is in the first segment. */
 static struct {
-    snake_slot *newest;
-    uint32_t rung;
     int fd;
     uint64_t deferred_since; /* [atomic] µs; 0: no announcement is deferred */
 } completions = {.fd = -1};
@@ -20,9 +18,7 @@ int completions_init(void) {
     return completions.fd < 0 ? -1 : 0;
 }
 
-snake_list snake_completions(void) {
-    return (snake_list){(void **)&completions.newest, &completions.rung, completions.fd};
-}
+int snake_completions(void) { return completions.fd; }
 
 /* Go polls edge-triggered and never reads the eventfd: each write wakes Go; the value does not
  * matter. */
@@ -33,19 +29,21 @@ void write_eventfd(int fd) {
 }
 
 void completions_add(snake_slot *slot, uint32_t events) {
-    if (__atomic_fetch_or(&slot->to_go, events, __ATOMIC_ACQ_REL))
+    snake_wire *wire = slot->wire;
+    if (__atomic_fetch_or(&wire->to_go, events, __ATOMIC_ACQ_REL))
         return; /* still listed: Go takes all events of a slot at once */
-    snake_slot *head = __atomic_load_n(&completions.newest, __ATOMIC_RELAXED);
+    uint32_t *up = &segment_first()->up, head = __atomic_load_n(up, __ATOMIC_RELAXED);
     do
-        slot->done_next = head;
-    while (!__atomic_compare_exchange_n(&completions.newest, &head, slot, true, __ATOMIC_SEQ_CST,
+        wire->next_up = head;
+    while (!__atomic_compare_exchange_n(up, &head, slot->id + 1, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_RELAXED));
 }
 
 void completions_announce(void) {
+    snake_segment *segment = segment_first();
     __atomic_store_n(&completions.deferred_since, 0, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&completions.newest, __ATOMIC_SEQ_CST) &&
-        !__atomic_exchange_n(&completions.rung, 1, __ATOMIC_SEQ_CST))
+    if (segment && __atomic_load_n(&segment->up, __ATOMIC_SEQ_CST) &&
+        !__atomic_exchange_n(&segment->rung, 1, __ATOMIC_SEQ_CST))
         write_eventfd(completions.fd);
 }
 

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../caddysnake.h"
 #include "cursor.h"
+#include "ring.h"
 
 /* Interned names. In the first list, the string equals the member's name. */
 /* clang-format off */
@@ -85,10 +85,33 @@ typedef struct core {
     uint32_t header_count;
 } core;
 
+/* ---- segment.c, slot.c: C's private half of a slot */
+typedef struct snake_slot {
+    snake_wire *wire; /* the shared half */
+    ring in, out;
+    uint32_t id;             /* constant, like wire and the rings' memory */
+    struct snake_slot *next; /* link of the app's queue, once the slot is taken off `incoming` */
+    snake_generation *app;
+    void *owner;        /* the ASGI exchange or the WSGI thread that runs the request */
+    uint32_t ticket;    /* place in line while the WSGI app has no free place; else 0 */
+    uint32_t told_gone; /* [atomic] the last value of gone that the app's loop was told */
+    /* The request. */
+    span head; /* the packed head, until slot_head_done */
+    uint32_t header_count, features;
+    uint32_t body_end; /* the record that ended `in`, or 0 */
+    bool body_asked;
+    /* The response's head, as long as it is written but not sent. */
+    uint32_t head_at, head_len, head_count; /* head_len 0: there is none */
+} snake_slot;
+/* NULL if there is no such slot. */
+snake_slot *slot_at(uint32_t id);
+/* NULL before the first request. */
+snake_segment *segment_first(void);
+
 /* ---- queue.c: many producers, one consumer at a time */
 typedef struct queue {
-    snake_slot *incoming; /* [atomic] newest first */
-    snake_slot *pending;  /* oldest first; only the consumer touches it */
+    uint32_t incoming;   /* [atomic] index + 1 of the newest slot; 0: none */
+    snake_slot *pending; /* oldest first; only the consumer touches it */
 } queue;
 void queue_push(queue *q, snake_slot *slot);
 snake_slot *queue_pop(queue *q);
@@ -109,6 +132,16 @@ bool completions_watch(uint64_t now);
 /* Adds one to an eventfd. */
 void write_eventfd(int fd);
 
+/* ---- messages.c: lists of messages for Go */
+typedef struct message_list {
+    snake_message *newest; /* [atomic] */
+    uint32_t rung;         /* [atomic] */
+    int fd;
+} message_list;
+int message_list_init(message_list *list);
+/* Lists a message and announces it. Go owns it from here on. */
+void message_list_add(message_list *list, snake_message *message);
+
 /* ---- log_list.c */
 int log_list_init(void);
 /* Puts a record on the log list. When Go is far behind, waits without the GIL, for one second at
@@ -121,6 +154,9 @@ uint64_t now_us(void);
 /* True when the time is over; 0 sets no limit. */
 bool futex_wait(uint32_t *word, uint32_t value, uint64_t timeout_us);
 void futex_wake(uint32_t *word, int count);
+/* The same for a word of a segment, which another process may share. */
+bool futex_wait_shared(uint32_t *word, uint32_t value, uint64_t timeout_us);
+void futex_wake_shared(uint32_t *word, int count);
 
 /* ---- view.c, view_modules.c, view_names.c: the modules that a thread's imports find */
 typedef struct snake_view snake_view;
@@ -210,39 +246,67 @@ static inline void generation_finished_one(snake_generation *app) {
 extern PyType_Spec generation_spec;
 
 /* ---- command.c: Go's commands to the bridge */
-void command_push(snake_slot *slot);
+int commands_init(void);
 extern PyType_Spec command_spec;
 PyObject *command_next(PyObject *module, PyObject *ignored);
 
 /* ---- slot.c: the two directions of one request */
-enum { TO_PY_NEW = 1, TO_PY_BODY = 2, TO_PY_WRITABLE = 4, TO_PY_GONE = 8, TO_PY_CLOSED = 16 };
-enum { OUT_FREE = 0, OUT_BUSY = 1, OUT_BUSY_WANTED = 2 };
-void slot_out_reset(snake_slot *slot);
-/* Reserves n more bytes in out and counts them as used. NULL with MemoryError. */
-unsigned char *slot_out_room(snake_slot *slot, size_t n);
-/* Hands out to Go as a piece of the response. */
-void slot_out_send(snake_slot *slot, uint32_t flags);
-/* True when C may fill out now. Otherwise C gets an event once Go has returned out. */
-bool slot_out_free_or_wanted(snake_slot *slot);
-/* Closes the slot; flags are SNAKE_OUT_* with END, FAIL or ABORT. C must not touch the slot
- * afterwards. */
-void slot_close(snake_slot *slot, uint32_t flags);
-/* Puts a hint on the slot's list, for Go. */
-void slot_send_hint(snake_slot *slot, snake_hint *hint);
-/* Frees the packed head while the slot is in use. */
-void slot_free_in(snake_slot *slot);
+enum {
+    TO_PY_NEW = 1,
+    TO_PY_IN = 2,
+    TO_PY_ROOM = 4,
+    TO_PY_GONE = 8,
+    TO_PY_CLOSED = 16,
+    TO_PY_IDLE = 32,
+};
+/* Go wakes a writer that waits for room when at least this many bytes fit. */
+enum { ROOM_WORTH = SNAKE_RING / 2 - SNAKE_RESERVED - SNAKE_RECORD_HEAD };
+/* Reads the head of a new request. Nothing else may touch the slot before. */
+void slot_open(snake_slot *slot, snake_generation *app);
+/* The packed head is not needed any more; its place in the ring is free. */
+void slot_head_done(snake_slot *slot);
+/* The kind of the next record of `in`; 0: none is there. After END, LOST or TOO_LARGE, the same
+ * again. Only other kinds set *record, and must be given back with slot_in_done. */
+uint32_t slot_next_in(snake_slot *slot, ring_record *record);
+void slot_in_done(snake_slot *slot, const ring_record *record);
+/* True if there is a record. Otherwise asks Go for the body, the first time; Go clears
+ * SNAKE_WAIT_IN in waits once there is more. */
+bool slot_in_is_ready_or_wanted(snake_slot *slot);
+
+/* Writes the response's head, in place of one that is not sent yet, or appends a field to it. Go
+ * sees it after slot_send. -1 with ValueError if it is too long. */
+int slot_head_set(snake_slot *slot, uint32_t status, uint32_t count, const void *fields,
+                  size_t len);
+int slot_head_add(snake_slot *slot, const void *field, size_t len);
+/* The longest payload that slot_put may write now. */
+uint32_t slot_room(const snake_slot *slot);
+/* Writes a record of two parts. */
+void slot_put(snake_slot *slot, uint32_t kind, const void *prefix, uint32_t prefix_len,
+              const void *data, uint32_t len);
+/* Writes that the body is a part of a file; Go closes fd. Uses the reserved room. */
+void slot_put_file(snake_slot *slot, int fd, int64_t offset, int64_t len, bool shared);
+/* Lets Go read what has been written. */
+void slot_send(snake_slot *slot);
+/* False if there is no room for wanted bytes (at most ROOM_WORTH): C gets an event when there is.
+ */
+bool slot_has_room_or_wants(snake_slot *slot, uint32_t wanted);
+/* Go has written to the client whatever it was sent. */
+bool slot_is_delivered(const snake_slot *slot);
+/* Sends a hint before the response's head; links as in packed_fields. -1 with MemoryError. */
+int slot_send_hint(snake_slot *slot, const void *links, size_t len);
+/* Closes the slot with SNAKE_END, FAIL or ABORT. C must not touch the slot afterwards. */
+void slot_close(snake_slot *slot, uint32_t kind);
 /* Returns an unanswered slot to Go after the client went away. */
 void slot_release(snake_slot *slot);
-static inline bool slot_in_fits(const snake_slot *slot) {
-    return slot->in && slot->in_len <= slot->in_cap;
-}
+/* Gives the memory of the empty `out` back to the system. */
+void slot_trim(snake_slot *slot);
 static inline uint32_t slot_gone(snake_slot *slot) {
-    return __atomic_load_n(&slot->gone, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&slot->wire->gone, __ATOMIC_SEQ_CST);
 }
 /* The client can no longer receive the response. */
 static inline bool slot_is_lost(snake_slot *slot) {
     uint32_t gone = slot_gone(slot);
-    return gone == SNAKE_GONE || gone == SNAKE_TIMED_OUT;
+    return gone == SNAKE_GONE || gone == SNAKE_TIMED_OUT || gone == SNAKE_OVERDUE;
 }
 
 /* ---- monitor.c */

@@ -45,13 +45,18 @@ static int environ_headers(core *st, header_cache *cache, PyObject *environ, cur
     return 0;
 }
 
-/* wsgi.input for an inline or empty body; the caller handles a streamed one. */
-static int environ_input(core *st, PyObject *environ, const snake_slot *slot) {
-    if (slot->body_kind == SNAKE_BODY_STREAM)
+/* wsgi.input for a whole or empty body; the caller handles a streamed one. */
+static int environ_input(core *st, PyObject *environ, snake_slot *slot) {
+    if (slot->features & SNAKE_BODY_STREAM)
         return 0;
-    if (!slot->body_len)
+    if (!(slot->features & SNAKE_BODY_WHOLE))
         return dict_set(environ, st->s_input, PyObject_CallNoArgs(st->bytes_io));
-    PyObject *body = body_inline(slot);
+    uint32_t end;
+    PyObject *body = body_take(slot, &end);
+    if (body && end != SNAKE_END) {
+        Py_CLEAR(body);
+        head_misfit();
+    }
     if (!body)
         return -1;
     PyObject *input = PyObject_CallFunctionObjArgs(st->bytes_io, body, NULL);
@@ -91,8 +96,10 @@ PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snak
          dict_set(e, st->s_SERVER_PROTOCOL, server_protocol(st, h.version)) < 0) ||
         (span_is(h.scheme, "https") && (PyDict_SetItem(e, st->s_url_scheme, st->s_https) < 0 ||
                                         PyDict_SetItem(e, st->s_HTTPS, st->s_on) < 0)) ||
-        environ_headers(st, cache, e, h.headers, slot->header_count) < 0 ||
-        environ_input(st, e, slot) < 0)
+        environ_headers(st, cache, e, h.headers, slot->header_count) < 0)
+        Py_CLEAR(e);
+    slot_head_done(slot);
+    if (e && environ_input(st, e, slot) < 0)
         Py_CLEAR(e);
     return e;
 }

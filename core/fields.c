@@ -153,13 +153,11 @@ int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n) {
     int rc =
         put(&fields, (field_text){"Content-Length", 14, NULL}, (field_text){digits, len, NULL});
     if (!rc)
-        rc = fields_to_slot(&fields, slot);
+        rc = slot_head_add(slot, fields.data, fields.len);
     fields_free(&fields);
-    if (rc < 0)
-        return -1;
-    slot->out_header_count++;
-    head->content_length = (int64_t)n;
-    return 0;
+    if (!rc)
+        head->content_length = (int64_t)n;
+    return rc;
 }
 
 /* The two items of a header. The caller owns the references, because the app may change a list at
@@ -402,46 +400,25 @@ int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObjec
     return message_headers(st, fields, &ignored, message);
 }
 
-static int add_link(snake_hint **hint, PyObject *link) {
+static int add_link(packed_fields *links, PyObject *link) {
     field_text value = {NULL, 0, NULL};
     int rc = bytes_text(link, "a link", &value);
     if (!rc)
         rc = check_value((field_text){"Link", 4, NULL}, value);
-    if (!rc && value.n > UINT32_MAX) {
-        PyErr_SetString(PyExc_ValueError, "a link can't be longer than 4 GiB");
-        rc = -1;
-    }
-    if (!rc) {
-        uint32_t len = (uint32_t)value.n;
-        size_t before = (*hint)->len;
-        snake_hint *bigger = realloc(*hint, sizeof **hint + before + sizeof len + len);
-        if (bigger) {
-            memcpy(bigger->data + before, &len, sizeof len);
-            memcpy(bigger->data + before + sizeof len, value.p, len);
-            bigger->len = before + sizeof len + len;
-            *hint = bigger;
-        } else {
-            PyErr_NoMemory();
-            rc = -1;
-        }
-    }
+    if (!rc)
+        rc = links_put(links, value.p, (size_t)value.n);
     Py_XDECREF(value.owner);
     return rc;
 }
 
-snake_hint *hint_from_links(PyObject *links) {
-    snake_hint *hint = calloc(1, sizeof *hint);
-    PyObject *iterator = hint ? PyObject_GetIter(links) : PyErr_NoMemory();
+int links_from_iterable(packed_fields *links, PyObject *iterable) {
+    PyObject *iterator = PyObject_GetIter(iterable);
     for (PyObject *link; iterator && (link = PyIter_Next(iterator));) {
-        int rc = add_link(&hint, link);
+        int rc = add_link(links, link);
         Py_DECREF(link);
         if (rc < 0)
             break;
     }
     Py_XDECREF(iterator);
-    if (PyErr_Occurred()) {
-        free(hint);
-        return NULL;
-    }
-    return hint;
+    return PyErr_Occurred() ? -1 : 0;
 }

@@ -46,9 +46,10 @@ void fields_free(packed_fields *fields);
 int fields_put(packed_fields *fields, const char *name, size_t name_len, const char *value,
                size_t value_len);
 int fields_append(packed_fields *fields, const packed_fields *more);
-/* Appends the fields to slot->out. Runs no app code. -1 with MemoryError. */
-int fields_to_slot(const packed_fields *fields, snake_slot *slot);
-/* Replaces the contents of slot->out with a head. Runs no app code. */
+/* Appends a link of an early hint: u32 length, bytes. */
+int links_put(packed_fields *links, const char *link, size_t len);
+/* Makes fields the head of the slot's response, in place of one that is not sent yet. Runs no app
+ * code. -1 with ValueError if the head is too long. */
 int head_to_slot(const packed_fields *fields, snake_slot *slot, uint32_t status);
 
 /* ---- fields.c: response status and headers, checked and packed */
@@ -65,21 +66,17 @@ int head_from_accept(core *st, packed_fields *fields, PyObject *message, PyObjec
 int fields_check_subprotocols(const packed_fields *fields, const snake_slot *slot);
 /* Checks and packs an iterable of header pairs. */
 int fields_from_pairs(packed_fields *fields, PyObject *pairs);
-/* Checks an iterable of bytes. Does not touch the slot. The caller owns the hint. */
-snake_hint *hint_from_links(PyObject *links);
+/* Checks and packs an iterable of links, which are bytes. */
+int links_from_iterable(packed_fields *links, PyObject *iterable);
 int head_add_content_length(snake_slot *slot, response_head *head, uint64_t n);
 /* Responses with these statuses have no body (RFC 9110 section 6.4.1). */
 static inline bool status_has_no_body(uint32_t status) { return status == 204 || status == 304; }
 
 /* ---- body.c: the streamed request body */
-/* Asks Go for the next chunk, unless Go was asked already. */
-void body_want(snake_slot *slot);
-static inline bool body_is_ready(snake_slot *slot) {
-    return __atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_READY;
-}
-/* The body behind the packed head. */
-PyObject *body_inline(const snake_slot *slot);
-/* Takes the chunk that is ready. Sets *end to SNAKE_MORE …; to SNAKE_LOST when it raises. */
+/* Takes the next piece of the body, which may be empty. Sets *end to SNAKE_DATA if more follows, or
+ * to SNAKE_END, SNAKE_LOST or SNAKE_TOO_LARGE; to SNAKE_LOST when it raises. */
 PyObject *body_take(snake_slot *slot, uint32_t *end);
+/* The payload of a record, as bytes. */
+PyObject *record_bytes(const ring_record *record);
 
 #endif

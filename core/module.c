@@ -54,10 +54,11 @@ static PyObject *module_is_servers(PyObject *module, PyObject *args) {
     int fd;
     if (!PyArg_ParseTuple(args, "i:is_servers", &fd))
         return NULL;
-    int completions = snake_completions().fd;
+    int completions = snake_completions();
     bool is_servers;
     Py_BEGIN_ALLOW_THREADS;
-    is_servers = fd == completions || fd == snake_logs().fd || netpoll_has(completions, fd);
+    is_servers = fd == completions || fd == snake_logs().fd || fd == snake_answers().fd ||
+                 netpoll_has(completions, fd);
     Py_END_ALLOW_THREADS;
     return PyBool_FromLong(is_servers);
 }
@@ -328,8 +329,8 @@ int snake_start(const snake_options *given, char *err, size_t err_cap) {
     monitor_add(completions_watch);
     monitor_add(wsgi_pool_watch);
     monitor_add(asgi_gate_watch);
-    if (completions_init() < 0 || log_list_init() < 0 || fork_init(snake_completions().fd) < 0 ||
-        monitor_start() < 0) {
+    if (completions_init() < 0 || log_list_init() < 0 || commands_init() < 0 ||
+        fork_init(snake_completions()) < 0 || monitor_start() < 0) {
         PyOS_snprintf(err, err_cap, "not enough descriptors, memory or threads");
         return -1;
     }

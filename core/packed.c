@@ -54,14 +54,6 @@ int fields_put(packed_fields *fields, const char *name, size_t name_len, const c
     return 0;
 }
 
-int fields_to_slot(const packed_fields *fields, snake_slot *slot) {
-    unsigned char *room = slot_out_room(slot, fields->len);
-    if (!room)
-        return -1;
-    memcpy(room, fields->data, fields->len);
-    return 0;
-}
-
 int fields_append(packed_fields *fields, const packed_fields *more) {
     unsigned char *room = fields_room(fields, more->len);
     if (!room)
@@ -72,10 +64,19 @@ int fields_append(packed_fields *fields, const packed_fields *more) {
 }
 
 int head_to_slot(const packed_fields *fields, snake_slot *slot, uint32_t status) {
-    slot_out_reset(slot);
-    if (fields_to_slot(fields, slot) < 0)
+    return slot_head_set(slot, status, fields->count, fields->data, fields->len);
+}
+
+int links_put(packed_fields *links, const char *link, size_t len) {
+    uint32_t prefix = (uint32_t)len;
+    if (len > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a link can't be longer than 4 GiB");
         return -1;
-    slot->out_header_count = fields->count;
-    slot->out_status = status;
+    }
+    unsigned char *room = fields_room(links, sizeof prefix + len);
+    if (!room)
+        return -1;
+    memcpy(room, &prefix, sizeof prefix);
+    memcpy(room + sizeof prefix, link, len);
     return 0;
 }

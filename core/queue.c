@@ -3,25 +3,24 @@
 #include "core.h"
 
 void queue_push(queue *q, snake_slot *slot) {
-    snake_slot *head = __atomic_load_n(&q->incoming, __ATOMIC_RELAXED);
+    uint32_t head = __atomic_load_n(&q->incoming, __ATOMIC_RELAXED);
     do
-        slot->queue_next = head;
-    while (!__atomic_compare_exchange_n(&q->incoming, &head, slot, true, __ATOMIC_SEQ_CST,
+        slot->wire->next_down = head;
+    while (!__atomic_compare_exchange_n(&q->incoming, &head, slot->id + 1, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_RELAXED));
 }
 
 snake_slot *queue_pop(queue *q) {
     if (!q->pending) {
-        snake_slot *slot = __atomic_exchange_n(&q->incoming, NULL, __ATOMIC_ACQUIRE);
-        while (slot) {
-            snake_slot *next = slot->queue_next;
-            slot->queue_next = q->pending;
+        uint32_t link = __atomic_exchange_n(&q->incoming, 0, __ATOMIC_ACQUIRE);
+        for (snake_slot *slot; link && (slot = slot_at(link - 1));) {
+            link = slot->wire->next_down;
+            slot->next = q->pending;
             q->pending = slot;
-            slot = next;
         }
     }
     snake_slot *slot = q->pending;
     if (slot)
-        q->pending = slot->queue_next;
+        q->pending = slot->next;
     return slot;
 }

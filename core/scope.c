@@ -120,10 +120,10 @@ static PyObject *copy_of_dicts(PyObject *shared) {
 static PyObject *scope_extensions(core *st, snake_generation *app, snake_slot *slot,
                                   const request_head *h) {
     bool websocket = slot->features & SNAKE_WEBSOCKET;
-    PyObject *shared = websocket
-                           ? PyDict_GetItemWithError(app->websocket_template, st->s_extensions)
-                           : PyTuple_GetItem(app->extensions,
-                                             slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS));
+    PyObject *shared =
+        websocket ? PyDict_GetItemWithError(app->websocket_template, st->s_extensions)
+                  : PyTuple_GetItem(app->extensions,
+                                    slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS_TAKEN));
     PyObject *extensions = shared ? copy_of_dicts(shared) : NULL;
     if (extensions && slot->features & SNAKE_TLS) {
         cursor c = head_behind_headers(h, slot);

@@ -1,151 +1,210 @@
-/* The life of one request slot: its buffers, and their owners over time.
- *
- * out belongs to C (OUT_FREE) or to Go (OUT_BUSY, from slot_out_send to snake_ack). When C needs a
- * notification that out is free again, it changes OUT_BUSY to OUT_BUSY_WANTED; snake_ack then wakes
- * the WSGI thread or posts to the ASGI loop.
+/* C's half of a request slot: what is read from `in` and written to `out`.
  *
  * to_py is 0 while the slot is not in an app's queue. TO_PY_CLOSED forbids further posts. If a slot
  * is closed while it is queued, the loop releases it when it takes the slot from the queue. */
 #include "core.h"
-#include <limits.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum {
-    IN_FIRST = 8 << 10,
-    OUT_FIRST = 4 << 10,
-    KEEP_AT_MOST = 256 << 10
-}; /* as keepBuffer in slot.go */
+/* ---- the request */
 
-snake_slot *snake_slot_new(uint32_t id) {
-    snake_slot *slot = calloc(1, sizeof *slot);
-    if (!slot)
-        return NULL;
-    slot->id = id;
-    slot->file_fd = -1;
-    slot->in = malloc(IN_FIRST);
-    slot->out = malloc(OUT_FIRST);
-    if (!slot->in || !slot->out) {
-        free(slot->in);
-        free(slot->out);
-        free(slot);
-        return NULL;
-    }
-    slot->in_cap = IN_FIRST;
-    slot->out_cap = OUT_FIRST;
-    return slot;
+void slot_open(snake_slot *slot, snake_generation *app) {
+    slot->app = app;
+    slot->owner = NULL;
+    slot->ticket = 0;
+    slot->next = NULL;
+    slot->told_gone = 0;
+    slot->in.at = slot->out.at = 0;
+    slot->header_count = slot->features = 0;
+    slot->body_end = 0;
+    slot->body_asked = false;
+    slot->head = (span){"", 0};
+    slot->head_at = slot->head_len = 0;
+    ring_record record;
+    uint32_t facts[2];
+    if (ring_next(&slot->in, &record) != 1 || record.kind != SNAKE_HEAD || record.len[1] ||
+        record.len[0] < sizeof facts)
+        return; /* every reader of the head finds that it does not fit */
+    memcpy(facts, record.part[0], sizeof facts);
+    slot->header_count = facts[0];
+    slot->features = facts[1];
+    slot->head = (span){(const char *)record.part[0] + sizeof facts,
+                        (Py_ssize_t)(record.len[0] - sizeof facts)};
 }
 
-static int reserve(unsigned char **buffer, size_t *cap, size_t wanted) {
-    if (*cap >= wanted)
+void slot_head_done(snake_slot *slot) {
+    ring_record record;
+    if (slot->head.n && ring_next(&slot->in, &record) == 1)
+        ring_done(&slot->in, &record);
+    slot->head = (span){"", 0};
+}
+
+uint32_t slot_next_in(snake_slot *slot, ring_record *record) {
+    if (slot->body_end)
+        return slot->body_end;
+    int rc = ring_next(&slot->in, record);
+    if (rc < 0)
+        return slot->body_end = SNAKE_LOST;
+    if (!rc)
         return 0;
-    unsigned char *bigger = malloc(wanted);
-    if (!bigger)
-        return -1;
-    free(*buffer);
-    *buffer = bigger;
-    *cap = wanted;
+    switch (record->kind) {
+    case SNAKE_END:
+    case SNAKE_LOST:
+    case SNAKE_TOO_LARGE:
+        return slot->body_end = record->kind;
+    default:
+        return record->kind;
+    }
+}
+
+bool slot_in_is_ready_or_wanted(snake_slot *slot) {
+    ring_record record;
+    if (slot_next_in(slot, &record))
+        return true;
+    if (!slot->body_asked && slot->features & SNAKE_BODY_STREAM) {
+        slot->body_asked = true;
+        completions_add(slot, SNAKE_GO_WANT_BODY);
+        completions_announce();
+    }
+    __atomic_fetch_or(&slot->wire->waits, SNAKE_WAIT_IN, __ATOMIC_SEQ_CST);
+    return slot_next_in(slot, &record) != 0;
+}
+
+void slot_in_done(snake_slot *slot, const ring_record *record) {
+    ring_done(&slot->in, record);
+    if (__atomic_load_n(&slot->wire->room_wanted, __ATOMIC_SEQ_CST) &&
+        __atomic_exchange_n(&slot->wire->room_wanted, 0, __ATOMIC_SEQ_CST)) {
+        completions_add(slot, SNAKE_GO_WANT_BODY);
+        completions_announce();
+    }
+}
+
+/* ---- the response */
+
+/* Rewrites the length and the count of the head that is not sent yet. */
+static void head_rewrite(snake_slot *slot, uint32_t count) {
+    uint32_t record[2] = {SNAKE_HEAD, slot->head_len};
+    memcpy(slot->out.data + slot->head_at % SNAKE_RING, record, sizeof record);
+    ring_copy_in(&slot->out, slot->head_at + SNAKE_RECORD_HEAD + sizeof count, &count,
+                 sizeof count);
+    slot->out.at = slot->head_at + SNAKE_RECORD_HEAD + ring_padded(slot->head_len);
+}
+
+static int head_too_long(size_t len) {
+    PyErr_Format(PyExc_ValueError,
+                 "a response head can't have more than %u bytes; this one has %zu",
+                 SNAKE_RING - SNAKE_RESERVED - SNAKE_RECORD_HEAD, len);
+    return -1;
+}
+
+static void head_drop(snake_slot *slot) {
+    if (slot->head_len)
+        slot->out.at = slot->head_at;
+    slot->head_len = 0;
+}
+
+int slot_head_set(snake_slot *slot, uint32_t status, uint32_t count, const void *fields,
+                  size_t len) {
+    head_drop(slot);
+    uint32_t facts[2] = {status, count};
+    if (len > UINT32_MAX - sizeof facts || len + sizeof facts > ring_room(&slot->out))
+        return head_too_long(len);
+    ring_put(&slot->out, SNAKE_HEAD, facts, sizeof facts, fields, (uint32_t)len);
+    slot->head_len = (uint32_t)(sizeof facts + len);
+    slot->head_at = slot->out.at - ring_padded(slot->head_len) - SNAKE_RECORD_HEAD;
+    slot->head_count = count;
     return 0;
 }
 
-int snake_slot_reserve_in(snake_slot *slot, size_t cap) {
-    return reserve(&slot->in, &slot->in_cap, cap < IN_FIRST ? IN_FIRST : cap);
+int slot_head_add(snake_slot *slot, const void *field, size_t len) {
+    if (len > UINT32_MAX || ring_padded((uint32_t)len) + 8 > ring_room(&slot->out))
+        return head_too_long(slot->head_len + len);
+    ring_copy_in(&slot->out, slot->head_at + SNAKE_RECORD_HEAD + slot->head_len, field,
+                 (uint32_t)len);
+    slot->head_len += (uint32_t)len;
+    head_rewrite(slot, ++slot->head_count);
+    return 0;
 }
 
-int snake_slot_reserve_chunk(snake_slot *slot, size_t cap) {
-    return reserve(&slot->chunk, &slot->chunk_cap, cap);
+uint32_t slot_room(const snake_slot *slot) { return ring_room(&slot->out); }
+
+void slot_put(snake_slot *slot, uint32_t kind, const void *prefix, uint32_t prefix_len,
+              const void *data, uint32_t len) {
+    ring_put(&slot->out, kind, prefix, prefix_len, data, len);
 }
 
-static void shrink(unsigned char **buffer, size_t *cap, size_t to) {
-    if (*cap <= KEEP_AT_MOST)
-        return;
-    unsigned char *smaller = malloc(to);
-    if (!smaller)
-        return; /* keep the large buffer */
-    free(*buffer);
-    *buffer = smaller;
-    *cap = to;
+void slot_put_file(snake_slot *slot, int fd, int64_t offset, int64_t len, bool shared) {
+    struct {
+        int64_t offset, len;
+        uint32_t shared, zero;
+    } part = {offset, len, shared, 0};
+    slot->wire->file = fd;
+    ring_put(&slot->out, SNAKE_FILE, NULL, 0, &part, sizeof part);
 }
 
-void snake_slot_trim(snake_slot *slot) {
-    shrink(&slot->in, &slot->in_cap, IN_FIRST);
-    shrink(&slot->out, &slot->out_cap, OUT_FIRST);
-    /* A stream's chunk buffer is the largest buffer and rarely needed. */
-    free(slot->chunk);
-    slot->chunk = NULL;
-    slot->chunk_cap = 0;
+void slot_send(snake_slot *slot) {
+    slot->head_len = 0;
+    ring_publish(&slot->out);
+    completions_add(slot, SNAKE_GO_OUT);
 }
 
-void slot_out_reset(snake_slot *slot) {
-    slot->out_len = slot->out_head_len = slot->out_body_end = 0;
-    slot->out_header_count = slot->out_trailer_count = 0;
-    slot->out_status = slot->out_flags = 0;
-}
-
-unsigned char *slot_out_room(snake_slot *slot, size_t n) {
-    size_t needed = slot->out_len + n;
-    if (!slot->out || needed > slot->out_cap) {
-        size_t cap = slot->out_cap ? slot->out_cap * 2 : 512;
-        if (cap < needed)
-            cap = needed;
-        unsigned char *bigger = realloc(slot->out, cap);
-        if (!bigger) {
-            PyErr_Format(PyExc_MemoryError, "no memory for %zu bytes of a response", needed);
-            return NULL;
-        }
-        slot->out = bigger;
-        slot->out_cap = cap;
-    }
-    unsigned char *room = slot->out + slot->out_len;
-    slot->out_len = needed;
-    return room;
-}
-
-void slot_out_send(snake_slot *slot, uint32_t flags) {
-    slot->out_flags = flags;
-    __atomic_store_n(&slot->out_state, OUT_BUSY, __ATOMIC_RELEASE);
-    completions_add(slot, SNAKE_GO_RESPONSE);
-}
-
-bool slot_out_free_or_wanted(snake_slot *slot) {
-    uint32_t state = OUT_BUSY;
-    if (__atomic_compare_exchange_n(&slot->out_state, &state, OUT_BUSY_WANTED, false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+bool slot_has_room_or_wants(snake_slot *slot, uint32_t wanted) {
+    if (slot_room(slot) >= wanted)
+        return true;
+    __atomic_fetch_or(&slot->wire->waits, SNAKE_WAIT_ROOM, __ATOMIC_SEQ_CST);
+    if (slot_room(slot) < wanted)
         return false;
-    return state == OUT_FREE;
+    __atomic_fetch_and(&slot->wire->waits, ~(uint32_t)SNAKE_WAIT_ROOM, __ATOMIC_SEQ_CST);
+    return true;
 }
 
-void slot_close(snake_slot *slot, uint32_t flags) {
-    if (!(flags & SNAKE_OUT_END))
-        slot_out_reset(slot); /* the last piece has been sent */
-    slot->out_flags = flags;
-    uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
-    completions_add(slot, queued ? SNAKE_GO_RESPONSE : SNAKE_GO_RESPONSE | SNAKE_GO_RELEASED);
+bool slot_is_delivered(const snake_slot *slot) {
+    return slot->out.at == __atomic_load_n(&slot->wire->out_used, __ATOMIC_ACQUIRE);
+}
+
+int slot_send_hint(snake_slot *slot, const void *links, size_t len) {
+    uint32_t waiting = slot->head_len ? slot->out.at - slot->head_at : 0;
+    if (len > UINT32_MAX || ring_padded((uint32_t)len) + SNAKE_RECORD_HEAD > ring_room(&slot->out))
+        return 0; /* a hint that can't be sent is dropped */
+    unsigned char *head = NULL;
+    if (waiting) { /* the hint goes before it */
+        head = malloc(waiting);
+        if (!head) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        ring_copy_out(&slot->out, slot->head_at, head, waiting);
+        slot->out.at = slot->head_at;
+    }
+    ring_put(&slot->out, SNAKE_HINT, NULL, 0, links, (uint32_t)len);
+    ring_publish(&slot->out);
+    completions_add(slot, SNAKE_GO_OUT);
+    if (head) {
+        slot->head_at = slot->out.at;
+        ring_copy_in(&slot->out, slot->out.at, head, waiting);
+        slot->out.at += waiting;
+        free(head);
+    }
+    return 0;
+}
+
+void slot_close(snake_slot *slot, uint32_t kind) {
+    if (kind != SNAKE_END)
+        head_drop(slot);
+    slot->head_len = 0;
+    ring_put(&slot->out, kind, NULL, 0, NULL, 0);
+    ring_publish(&slot->out);
+    uint32_t queued = __atomic_fetch_or(&slot->wire->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    completions_add(slot, queued ? SNAKE_GO_OUT : SNAKE_GO_OUT | SNAKE_GO_RELEASED);
 }
 
 void slot_release(snake_slot *slot) {
-    uint32_t queued = __atomic_fetch_or(&slot->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    uint32_t queued = __atomic_fetch_or(&slot->wire->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     if (!queued)
         completions_add(slot, SNAKE_GO_RELEASED);
 }
 
-void slot_send_hint(snake_slot *slot, snake_hint *hint) {
-    hint->next = __atomic_load_n(&slot->hints, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&slot->hints, &hint->next, hint, true, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED))
-        ;
-    completions_add(slot, SNAKE_GO_HINT);
-}
-
-void snake_hints_free(snake_hint *newest) {
-    while (newest) {
-        snake_hint *next = newest->next;
-        free(newest);
-        newest = next;
-    }
-}
-
-void slot_free_in(snake_slot *slot) {
-    free(slot->in);
-    slot->in = NULL;
-    slot->in_cap = slot->in_len = 0;
+void slot_trim(snake_slot *slot) {
+    if (slot_is_delivered(slot))
+        madvise(slot->out.data, SNAKE_RING, MADV_DONTNEED);
 }

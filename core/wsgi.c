@@ -110,9 +110,9 @@ static PyObject *wsgi_exchange_start_response(PyObject *object, PyObject *const 
     return PyCFunction_New(&write, object);
 }
 
-/* The result of read() after the end of the stream, on every call. */
+/* The result of read() at the end of the stream, on every call. */
 static PyObject *stream_end(wsgi_exchange *self, uint32_t how) {
-    if (how == SNAKE_EOF)
+    if (how == SNAKE_END)
         return Py_NewRef(self->st->empty_bytes);
     if (how == SNAKE_LOST) {
         self->client_left = true;
@@ -122,43 +122,38 @@ static PyObject *stream_end(wsgi_exchange *self, uint32_t how) {
     return NULL;
 }
 
-static bool chunk_is_lost(snake_slot *slot) {
-    return __atomic_load_n(&slot->body_state, __ATOMIC_ACQUIRE) == SNAKE_CHUNK_LOST;
-}
-
-/* read() -> bytes: the next chunk of the streamed body, b"" at its end. */
+/* read() -> bytes: the next piece of the streamed body, b"" at its end. */
 static PyObject *wsgi_exchange_read(PyObject *object, PyObject *ignored) {
     (void)ignored;
     wsgi_exchange *self = (wsgi_exchange *)object;
-    for (;;) { /* if several threads read, one gets the chunk */
+    for (;;) { /* if several threads read, one gets the piece */
         snake_slot *slot = self->slot;
         if (self->client_left)
             return disconnected_error();
         if (!slot)
             return PyErr_Format(PyExc_ValueError, "the request is finished");
-        if (slot_is_lost(slot) || chunk_is_lost(slot))
+        if (slot_is_lost(slot))
             return stream_end(self, SNAKE_LOST);
-        if (body_is_ready(slot))
-            break;
-        if (slot->chunk_end != SNAKE_MORE)
-            return stream_end(self, slot->chunk_end);
-        body_want(slot);
-        wsgi_wait(self, &slot->body_state, SNAKE_CHUNK_WANTED);
+        if (!slot_in_is_ready_or_wanted(slot)) {
+            if (!slot_is_lost(slot)) /* else since before Go could see that the thread waits */
+                wsgi_wait(self, SNAKE_WAIT_IN);
+            continue;
+        }
+        uint32_t end;
+        PyObject *piece = body_take(slot, &end);
+        if (!piece || PyBytes_Size(piece))
+            return piece;
+        Py_DECREF(piece);
+        if (end != SNAKE_DATA)
+            return stream_end(self, end);
     }
-    uint32_t how;
-    PyObject *chunk = body_take(self->slot, &how);
-    if (chunk && (how == SNAKE_LOST || how == SNAKE_TOO_LARGE)) {
-        Py_DECREF(chunk);
-        return stream_end(self, how);
-    }
-    return chunk;
 }
 
 /* Ends the request after the app or its iterable failed: an exception is set, or the client is
  * gone. */
 static void give_up(wsgi_exchange *self) {
     bool failed = wsgi_report(self);
-    wsgi_end(self, self->head_sent || !failed ? SNAKE_OUT_ABORT : SNAKE_OUT_FAIL);
+    wsgi_end(self, self->head_sent || !failed ? SNAKE_ABORT : SNAKE_FAIL);
 }
 
 static void call_close(wsgi_exchange *self, PyObject *result) {
@@ -204,7 +199,7 @@ static PyObject *wsgi_exchange_run(PyObject *object, PyObject *ignored) {
 
 static int add_stream_input(wsgi_exchange *self) {
     static PyMethodDef read = {"read", wsgi_exchange_read, METH_NOARGS, "read() -> bytes"};
-    if (self->slot->body_kind != SNAKE_BODY_STREAM)
+    if (!(self->slot->features & SNAKE_BODY_STREAM))
         return 0;
     PyObject *reader = PyCFunction_New(&read, (PyObject *)self);
     PyObject *input =
@@ -222,7 +217,7 @@ static int add_stream_input(wsgi_exchange *self) {
 void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *slot) {
     static PyMethodDef run = {"run", wsgi_exchange_run, METH_NOARGS, NULL};
     if (slot_is_lost(slot)) {
-        slot_close(slot, SNAKE_OUT_ABORT);
+        slot_close(slot, SNAKE_ABORT);
         return;
     }
     view_enter(app->view, app->id);
@@ -230,7 +225,7 @@ void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *
     PyObject *context = NULL, *body = NULL, *done = NULL;
     if (!self) {
         report_exception(st, app->id, "WSGI", NULL, false);
-        slot_close(slot, SNAKE_OUT_FAIL);
+        slot_close(slot, SNAKE_FAIL);
         goto out;
     }
     memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));

@@ -11,10 +11,10 @@ PyObject *wsgi_thread_touched(PyObject *module, PyObject *spoiled);
 extern PyType_Spec wsgi_spec;
 void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *slot);
 void wsgi_pool_push(snake_slot *slot);
-/* Blocks while *word equals value; Go changes *word when the client reads or sends. If the wait
+/* Blocks while the bit is set in *waits; Go clears it when the client reads or sends. If the wait
  * lasts, a pool thread gives its place in the app to another thread and must call
  * wsgi_pool_come_back before it continues. Both functions: any thread, without the GIL. */
-void wsgi_pool_wait_for_client(uint32_t *word, uint32_t value);
+void wsgi_pool_wait_for_client(uint32_t *waits, uint32_t bit);
 void wsgi_pool_come_back(void);
 /* Announces the completions: at once when no request waits for a thread. With the GIL. */
 void wsgi_pool_announce(void);
@@ -73,18 +73,19 @@ typedef struct wsgi_exchange {
 } wsgi_exchange;
 
 /* ---- wsgi_output.c: pieces of the response, sent to Go */
-/* Blocks without the GIL while *word of the slot equals value. Afterwards the slot may belong to
- * another request; check self->slot. */
-void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value);
-/* Ends the response. First waits until threads of the app that block on the slot have left it. */
-void wsgi_end(wsgi_exchange *self, uint32_t flags);
+/* Blocks without the GIL while the bit (SNAKE_WAIT_*) is set in the slot's waits. Afterwards the
+ * slot may belong to another request; check self->slot. */
+void wsgi_wait(wsgi_exchange *self, uint32_t bit);
+/* Ends the response with SNAKE_END, FAIL or ABORT. First waits until threads of the app that block
+ * on the slot have left it. */
+void wsgi_end(wsgi_exchange *self, uint32_t kind);
 /* AssertionError unless start_response() has been called. */
 int wsgi_check_started(wsgi_exchange *self);
 /* Raises RuntimeError: the request is finished. */
 int wsgi_refuse_late(void);
-/* Sends one block of the app, cut to its Content-Length, and waits until Go has written it. last:
- * the block completes the response. Returns 1 when nothing more may follow, -1 with client_left or
- * an exception. */
+/* Sends one block of the app, cut to its Content-Length, and waits while Go has much to write.
+ * last: the block completes the response. Returns 1 when nothing more may follow, -1 with
+ * client_left or an exception. */
 int wsgi_send(wsgi_exchange *self, const char *data, size_t len, bool last);
 /* Logs the current exception. False when the exception only says that the client left. */
 bool wsgi_report(wsgi_exchange *self);

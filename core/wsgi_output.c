@@ -4,10 +4,11 @@
 #include <sched.h>
 #include <string.h>
 
-void wsgi_wait(wsgi_exchange *self, uint32_t *word, uint32_t value) {
+void wsgi_wait(wsgi_exchange *self, uint32_t bit) {
+    uint32_t *waits = &self->slot->wire->waits;
     __atomic_fetch_add(&self->waiters, 1, __ATOMIC_RELAXED);
     Py_BEGIN_ALLOW_THREADS;
-    wsgi_pool_wait_for_client(word, value);
+    wsgi_pool_wait_for_client(waits, bit);
     __atomic_fetch_sub(&self->waiters, 1, __ATOMIC_RELEASE);
     wsgi_pool_come_back();
     Py_END_ALLOW_THREADS;
@@ -27,34 +28,33 @@ int wsgi_check_started(wsgi_exchange *self) {
 }
 
 /* After this the slot is reused, so no thread may still block on it. */
-void wsgi_end(wsgi_exchange *self, uint32_t flags) {
+void wsgi_end(wsgi_exchange *self, uint32_t kind) {
     snake_slot *slot = self->slot;
     if (!slot)
         return;
     self->slot = NULL;
     while (__atomic_load_n(&self->waiters, __ATOMIC_ACQUIRE)) {
-        __atomic_store_n(&slot->body_state, SNAKE_CHUNK_LOST, __ATOMIC_RELEASE);
-        futex_wake(&slot->body_state, INT_MAX);
+        __atomic_store_n(&slot->wire->waits, 0, __ATOMIC_SEQ_CST);
+        futex_wake_shared(&slot->wire->waits, INT_MAX);
         Py_BEGIN_ALLOW_THREADS;
         sched_yield();
         Py_END_ALLOW_THREADS;
     }
-    /* out is free, unless another thread of the app called write(). */
-    while (!slot_is_lost(slot) && !slot_out_free_or_wanted(slot))
-        wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
-    slot_close(slot, flags);
+    slot_close(slot, kind);
 }
 
-/* Waits until Go has written the last piece. -1: client_left, or an exception when another thread
+/* Waits until there is room for wanted bytes. -1: client_left, or an exception when another thread
  * has completed the response. */
-static int wait_until_sent(wsgi_exchange *self) {
+static int wait_for_room(wsgi_exchange *self, uint32_t wanted) {
     snake_slot *slot = self->slot;
     if (!slot)
         return wsgi_refuse_late();
     while (!slot_is_lost(slot)) {
-        if (slot_out_free_or_wanted(slot))
+        if (slot_has_room_or_wants(slot, wanted))
             return 0;
-        wsgi_wait(self, &slot->out_state, OUT_BUSY_WANTED);
+        if (slot_is_lost(slot)) /* since before Go could see that the thread waits */
+            break;
+        wsgi_wait(self, SNAKE_WAIT_ROOM);
         if (self->slot != slot) /* another thread has sent the last piece */
             return wsgi_refuse_late();
     }
@@ -62,36 +62,25 @@ static int wait_until_sent(wsgi_exchange *self) {
     return -1;
 }
 
-/* Sends one block and waits until Go has written it, so data is neither delayed nor accumulated.
- * last: the block completes the response. Returns 0, or -1 with client_left or an exception. */
+/* Sends one block, so that it is not delayed. last: the block completes the response. Returns 0, or
+ * -1 with client_left or an exception. */
 static int send_block(wsgi_exchange *self, const char *data, size_t len, bool last) {
     do {
-        if (wait_until_sent(self) < 0)
+        if (wait_for_room(self, len < ROOM_WORTH ? (uint32_t)len : ROOM_WORTH) < 0)
             return -1;
-        snake_slot *slot = self->slot; /* no app code runs before slot_out_send() */
-        size_t n = len < PIECE_AT_MOST ? len : PIECE_AT_MOST;
-        uint32_t flags = 0;
-        if (self->head_sent) {
-            slot_out_reset(slot);
-        } else {
-            slot->out_head_len = slot->out_len;
-            flags = SNAKE_OUT_HEAD;
-        }
-        unsigned char *room = slot_out_room(slot, n);
-        if (!room)
-            return -1;
-        memcpy(room, data, n);
+        snake_slot *slot = self->slot; /* no app code runs before slot_send() */
+        uint32_t room = slot_room(slot), n = len < room ? (uint32_t)len : room;
+        if (n)
+            slot_put(slot, SNAKE_DATA, NULL, 0, data, n);
         data += n;
         len -= n;
         self->head_sent = true;
         if (last && !len) {
-            wsgi_end(self, flags | SNAKE_OUT_END);
+            wsgi_end(self, SNAKE_END);
             return 0;
         }
-        slot_out_send(slot, flags);
+        slot_send(slot);
         completions_announce();
-        if (wait_until_sent(self) < 0)
-            return -1;
     } while (len);
     return 0;
 }
@@ -168,7 +157,7 @@ int wsgi_send(wsgi_exchange *self, const char *data, size_t len, bool last) {
     uint64_t sent = self->sent;
     rc = send_block(self, data, len, last);
     if (!rc && too_short) /* send the data, then break the connection */
-        wsgi_end(self, SNAKE_OUT_ABORT);
+        wsgi_end(self, SNAKE_ABORT);
     end_turn(self);
     if (rc < 0)
         return -1;

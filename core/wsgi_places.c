@@ -33,9 +33,9 @@ bool wsgi_place_take(snake_generation *app, snake_slot *slot) {
         return true;
     }
     slot->ticket = next_ticket();
-    slot->queue_next = NULL;
+    slot->next = NULL;
     if (app->deferred_last)
-        app->deferred_last->queue_next = slot;
+        app->deferred_last->next = slot;
     else
         app->deferred_first = slot;
     app->deferred_last = slot;
@@ -54,10 +54,10 @@ static void admit_returner(snake_generation *app) {
 
 static void admit_request(snake_generation *app, queue *queue) {
     snake_slot *slot = app->deferred_first;
-    app->deferred_first = slot->queue_next;
+    app->deferred_first = slot->next;
     if (!app->deferred_first)
         app->deferred_last = NULL;
-    slot->queue_next = queue->pending;
+    slot->next = queue->pending;
     queue->pending = slot;
 }
 

@@ -141,11 +141,11 @@ static bool step_aside(wsgi_thread *w) {
     return true;
 }
 
-void wsgi_pool_wait_for_client(uint32_t *word, uint32_t value) {
+void wsgi_pool_wait_for_client(uint32_t *waits, uint32_t bit) {
     wsgi_thread *w = current_thread_of_pool;
     uint64_t timeout = w && w->app && !w->aside ? PATIENCE_US : 0;
-    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) {
-        if (futex_wait(word, value, timeout))
+    for (uint32_t value; (value = __atomic_load_n(waits, __ATOMIC_SEQ_CST)) & bit;) {
+        if (futex_wait_shared(waits, value, timeout))
             timeout = step_aside(w) ? 0 : RETRY_US;
     }
 }

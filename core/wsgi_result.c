@@ -153,12 +153,9 @@ static int send_file(wsgi_exchange *self, PyObject *wrapper) {
         close(fd);
         return !usable || rc < 0 || too_short ? rc : wsgi_send(self, "", 0, true);
     }
-    slot->out_head_len = slot->out_len;
-    slot->file_fd = fd;
-    slot->file_offset = offset;
-    slot->file_len = self->head.content_length;
+    slot_put_file(slot, fd, offset, self->head.content_length, true);
     self->head_sent = true;
-    wsgi_end(self, SNAKE_OUT_HEAD | SNAKE_OUT_FILE | SNAKE_OUT_SHARED | SNAKE_OUT_END);
+    wsgi_end(self, SNAKE_END);
     return 1;
 }
 

@@ -16,7 +16,7 @@ static bool run_request(core *st, wsgi_thread *w, snake_generation *app, snake_s
         view_leave();
     } else {
         report_exception(st, app->id, "WSGI", NULL, false);
-        slot_close(slot, SNAKE_OUT_FAIL);
+        slot_close(slot, SNAKE_FAIL);
     }
     wsgi_thread_end(st, w);
     return ok;

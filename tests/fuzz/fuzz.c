@@ -32,25 +32,31 @@ void fuzz_check(PyObject *result) {
 }
 
 snake_slot *fuzz_slot(void) {
-    static snake_slot *slot;
-    if (!slot && !(slot = snake_slot_new(0)))
+    static unsigned char *rings[2];
+    if (!segment_first() && !snake_segment_add())
         fuzz_fail("no memory");
-    slot->app = fuzz_app;
-    slot->to_py = slot->gone = slot->out_state = slot->body_state = 0;
-    slot->header_count = slot->features = slot->body_kind = 0;
-    slot->body_offset = slot->body_len = 0;
-    slot->chunk_end = SNAKE_MORE;
-    slot_out_reset(slot);
+    snake_slot *slot = slot_at(0);
+    for (int i = 0; i < 2; i++) { /* of exactly a ring's size, for the sanitizer */
+        free(rings[i]);
+        if (!(rings[i] = calloc(1, SNAKE_RING)))
+            fuzz_fail("no memory");
+    }
+    slot->in.data = rings[0];
+    slot->out.data = rings[1];
+    memset(slot->wire, 0, sizeof *slot->wire);
+    slot_open(slot, fuzz_app);
+    segment_first()->up = 0; /* no Go takes the list */
     return slot;
 }
 
-void fuzz_fill(unsigned char **buffer, size_t *cap, size_t *len, const void *data, size_t size) {
-    free(*buffer);
-    *buffer = malloc(size ? size : 1);
-    if (!*buffer)
+void fuzz_head(snake_slot *slot, const void *data, size_t size) {
+    static char *head;
+    free(head);
+    head = malloc(size ? size : 1);
+    if (!head)
         fuzz_fail("no memory");
-    memcpy(*buffer, data, size);
-    *cap = *len = size;
+    memcpy(head, data, size);
+    slot->head = (span){head, (Py_ssize_t)size};
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {

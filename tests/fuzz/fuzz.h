@@ -15,7 +15,8 @@ void fuzz_fail(const char *what);
 void fuzz_check(PyObject *result);
 /* A slot that is used again, with nothing of the last run. */
 snake_slot *fuzz_slot(void);
-/* Sets a buffer of exactly this size, so that the sanitizer sees each byte beyond it. */
-void fuzz_fill(unsigned char **buffer, size_t *cap, size_t *len, const void *data, size_t size);
+/* Makes data the slot's packed head, in memory of exactly this size, so that the sanitizer sees
+ * each byte beyond it. */
+void fuzz_head(snake_slot *slot, const void *data, size_t size);
 
 #endif

@@ -23,18 +23,18 @@ SUBPROTOCOLS = field(b"chat,superchat")
 TLS = pack("<III", 0x0304, 0x1301, 1) + field(b"CN=ada") + field(b"-----BEGIN")
 
 
-def request(flags: int, headers: int, offset: int, length: int, packed: bytes) -> bytes:
+def request(flags: int, headers: int, packed: bytes) -> bytes:
     """See fuzz_head.c."""
-    return bytes([flags, headers]) + pack("<I", offset) + bytes([length]) + packed
+    return bytes([flags, headers]) + packed
 
 
-def chunk(flags: int, records: bytes) -> bytes:
+def ring(flags: int, at: int, *written: bytes) -> bytes:
     """See fuzz_records.c."""
-    return bytes([flags]) + field(records)
+    return bytes([flags]) + pack("<I", at) + b"".join(map(field, written))
 
 
-def record(opcode: int, payload: bytes) -> bytes:
-    return bytes([opcode]) + field(payload)
+def record(kind: int, payload: bytes) -> bytes:
+    return pack("<II", kind, len(payload)) + payload + bytes(-len(payload) % 8)
 
 
 def counted(kind: int, data: bytes) -> bytes:
@@ -48,25 +48,27 @@ def pairs(kind: int, *names: bytes) -> bytes:
     return bytes([8, len(names)]) + b"".join(both)
 
 
+PART = 1 << 16
 plain = head(*HEADERS)
 status = b"\1" + pack("<I", 200)
 names = [b"content-type", b"content-length", b"Connection", b"sec-websocket-protocol"]
 SEEDS = {
     "head": [
-        request(0, 3, 0, 0, plain),
-        request(4, 3, 0, 0, plain + TLS),
-        request(8, 3, 0, 0, plain + SUBPROTOCOLS),
-        request(12, 3, 0, 0, plain + SUBPROTOCOLS + TLS),
-        request(16, 3, len(plain), 4, plain + b"body"),
-        request(16, 3, len(plain), 5, plain + b"body"),
-        request(0, 3, 0, 0, plain[:-1]),
+        request(0, 3, plain),
+        request(4, 3, plain + TLS),
+        request(8, 3, plain + SUBPROTOCOLS),
+        request(12, 3, plain + SUBPROTOCOLS + TLS),
+        request(16, 3, plain),
+        request(0, 3, plain[:-1]),
     ],
     "records": [
-        chunk(0, record(1, b"hello") + record(2, b"\0\1")) + chunk(1, record(8, b"\xe8\3bye")),
-        chunk(4, record(1, b"hello")[:-1]),
-        chunk(0, b"\2\xff\xff\xff\xff"),
-        chunk(0x80, record(1, b"hello")),
-        chunk(2, b"") + chunk(0, record(7, b"")),
+        ring(1, 0, record(11, b"hello") + record(12, b"\0\1"), record(13, b"\xe8\3bye")),
+        ring(1, 65_520, record(PART | 11, b"hel"), record(11, b"lo")),
+        ring(0, 65_520, record(2, b"hello"), record(0, b""), record(3, b"")),
+        ring(0, 0, record(2, b"hello")[:-8]),
+        ring(2, 0, record(2, b"hello")),
+        ring(1, 0, b"\x0b\0\0\0\xff\xff\xff\xff"),
+        ring(0, 0, record(5, b"")),
     ],
     "fields": [
         b"\0" + counted(3, b"200 OK") + pairs(3, *names),

@@ -1,0 +1,55 @@
+/* The segments of Caddy's process: plain memory. Slots are numbered through them. */
+#include "core.h"
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { SEGMENTS_AT_MOST = 4096 };
+
+/* Slots are never freed: both sides refer to them by index as long as the process lives. Only
+ * snake_segment_add changes these; Go calls it under a lock. */
+static snake_slot *private_halves[SEGMENTS_AT_MOST];
+static uint32_t segment_count;       /* [atomic] */
+static snake_segment *first_segment; /* [atomic] */
+
+static void slot_place(snake_slot *slot, unsigned char *segment, uint32_t i) {
+    snake_wire *wire = (snake_wire *)(segment + snake_slot_offset(i));
+    slot->wire = wire;
+    slot->in = (ring){segment + snake_ring_offset(i, 0), &wire->in_made, &wire->in_used, 0};
+    slot->out = (ring){segment + snake_ring_offset(i, 1), &wire->out_made, &wire->out_used, 0};
+}
+
+snake_segment *snake_segment_add(void) {
+    uint32_t n = __atomic_load_n(&segment_count, __ATOMIC_RELAXED);
+    if (n == SEGMENTS_AT_MOST)
+        return NULL;
+    size_t size = snake_segment_size();
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    madvise(memory, size,
+            MADV_NOHUGEPAGE); /* a slot must not occupy 2 MiB; old kernels may refuse */
+    snake_slot *slots = calloc(SNAKE_SEGMENT_SLOTS, sizeof *slots);
+    if (!slots) {
+        munmap(memory, size);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < SNAKE_SEGMENT_SLOTS; i++) {
+        slots[i].id = n * SNAKE_SEGMENT_SLOTS + i;
+        slot_place(&slots[i], memory, i);
+    }
+    private_halves[n] = slots;
+    if (!n)
+        __atomic_store_n(&first_segment, (snake_segment *)memory, __ATOMIC_RELEASE);
+    __atomic_store_n(&segment_count, n + 1, __ATOMIC_RELEASE);
+    return memory;
+}
+
+snake_segment *segment_first(void) { return __atomic_load_n(&first_segment, __ATOMIC_ACQUIRE); }
+
+snake_slot *slot_at(uint32_t id) {
+    uint32_t segment = id / SNAKE_SEGMENT_SLOTS;
+    if (segment >= __atomic_load_n(&segment_count, __ATOMIC_ACQUIRE))
+        return NULL;
+    return &private_halves[segment][id % SNAKE_SEGMENT_SLOTS];
+}
