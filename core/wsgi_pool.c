@@ -1,8 +1,9 @@
 /* The WSGI threads: one pool for all apps.
  *
- * Exactly one thread at a time has the hot role and takes requests. When its request is older than
- * POOL_STUCK_US and other requests wait, the monitor passes the role to an idle thread. A thread
- * that finishes its request takes the role back only when the holder is stuck. CPU-bound apps
+ * Exactly one thread at a time has the hot role and takes requests; without requests it sleeps with
+ * the role, and each push wakes it. When its request is older than POOL_STUCK_US and other requests
+ * wait, the monitor passes the role to an idle thread. A thread that finishes its request takes the
+ * role back only when the holder is stuck. CPU-bound apps
  * therefore run on one thread without GIL contention, and sleeping apps on many threads
  * (docs/decisions/0003).
  *
@@ -28,8 +29,9 @@ static __thread wsgi_thread *current_thread_of_pool;
 static struct {
     pthread_mutex_t mutex;
     queue queue;
-    wsgi_thread *hot;   /* [atomic] NULL: all threads are idle */
-    uint64_t hot_since; /* [atomic] start time of the hot thread's request */
+    uint32_t armed;     /* [atomic] futex: 1 while the hot thread sleeps */
+    wsgi_thread *hot;   /* [atomic] NULL until an idle thread gets the role */
+    uint64_t hot_since; /* [atomic] start time of the hot thread's request; 0: it has none */
     wsgi_thread *idle;  /* last in, first out */
     uint32_t idle_count;
     uint32_t thread_count;
@@ -73,9 +75,18 @@ static void want_spare(void) {
     futex_wake(&pool.wanted, 1);
 }
 
+/* Wakes the hot thread if it sleeps. */
+static bool wake_hot(void) {
+    if (!__atomic_load_n(&pool.armed, __ATOMIC_SEQ_CST) ||
+        !__atomic_exchange_n(&pool.armed, 0, __ATOMIC_SEQ_CST))
+        return false;
+    futex_wake_shared(&pool.armed, 1);
+    return true;
+}
+
 void wsgi_pool_push(snake_slot *slot) {
     queue_push(&pool.queue, slot);
-    if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) || !pass_role(NULL))
+    if (!wake_hot())
         monitor_wake(); /* the holder may be stuck */
 }
 
@@ -92,12 +103,15 @@ bool wsgi_pool_watch(uint64_t now) {
     if (!wsgi_pool_has_work())
         return false;
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
-    if (!hot) { /* no thread was idle, and starting one may have failed */
+    uint64_t since = __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
+    if (!hot && !pass_role(NULL)) { /* no thread was idle, and starting one may have failed */
         pool_lock();
         want_spare();
         pool_unlock();
-    } else if (now > __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED) + POOL_STUCK_US) {
+    } else if (hot && since && now > since + POOL_STUCK_US) {
         pass_role(hot);
+    } else if (hot && !since) {
+        wake_hot();
     }
     return true;
 }
@@ -124,21 +138,26 @@ void wsgi_pool_remove_app(snake_generation *app) {
     pool_unlock();
 }
 
+/* After a thread has left the role or given requests back to the queue. */
+static void find_hot(wsgi_thread *hot) {
+    bool found = hot ? !wsgi_pool_has_work() || wake_hot() : pass_role(NULL);
+    if (!found)
+        monitor_wake();
+}
+
 /* Gives this thread's place and the hot role to others. False if it must keep them. */
 static bool step_aside(wsgi_thread *w) {
     pool_lock();
     w->aside = wsgi_place_leave(w->app, &pool.queue);
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (w->aside && hot == w) {
-        hot = NULL; /* a later push sees that no thread is hot */
+        hot = NULL;
         __atomic_store_n(&pool.hot, hot, __ATOMIC_SEQ_CST);
     }
     pool_unlock();
-    if (!w->aside || !wsgi_pool_has_work())
-        return w->aside;
-    if (hot || !pass_role(NULL))
-        monitor_wake();
-    return true;
+    if (w->aside)
+        find_hot(hot);
+    return w->aside;
 }
 
 void wsgi_pool_wait_for_client(uint32_t *waits, uint32_t bit) {
@@ -166,29 +185,28 @@ void wsgi_pool_come_back(void) {
 
 void wsgi_pool_enter(wsgi_thread *w) { current_thread_of_pool = w; }
 
+/* The hot thread runs a request for long while others wait. With the mutex. */
+static bool is_stuck(void) {
+    uint64_t since = __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
+    return since && wsgi_pool_has_work() && now_us() > since + BACK_US;
+}
+
 snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
     snake_slot *slot = NULL;
     pool_lock();
     if (finished)
         wsgi_place_give(finished, &pool.queue);
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
-    if (hot != w && (!hot || (wsgi_pool_has_work() && now_us() > pool.hot_since + BACK_US))) {
+    if (hot != w && (!hot || is_stuck())) {
         set_hot(w);
         hot = w;
     }
-    while (hot == w) {
-        slot = take_request();
-        if (slot) {
-            __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
-            break;
-        }
-        /* A later push sees that no thread is hot. */
-        __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
-        if (!wsgi_pool_has_work())
-            break;
-        set_hot(w);
-    }
-    if (!slot) {
+    if (hot == w && (slot = take_request())) {
+        __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
+        want_spare();
+    } else if (hot == w) {
+        __atomic_store_n(&pool.hot_since, 0, __ATOMIC_RELAXED);
+    } else {
         __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED);
         wsgi_thread **link = &pool.idle;
         while (!w->serial &&
@@ -198,12 +216,9 @@ snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
         *link = w;
         pool.idle_count++;
     }
-    bool left = !slot && wsgi_pool_has_work(); /* left for the hot thread, which may be stuck */
-    if (slot)
-        want_spare();
     pool_unlock();
-    if (left)
-        monitor_wake();
+    if (hot != w)
+        find_hot(hot); /* for requests that got this thread's place */
     if (finished)
         generation_finished_one(finished); /* the app may be freed from here on */
     return slot;
@@ -229,7 +244,25 @@ static bool retire(wsgi_thread *w, uint64_t idle_us) {
     return retires;
 }
 
+/* Sleeps with the hot role until there is a request. */
+static void sleep_hot(void) {
+    for (;;) {
+        __atomic_store_n(&pool.armed, 1, __ATOMIC_SEQ_CST);
+        if (wsgi_pool_has_work())
+            break;
+        futex_wait_shared(&pool.armed, 1, 0);
+        if (!__atomic_load_n(&pool.armed, __ATOMIC_SEQ_CST))
+            return;
+    }
+    __atomic_store_n(&pool.armed, 0, __ATOMIC_SEQ_CST);
+}
+
 bool wsgi_pool_wait_for_role(wsgi_thread *w) {
+    if (__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == w &&
+        !__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE)) {
+        sleep_hot();
+        return true;
+    }
     uint64_t since = now_us(), idle_us = 0;
     while (!__atomic_load_n(&w->signal, __ATOMIC_ACQUIRE)) {
         futex_wait(&w->signal, 0, idle_us < SURPLUS_US ? SURPLUS_US : IDLE_US);
@@ -276,8 +309,7 @@ void wsgi_pool_leave(wsgi_thread *w, snake_generation *finished) {
         __atomic_store_n(&pool.hot, NULL, __ATOMIC_SEQ_CST);
     want_spare();
     pool_unlock();
-    if (wsgi_pool_has_work() && !pass_role(NULL))
-        monitor_wake();
+    find_hot(__atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST));
     if (finished)
         generation_finished_one(finished);
 }
