@@ -11,6 +11,7 @@
 #include "core/queue.c"
 #include "core/segment.c"
 #include "core/slot.c"
+#include "core/worker_segment.c"
 
 /* Requests and responses as objects. */
 #include "core/body.c"

@@ -29,7 +29,11 @@ enum {
 typedef struct snake_segment {
     uint32_t up;   /* [atomic] index + 1 of the newest slot with news for Go; 0: none */
     uint32_t rung; /* [atomic] 1: the eventfd was written; Go clears it before it takes the list */
-    uint32_t spare[14];
+    uint32_t spare_up[14];
+    /* For a worker process only; Caddy's process has a queue for each app. */
+    uint32_t down;  /* [atomic] index + 1 of the newest slot with work for the app; 0: none */
+    uint32_t armed; /* [atomic] 1: the app sleeps; Go clears it, and wakes the app */
+    uint32_t spare_down[14];
 } snake_segment;
 
 /* The shared part of a slot. The sides write to cache lines of their own. */
@@ -47,7 +51,8 @@ typedef struct snake_wire {
     uint32_t next_up;  /* index + 1 of the next slot on the list `up`; 0: none */
     uint32_t waits;    /* [atomic] what the app waits for: SNAKE_WAIT_*; Go clears it */
     int32_t file;      /* the descriptor of a SNAKE_FILE record, or -1; in Caddy's process only */
-    uint32_t spare_app[8];
+    uint32_t begun;    /* [atomic] 1: the app has been called */
+    uint32_t spare_app[7];
     /* Whoever wakes the app. */
     uint32_t to_py;     /* [atomic] events for the app's queue; see core/slot.c */
     uint32_t next_down; /* index + 1 of the next slot in the app's queue; 0: none */

@@ -6,8 +6,8 @@ enum { ROUND = 256 };
 /* ---- waking the loop (any thread, no GIL) */
 
 static void wake_loop(snake_generation *app) {
-    if (!__atomic_load_n(&app->armed, __ATOMIC_SEQ_CST) ||
-        !__atomic_exchange_n(&app->armed, 0, __ATOMIC_SEQ_CST))
+    if (!__atomic_load_n(app->armed, __ATOMIC_SEQ_CST) ||
+        !__atomic_exchange_n(app->armed, 0, __ATOMIC_SEQ_CST))
         return;
     asgi_gate_enter(app);
 }
@@ -51,6 +51,7 @@ static void start_request(snake_generation *app, snake_slot *slot) {
         generation_finished_one(app);
         return;
     }
+    __atomic_store_n(&slot->wire->begun, 1, __ATOMIC_RELEASE);
     slot->owner = self;
     self->client_stopped_sending = slot_gone(slot) != 0;
     asgi_exchange_activate(self);
@@ -115,8 +116,8 @@ void asgi_start_round(snake_generation *app) {
             asgi_gate_enter(app);
             break;
         }
-        __atomic_store_n(&app->armed, 1, __ATOMIC_SEQ_CST);
-        if (queue_is_empty(&app->queue) || !__atomic_exchange_n(&app->armed, 0, __ATOMIC_SEQ_CST))
+        __atomic_store_n(app->armed, 1, __ATOMIC_SEQ_CST);
+        if (queue_is_empty(&app->queue) || !__atomic_exchange_n(app->armed, 0, __ATOMIC_SEQ_CST))
             break;
         completions_announce();
     }

@@ -18,6 +18,8 @@ int completions_init(void) {
     return completions.fd < 0 ? -1 : 0;
 }
 
+void completions_use(int fd) { completions.fd = fd; }
+
 int snake_completions(void) { return completions.fd; }
 
 /* Go polls edge-triggered and never reads the eventfd: each write wakes Go; the value does not

@@ -107,21 +107,32 @@ typedef struct snake_slot {
 snake_slot *slot_at(uint32_t id);
 /* NULL before the first request. */
 snake_segment *segment_first(void);
+/* Adds a segment that Caddy shares with this worker process. -1 with an exception. */
+int segment_map(int fd);
+/* Whether the segments belong to Caddy's process too. */
+bool segment_is_shared(void);
 
 /* ---- queue.c: many producers, one consumer at a time */
 typedef struct queue {
-    uint32_t incoming;   /* [atomic] index + 1 of the newest slot; 0: none */
-    snake_slot *pending; /* oldest first; only the consumer touches it */
+    uint32_t *incoming;    /* [atomic] index + 1 of the newest slot; 0: none */
+    uint32_t own;          /* incoming, unless a segment has it */
+    snake_slot *pending;   /* oldest first; only the consumer touches it */
+    snake_generation *app; /* opens the requests that Caddy pushes from its own process; or NULL */
 } queue;
+void queue_init(queue *q);
+/* The queue of the one app of a worker process. */
+void queue_init_shared(queue *q, snake_generation *app);
 void queue_push(queue *q, snake_slot *slot);
 snake_slot *queue_pop(queue *q);
 static inline bool queue_is_empty(queue *q) {
     return !__atomic_load_n(&q->pending, __ATOMIC_RELAXED) &&
-           !__atomic_load_n(&q->incoming, __ATOMIC_SEQ_CST);
+           !__atomic_load_n(q->incoming, __ATOMIC_SEQ_CST);
 }
 
 /* ---- completions.c: slots with news for Go */
 int completions_init(void);
+/* Announces completions by Caddy's eventfd instead of an own one. */
+void completions_use(int fd);
 /* Lists a slot. Go sees it after the next completions_announce(), or within two milliseconds after
  * completions_announce_later(). */
 void completions_add(snake_slot *slot, uint32_t events);
@@ -141,6 +152,12 @@ typedef struct message_list {
 int message_list_init(message_list *list);
 /* Lists a message and announces it. Go owns it from here on. */
 void message_list_add(message_list *list, snake_message *message);
+
+/* ---- worker_segment.c: what a worker process shares with Caddy */
+/* attach(segment, down, up): the descriptors of the first segment and of the eventfds. */
+PyObject *worker_attach(PyObject *module, PyObject *args);
+/* The eventfd that Caddy writes to wake an event loop; -1 in Caddy's own process. */
+int worker_down(void);
 
 /* ---- log_list.c */
 int log_list_init(void);
@@ -225,7 +242,8 @@ struct snake_generation {
     int efd;              /* -1 until the loop needs it */
     bool selects;         /* the loop is ours and sleeps in select() */
     unsigned long thread; /* ident of the loop's thread */
-    uint32_t armed;       /* [atomic] 1: the loop sleeps; a push must wake it */
+    uint32_t *armed;      /* [atomic] 1: the loop sleeps; a push must wake it */
+    uint32_t own_armed;   /* armed, unless a segment has it */
     PyObject *state, *create_future, *call_soon, *call_later, *flush, *new_task, *new_task_options;
     struct asgi_exchange *active;
     PyObject *websocket_template; /* the scope of a websocket */

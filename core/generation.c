@@ -21,6 +21,8 @@ static PyObject *app_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     self->id = view_app(self->view);
     self->efd = -1;
     self->selects = true;
+    queue_init(&self->queue);
+    self->armed = &self->own_armed;
     return (PyObject *)self;
 }
 
@@ -66,7 +68,7 @@ static void app_dealloc(PyObject *object) {
     asgi_gate_forget(self);
     app_clear(object);
     header_cache_free(self->st, self->cache);
-    if (self->efd >= 0)
+    if (self->efd >= 0 && self->efd != worker_down())
         close(self->efd);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
@@ -121,8 +123,13 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     self->state = state == Py_None ? NULL : Py_NewRef(state);
     self->new_task = Py_NewRef(new_task);
     self->new_task_options = Py_NewRef(options);
-    __atomic_store_n(&self->armed, 1, __ATOMIC_SEQ_CST);
     self->kind = APP_ASGI;
+    if (worker_down() >= 0) {
+        queue_init_shared(&self->queue, self);
+        self->armed = &segment_first()->armed;
+        self->efd = worker_down();
+    }
+    __atomic_store_n(self->armed, 1, __ATOMIC_SEQ_CST);
     self->thread = PyThread_get_thread_ident();
     prctl(PR_SET_NAME, "asgi"); /* this is the loop's thread */
     Py_RETURN_NONE;

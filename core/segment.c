@@ -1,7 +1,9 @@
-/* The segments of Caddy's process: plain memory. Slots are numbered through them. */
+/* The segments of this process: plain memory, or a worker's, which Caddy has mapped as well. Slots
+ * are numbered through them. */
 #include "core.h"
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum { SEGMENTS_AT_MOST = 4096 };
 
@@ -10,6 +12,7 @@ enum { SEGMENTS_AT_MOST = 4096 };
 static snake_slot *private_halves[SEGMENTS_AT_MOST];
 static uint32_t segment_count;       /* [atomic] */
 static snake_segment *first_segment; /* [atomic] */
+static bool is_shared;               /* set before the first request */
 
 static void slot_place(snake_slot *slot, unsigned char *segment, uint32_t i) {
     snake_wire *wire = (snake_wire *)(segment + snake_slot_offset(i));
@@ -18,17 +21,18 @@ static void slot_place(snake_slot *slot, unsigned char *segment, uint32_t i) {
     slot->out = (ring){segment + snake_ring_offset(i, 1), &wire->out_made, &wire->out_used, 0};
 }
 
-snake_segment *snake_segment_add(void) {
+/* Maps and numbers the next segment: plain memory, or Caddy's (fd). NULL when memory is out. */
+static snake_segment *add(int fd) {
     uint32_t n = __atomic_load_n(&segment_count, __ATOMIC_RELAXED);
     if (n == SEGMENTS_AT_MOST)
         return NULL;
     size_t size = snake_segment_size();
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    madvise(memory, size,
-            MADV_NOHUGEPAGE); /* a slot must not occupy 2 MiB; old kernels may refuse */
+    /* Else a slot could occupy 2 MiB. Kernels without huge pages refuse. */
+    madvise(memory, size, MADV_NOHUGEPAGE);
     snake_slot *slots = calloc(SNAKE_SEGMENT_SLOTS, sizeof *slots);
     if (!slots) {
         munmap(memory, size);
@@ -44,6 +48,28 @@ snake_segment *snake_segment_add(void) {
     __atomic_store_n(&segment_count, n + 1, __ATOMIC_RELEASE);
     return memory;
 }
+
+snake_segment *snake_segment_add(void) { return add(-1); }
+
+int segment_map(int fd) {
+    struct stat about;
+    if (fstat(fd, &about) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    if ((size_t)about.st_size != snake_segment_size()) {
+        PyErr_SetString(PyExc_ValueError, "a segment has another size");
+        return -1;
+    }
+    if (!add(fd)) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    is_shared = true;
+    return 0;
+}
+
+bool segment_is_shared(void) { return is_shared; }
 
 snake_segment *segment_first(void) { return __atomic_load_n(&first_segment, __ATOMIC_ACQUIRE); }
 

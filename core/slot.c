@@ -206,5 +206,5 @@ void slot_release(snake_slot *slot) {
 
 void slot_trim(snake_slot *slot) {
     if (slot_is_delivered(slot))
-        madvise(slot->out.data, SNAKE_RING, MADV_DONTNEED);
+        madvise(slot->out.data, SNAKE_RING, segment_is_shared() ? MADV_REMOVE : MADV_DONTNEED);
 }

@@ -29,7 +29,8 @@ static __thread wsgi_thread *current_thread_of_pool;
 static struct {
     pthread_mutex_t mutex;
     queue queue;
-    uint32_t armed;     /* [atomic] futex: 1 while the hot thread sleeps */
+    uint32_t *armed;    /* [atomic] futex: 1 while the hot thread sleeps */
+    uint32_t own_armed; /* armed, unless a segment has it */
     wsgi_thread *hot;   /* [atomic] NULL until an idle thread gets the role */
     uint64_t hot_since; /* [atomic] start time of the hot thread's request; 0: it has none */
     wsgi_thread *idle;  /* last in, first out */
@@ -38,7 +39,9 @@ static struct {
     uint64_t thread_limit; /* maximum number of threads, without the spare */
     bool starting;         /* a spare is starting, which may take long without the GIL */
     uint32_t wanted;       /* [atomic] futex: 1 until the starter thread takes the request */
-} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+          .queue = {.incoming = &pool.queue.own},
+          .armed = &pool.own_armed};
 
 static void pool_lock(void) { pthread_mutex_lock(&pool.mutex); }
 static void pool_unlock(void) { pthread_mutex_unlock(&pool.mutex); }
@@ -77,10 +80,10 @@ static void want_spare(void) {
 
 /* Wakes the hot thread if it sleeps. */
 static bool wake_hot(void) {
-    if (!__atomic_load_n(&pool.armed, __ATOMIC_SEQ_CST) ||
-        !__atomic_exchange_n(&pool.armed, 0, __ATOMIC_SEQ_CST))
+    if (!__atomic_load_n(pool.armed, __ATOMIC_SEQ_CST) ||
+        !__atomic_exchange_n(pool.armed, 0, __ATOMIC_SEQ_CST))
         return false;
-    futex_wake_shared(&pool.armed, 1);
+    futex_wake_shared(pool.armed, 1);
     return true;
 }
 
@@ -100,9 +103,9 @@ void wsgi_pool_announce(void) {
 }
 
 bool wsgi_pool_watch(uint64_t now) {
-    if (!wsgi_pool_has_work())
-        return false;
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
+    if (!wsgi_pool_has_work())
+        return worker_down() >= 0 && __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
     uint64_t since = __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
     if (!hot && !pass_role(NULL)) { /* no thread was idle, and starting one may have failed */
         pool_lock();
@@ -127,6 +130,10 @@ static snake_slot *take_request(void) {
 
 void wsgi_pool_add_app(snake_generation *app, uint32_t threads) {
     pool_lock();
+    if (worker_down() >= 0) {
+        queue_init_shared(&pool.queue, app);
+        pool.armed = &segment_first()->armed;
+    }
     pool.thread_limit += wsgi_places_open(app, threads);
     want_spare();
     pool_unlock();
@@ -219,6 +226,8 @@ snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
     pool_unlock();
     if (hot != w)
         find_hot(hot); /* for requests that got this thread's place */
+    else if (slot && worker_down() >= 0)
+        monitor_wake(); /* Caddy's pushes can't */
     if (finished)
         generation_finished_one(finished); /* the app may be freed from here on */
     return slot;
@@ -247,14 +256,14 @@ static bool retire(wsgi_thread *w, uint64_t idle_us) {
 /* Sleeps with the hot role until there is a request. */
 static void sleep_hot(void) {
     for (;;) {
-        __atomic_store_n(&pool.armed, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(pool.armed, 1, __ATOMIC_SEQ_CST);
         if (wsgi_pool_has_work())
             break;
-        futex_wait_shared(&pool.armed, 1, 0);
-        if (!__atomic_load_n(&pool.armed, __ATOMIC_SEQ_CST))
+        futex_wait_shared(pool.armed, 1, 0);
+        if (!__atomic_load_n(pool.armed, __ATOMIC_SEQ_CST))
             return;
     }
-    __atomic_store_n(&pool.armed, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(pool.armed, 0, __ATOMIC_SEQ_CST);
 }
 
 bool wsgi_pool_wait_for_role(wsgi_thread *w) {
