@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PENDING_HEAD = 2 * sizeof(uint32_t), PIECE_AT_MOST = 1 << 30 };
+enum { PENDING_HEAD = 2 * sizeof(uint32_t), RECORD_AT_MOST = 1 << 30 };
 
 snake_slot *asgi_exchange_detach(asgi_exchange *self) {
     snake_slot *slot = self->slot;
@@ -150,7 +150,7 @@ int asgi_output_write(asgi_exchange *self, uint32_t kind, span_of_bytes data, bo
     if (kind != SNAKE_DATA && write_record(self, kind, p, left) < 0)
         return -1;
     for (size_t n; kind == SNAKE_DATA && left; p += n, left -= n) {
-        n = left < PIECE_AT_MOST ? left : PIECE_AT_MOST;
+        n = left < RECORD_AT_MOST ? left : RECORD_AT_MOST;
         if (write_record(self, kind, p, n) < 0)
             return -1;
     }

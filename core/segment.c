@@ -22,7 +22,7 @@ static void slot_place(snake_slot *slot, unsigned char *segment, uint32_t i) {
 }
 
 /* Maps and numbers the next segment: plain memory, or Caddy's (fd). NULL when memory is out. */
-static snake_segment *add(int fd) {
+static snake_segment *segment_add(int fd) {
     uint32_t n = __atomic_load_n(&segment_count, __ATOMIC_RELAXED);
     if (n == SEGMENTS_AT_MOST)
         return NULL;
@@ -49,7 +49,7 @@ static snake_segment *add(int fd) {
     return memory;
 }
 
-snake_segment *snake_segment_add(void) { return add(-1); }
+snake_segment *snake_segment_add(void) { return segment_add(-1); }
 
 int segment_map(int fd) {
     struct stat about;
@@ -61,7 +61,7 @@ int segment_map(int fd) {
         PyErr_SetString(PyExc_ValueError, "a segment has another size");
         return -1;
     }
-    if (!add(fd)) {
+    if (!segment_add(fd)) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
