@@ -74,6 +74,17 @@ enum {
                        the app's side returns the memory of the empty `out` */
 };
 
+/* Events of a slot for the app (snake_wire.to_py). Whoever sets the first one puts the slot on the
+ * app's queue; the app takes and clears them. */
+enum {
+    SNAKE_TO_PY_NEW = 1, /* a new request */
+    SNAKE_TO_PY_IN = 2,  /* SNAKE_WAIT_IN is over; and so on */
+    SNAKE_TO_PY_ROOM = 4,
+    SNAKE_TO_PY_GONE = 8,
+    SNAKE_TO_PY_IDLE = 32,
+    SNAKE_TO_PY_CLOSED = 16, /* the app's side has closed the slot: nothing more is queued */
+};
+
 /* ---- records
  *
  * A ring holds records: kind (u32), length (u32), payload. Each begins at a multiple of 8 bytes,

@@ -75,27 +75,27 @@ static void cancel(asgi_exchange *self) {
 }
 
 static void handle_events(snake_generation *app, snake_slot *slot) {
-    uint32_t events = __atomic_fetch_and(&slot->wire->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
-    if (events & TO_PY_CLOSED) {
+    uint32_t events = __atomic_fetch_and(&slot->wire->to_py, SNAKE_TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    if (events & SNAKE_TO_PY_CLOSED) {
         completions_add(slot, SNAKE_GO_RELEASED);
         return;
     }
-    if (events & TO_PY_NEW) {
+    if (events & SNAKE_TO_PY_NEW) {
         start_request(app, slot); /* the slot may already belong to Go again */
         return;
     }
     if (!slot->owner) /* start_request is running below this call; it checks gone itself */
         return;
     asgi_exchange *self = (asgi_exchange *)Py_NewRef((PyObject *)slot->owner);
-    if (self->slot == slot && events & TO_PY_ROOM)
+    if (self->slot == slot && events & SNAKE_TO_PY_ROOM)
         asgi_output_resume(self);
-    if (self->slot == slot && events & TO_PY_IN)
+    if (self->slot == slot && events & SNAKE_TO_PY_IN)
         asgi_await_wake(self, AWAIT_RECEIVE);
-    if (self->slot == slot && events & TO_PY_IDLE)
+    if (self->slot == slot && events & SNAKE_TO_PY_IDLE)
         slot_trim(slot);
-    if (self->slot == slot && events & TO_PY_GONE)
+    if (self->slot == slot && events & SNAKE_TO_PY_GONE)
         self->protocol->on_gone(self);
-    else if (self->kept == slot && events & TO_PY_GONE && slot_gone(slot) == SNAKE_OVERDUE)
+    else if (self->kept == slot && events & SNAKE_TO_PY_GONE && slot_gone(slot) == SNAKE_OVERDUE)
         cancel(self);
     asgi_exchange_settle(self);
     Py_DECREF((PyObject *)self);

@@ -11,7 +11,7 @@ void snake_push(snake_generation *app, uint32_t id) {
     slot_open(slot, app);
     __atomic_fetch_add(&app->inflight, 1, __ATOMIC_RELAXED);
     if (app->kind == APP_ASGI) {
-        slot->wire->to_py = TO_PY_NEW;
+        slot->wire->to_py = SNAKE_TO_PY_NEW;
         asgi_push(slot);
     } else {
         wsgi_pool_push(slot);
@@ -26,13 +26,13 @@ void snake_notify(uint32_t id, uint32_t waits) {
         futex_wake_shared(&slot->wire->waits, INT_MAX);
         return;
     }
-    uint32_t gone = slot_gone(slot), events = waits & SNAKE_WAIT_IN ? TO_PY_IN : 0;
+    uint32_t gone = slot_gone(slot), events = waits & SNAKE_WAIT_IN ? SNAKE_TO_PY_IN : 0;
     if (waits & SNAKE_WAIT_ROOM)
-        events |= TO_PY_ROOM;
+        events |= SNAKE_TO_PY_ROOM;
     if (waits & SNAKE_IDLE)
-        events |= TO_PY_IDLE;
+        events |= SNAKE_TO_PY_IDLE;
     if (__atomic_exchange_n(&slot->told_gone, gone, __ATOMIC_ACQ_REL) != gone)
-        events |= TO_PY_GONE;
+        events |= SNAKE_TO_PY_GONE;
     if (events)
         asgi_post(slot, events);
 }

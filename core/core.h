@@ -269,14 +269,6 @@ extern PyType_Spec command_spec;
 PyObject *command_next(PyObject *module, PyObject *ignored);
 
 /* ---- slot.c: the two directions of one request */
-enum {
-    TO_PY_NEW = 1,
-    TO_PY_IN = 2,
-    TO_PY_ROOM = 4,
-    TO_PY_GONE = 8,
-    TO_PY_CLOSED = 16,
-    TO_PY_IDLE = 32,
-};
 /* Go wakes a writer that waits for room when at least this many bytes fit. */
 enum { ROOM_WORTH = SNAKE_RING / 2 - SNAKE_RESERVED - SNAKE_RECORD_HEAD };
 /* Reads the head of a new request. Nothing else may touch the slot before. */

@@ -19,12 +19,12 @@ void queue_push(queue *q, snake_slot *slot) {
 
 /* Caddy has pushed a slot from its own process: it may be a new request. */
 static void receive(queue *q, snake_slot *slot) {
-    if (!(__atomic_load_n(&slot->wire->to_py, __ATOMIC_ACQUIRE) & TO_PY_NEW))
+    if (!(__atomic_load_n(&slot->wire->to_py, __ATOMIC_ACQUIRE) & SNAKE_TO_PY_NEW))
         return;
     slot_open(slot, q->app);
     __atomic_fetch_add(&q->app->inflight, 1, __ATOMIC_RELAXED);
     if (q->app->kind == APP_WSGI) /* its threads wait on the slot, and get no events */
-        __atomic_fetch_and(&slot->wire->to_py, ~(uint32_t)TO_PY_NEW, __ATOMIC_ACQ_REL);
+        __atomic_fetch_and(&slot->wire->to_py, ~(uint32_t)SNAKE_TO_PY_NEW, __ATOMIC_ACQ_REL);
 }
 
 snake_slot *queue_pop(queue *q) {

@@ -1,7 +1,8 @@
 /* C's half of a request slot: what is read from `in` and written to `out`.
  *
- * to_py is 0 while the slot is not in an app's queue. TO_PY_CLOSED forbids further posts. If a slot
- * is closed while it is queued, the loop releases it when it takes the slot from the queue. */
+ * to_py is 0 while the slot is not in an app's queue. SNAKE_TO_PY_CLOSED forbids further posts. If
+ * a slot is closed while it is queued, the loop releases it when it takes the slot from the queue.
+ */
 #include "core.h"
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -194,12 +195,12 @@ void slot_close(snake_slot *slot, uint32_t kind) {
     slot->head_len = 0;
     ring_put(&slot->out, kind, NULL, 0, NULL, 0);
     ring_publish(&slot->out);
-    uint32_t queued = __atomic_fetch_or(&slot->wire->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    uint32_t queued = __atomic_fetch_or(&slot->wire->to_py, SNAKE_TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     completions_add(slot, queued ? SNAKE_GO_OUT : SNAKE_GO_OUT | SNAKE_GO_RELEASED);
 }
 
 void slot_release(snake_slot *slot) {
-    uint32_t queued = __atomic_fetch_or(&slot->wire->to_py, TO_PY_CLOSED, __ATOMIC_ACQ_REL);
+    uint32_t queued = __atomic_fetch_or(&slot->wire->to_py, SNAKE_TO_PY_CLOSED, __ATOMIC_ACQ_REL);
     if (!queued)
         completions_add(slot, SNAKE_GO_RELEASED);
 }
