@@ -98,5 +98,9 @@ func (r *Reader) IsHalfFree() bool {
 	return atomic.LoadUint32(r.made)-r.given <= uint32(len(r.data))/2
 }
 
-// IsEmpty tells whether everything was read and given back.
-func (r *Reader) IsEmpty() bool { return atomic.LoadUint32(r.made) == r.given }
+// IsEmpty tells whether everything was read and given back. Any goroutine may call
+// it.
+func (r *Reader) IsEmpty() bool { return atomic.LoadUint32(r.made) == atomic.LoadUint32(r.used) }
+
+// Memory returns all of the ring.
+func (r *Reader) Memory() []byte { return r.data }

@@ -128,3 +128,6 @@ func (w *Writer) put(p []byte, at uint32) {
 	n := copy(w.data[w.place(at):], p)
 	copy(w.data, p[n:])
 }
+
+// Memory returns all of the ring.
+func (w *Writer) Memory() []byte { return w.data }
