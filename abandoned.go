@@ -6,8 +6,6 @@ package caddysnake
 
 /*
 #include "caddysnake.h"
-#cgo noescape snake_abandoned_end
-#cgo nocallback snake_abandoned_end
 */
 import "C"
 
@@ -16,9 +14,18 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"unsafe"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+const (
+	// maxAbandoned is the number of abandoned exchanges at which a connection
+	// starts no more. It equals the number of streams that a connection may have.
+	maxAbandoned = 250
+	// overdueAfter is how long an abandoned exchange runs undisturbed. Then, if its
+	// connection is full, the app must end it.
+	overdueAfter = 30 * time.Second
 )
 
 // connection identifies a client of HTTP/2 or 3. A trusted proxy's connection
@@ -34,75 +41,83 @@ func connectionOf(r *http.Request) (connection, bool) {
 	return connection{r.RemoteAddr, client}, known
 }
 
-// abandonment holds the counters of connections with abandoned exchanges. C counts
-// down. A counter at 0 has no owner and is freed by a later sweep.
+// abandonment counts the abandoned exchanges of each connection that has some.
 type abandonment struct {
-	mu       sync.Mutex
-	counters map[connection]*C.snake_abandoned
-	sweepAt  int // number of counters that triggers a sweep
+	total   atomic.Int64
+	mu      sync.Mutex
+	running map[connection]int
 }
 
-var abandoned = newCounters()
+var abandoned = newAbandonment()
 
-func newCounters() *abandonment {
-	return &abandonment{counters: map[connection]*C.snake_abandoned{}}
+func newAbandonment() *abandonment { return &abandonment{running: map[connection]int{}} }
+
+// leftExchange is a counted exchange. Its fields are guarded by the lock of in.
+type leftExchange struct {
+	in      *abandonment
+	from    connection
+	overdue func() // tells the app to end now
+	timer   *time.Timer
+	ended   bool
 }
 
-// load returns the number of a connection's abandoned exchanges that still run.
-func load(counter *C.snake_abandoned) uint32 {
-	return atomic.LoadUint32((*uint32)(unsafe.Pointer(&counter.running)))
-}
-
-// count adds an exchange to the connection of r. It returns nil if the exchange is
-// not counted.
-func (a *abandonment) count(r *http.Request) *C.snake_abandoned {
+// count adds an exchange to the connection of r, and calls overdue when the app must
+// end it. It returns nil if the exchange is not counted.
+func (a *abandonment) count(r *http.Request, overdue func()) *leftExchange {
 	if r.ProtoMajor < 2 { // one request per connection
 		return nil
 	}
-	key, known := connectionOf(r)
+	from, known := connectionOf(r)
 	if !known {
 		return nil
 	}
+	x := &leftExchange{in: a, from: from, overdue: overdue}
+	a.total.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	counter := a.counters[key]
-	if counter == nil {
-		a.sweep()
-		if counter = C.snake_abandoned_new(); counter == nil {
-			return nil
-		}
-		a.counters[key] = counter
-	}
-	C.snake_abandoned_begin(counter)
-	return counter
+	a.running[from]++
+	x.timer = time.AfterFunc(overdueAfter, x.check)
+	return x
 }
 
-// endAbandoned subtracts an exchange.
-func endAbandoned(counter *C.snake_abandoned) { C.snake_abandoned_end(counter) }
+// check is the timer's function. The lock keeps the exchange from ending meanwhile.
+func (x *leftExchange) check() {
+	x.in.mu.Lock()
+	defer x.in.mu.Unlock()
+	switch {
+	case x.ended:
+	case x.in.running[x.from] >= maxAbandoned:
+		x.overdue()
+	default:
+		x.timer.Reset(overdueAfter)
+	}
+}
 
-// sweep frees the counters at 0, each time the number of counters has doubled. The
-// caller holds the lock.
-func (a *abandonment) sweep() {
-	if len(a.counters) < a.sweepAt {
-		return
+// end subtracts the exchange, and calls overdue no more.
+func (x *leftExchange) end() {
+	a := x.in
+	a.total.Add(-1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	x.ended = true
+	x.timer.Stop()
+	if a.running[x.from]--; a.running[x.from] == 0 {
+		delete(a.running, x.from)
 	}
-	for key, counter := range a.counters {
-		if load(counter) == 0 {
-			delete(a.counters, key)
-			C.snake_abandoned_free(counter)
-		}
-	}
-	a.sweepAt = max(64, 2*len(a.counters))
 }
 
 // isFull tells whether the connection of r may start no more requests.
 func (a *abandonment) isFull(r *http.Request) bool {
-	if r.ProtoMajor < 2 || atomic.LoadUint32((*uint32)(unsafe.Pointer(&C.snake_abandoned_total))) < C.SNAKE_MAX_ABANDONED {
+	if r.ProtoMajor < 2 || a.total.Load() < maxAbandoned {
 		return false
 	}
 	key, _ := connectionOf(r)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	counter := a.counters[key]
-	return counter != nil && load(counter) >= C.SNAKE_MAX_ABANDONED
+	return a.running[key] >= maxAbandoned
+}
+
+// countAbandoned counts the slot's exchange until the app's side has released it.
+func (s *slot) countAbandoned(r *http.Request) {
+	s.abandoned = abandoned.count(r, func() { s.gone(C.SNAKE_OVERDUE) })
 }

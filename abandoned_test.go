@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
-
-const maxAbandoned = 250 // SNAKE_MAX_ABANDONED
 
 func requestFrom(version int, remote, client string) *http.Request {
 	vars := map[string]any{caddyhttp.ClientIPVarKey: client}
@@ -18,51 +19,50 @@ func requestFrom(version int, remote, client string) *http.Request {
 	return r.WithContext(context.WithValue(context.Background(), caddyhttp.VarsCtxKey, vars))
 }
 
-// newAbandonment returns an empty abandonment. Every counted exchange must end
-// within the test.
-func newAbandonment(t *testing.T) *abandonment {
+// emptyAbandonment returns an abandonment without exchanges. Every counted exchange
+// must end within the test.
+func emptyAbandonment(t *testing.T) *abandonment {
 	t.Helper()
-	a := newCounters()
+	a := newAbandonment()
 	t.Cleanup(func() {
-		a.sweepAt = 0
-		a.sweep()
-		if len(a.counters) > 0 {
-			t.Errorf("%d connections are left", len(a.counters))
+		if len(a.running) > 0 || a.total.Load() != 0 {
+			t.Errorf("%d connections are left, with %d exchanges", len(a.running), a.total.Load())
 		}
 	})
 	return a
 }
 
+// never is for exchanges that must not become overdue.
+func never(t *testing.T) func() { return func() { t.Error("overdue") } }
+
 func TestAConnectionIsFullUntilSomethingEnds(t *testing.T) {
-	a := newAbandonment(t)
+	a := emptyAbandonment(t)
 	r, other := requestFrom(2, "192.0.2.1:1000", "192.0.2.1"), requestFrom(2, "192.0.2.1:1001", "192.0.2.1")
-	for range maxAbandoned {
-		if a.isFull(r) {
-			t.Fatal("full below the limit")
-		}
-		counter := a.count(r)
-		defer endAbandoned(counter)
+	for range maxAbandoned - 1 {
+		defer a.count(r, never(t)).end()
 	}
+	if a.isFull(r) {
+		t.Error("full below the limit")
+	}
+	last := a.count(r, never(t))
 	if !a.isFull(r) {
 		t.Error("not full at the limit")
 	}
 	if a.isFull(other) {
 		t.Error("another connection is full, too")
 	}
-	endAbandoned(a.counters[connection{r.RemoteAddr, "192.0.2.1"}])
+	last.end()
 	if a.isFull(r) {
 		t.Error("still full after one has ended")
 	}
-	a.count(r)
 }
 
 func TestATrustedProxysClientsAreCountedApart(t *testing.T) {
-	a := newAbandonment(t)
+	a := emptyAbandonment(t)
 	for _, remote := range []string{"192.0.2.1:1000", "@"} {
 		one, two := requestFrom(3, remote, "198.51.100.1"), requestFrom(3, remote, "198.51.100.2")
 		for range maxAbandoned {
-			counter := a.count(one)
-			defer endAbandoned(counter)
+			defer a.count(one, never(t)).end()
 		}
 		if !a.isFull(one) || a.isFull(two) {
 			t.Errorf("over %s: full %t, %t", remote, a.isFull(one), a.isFull(two))
@@ -71,44 +71,55 @@ func TestATrustedProxysClientsAreCountedApart(t *testing.T) {
 }
 
 func TestClientsThatNobodyTellsApartAreNotCounted(t *testing.T) {
-	a := newAbandonment(t)
+	a := emptyAbandonment(t)
 	for _, r := range []*http.Request{
 		requestFrom(1, "192.0.2.1:1000", "192.0.2.1"),
 		requestFrom(2, "@", ""),
 		requestFrom(2, "@", "@"),
 		{ProtoMajor: 2, RemoteAddr: "@"},
 	} {
-		if counter := a.count(r); counter != nil {
+		if x := a.count(r, never(t)); x != nil {
 			t.Errorf("%d, %s: counted", r.ProtoMajor, r.RemoteAddr)
-			endAbandoned(counter)
+			x.end()
 		}
 	}
 }
 
-func TestCountersOfOldConnectionsAreFreed(t *testing.T) {
-	a := newAbandonment(t)
-	kept := a.count(requestFrom(2, "192.0.2.1:1", ""))
-	for port := range 1000 {
-		endAbandoned(a.count(requestFrom(2, "192.0.2.2:"+strconv.Itoa(port), "")))
-	}
-	if len(a.counters) > 70 || load(kept) != 1 {
-		t.Errorf("%d connections, %d kept", len(a.counters), load(kept))
-	}
-	endAbandoned(kept)
-}
-
 func TestCountingFromEverywhere(t *testing.T) {
-	a := newAbandonment(t)
+	a := emptyAbandonment(t)
 	var group sync.WaitGroup
 	for n := range 8 {
 		group.Go(func() {
 			for port := range 2000 {
 				r := requestFrom(2, "192.0.2.1:"+strconv.Itoa((port*n)%300), "")
-				counter := a.count(r)
+				x := a.count(r, never(t))
 				a.isFull(r)
-				endAbandoned(counter)
+				x.end()
 			}
 		})
 	}
 	group.Wait()
+}
+
+func TestAnExchangeIsOverdueOnlyOnAFullConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := emptyAbandonment(t)
+		r := requestFrom(2, "192.0.2.1:1000", "192.0.2.1")
+		var overdue atomic.Int32
+		for range maxAbandoned - 1 {
+			x := a.count(r, func() { overdue.Add(1) })
+			defer x.end()
+		}
+		if time.Sleep(10 * overdueAfter); overdue.Load() > 0 {
+			t.Errorf("%d are overdue though there is room for more", overdue.Load())
+		}
+		last := a.count(r, func() { overdue.Add(1) })
+		if time.Sleep(overdueAfter + time.Second); overdue.Load() != maxAbandoned {
+			t.Errorf("%d are overdue", overdue.Load())
+		}
+		last.end()
+		if time.Sleep(10 * overdueAfter); overdue.Load() != maxAbandoned {
+			t.Error("told twice")
+		}
+	})
 }

@@ -1,12 +1,10 @@
 package caddysnake
 
-// The request body: a small body travels with the head; a larger one is read when
-// the app asks.
+// The request body: a small body travels with the head; a larger one is read into
+// the ring from when the app first asks.
 
 /*
 #include "caddysnake.h"
-#cgo noescape snake_body_ready
-#cgo nocallback snake_body_ready
 */
 import "C"
 
@@ -17,14 +15,12 @@ import (
 	"net/http"
 	"strconv"
 	"sync/atomic"
-	"unsafe"
+
+	"github.com/caddysnake/caddysnake/internal/ring"
 )
 
-const (
-	// maxInline is the largest body that is read before the app is called.
-	maxInline = 64 << 10
-	chunkSize = 64 << 10
-)
+// minRead is the least room in the ring for which the client is read.
+const minRead = 4 << 10
 
 // bodyStream reads a request body on a goroutine of its own, because the app
 // may answer while the client still sends.
@@ -38,11 +34,11 @@ type bodyStream struct {
 	broken   atomic.Bool // the client sent a malformed or incomplete body
 }
 
-// isInline tells whether the body is small and certain to arrive. With "Expect:
+// isInline tells whether the body is certain to arrive, and fits into room. With "Expect:
 // 100-continue" the app decides whether to read it, and on HTTP/2 net/http hides
 // that header.
-func isInline(r *http.Request) bool {
-	return r.ContentLength > 0 && r.ContentLength <= maxInline &&
+func isInline(r *http.Request, room int) bool {
+	return r.ContentLength > 0 && r.ContentLength <= int64(room) &&
 		r.ProtoMajor == 1 && len(r.Header["Expect"]) == 0
 }
 
@@ -63,63 +59,102 @@ func hasOtherLength(r *http.Request) bool {
 	return false
 }
 
-// appendInline reads the body and appends it to the head.
-func appendInline(b []byte, r *http.Request) ([]byte, error) {
-	head := len(b)
-	n := head + int(r.ContentLength)
-	if cap(b) < n {
-		b = append(make([]byte, 0, n), b...)
-	}
-	b = b[:n]
-	if _, err := io.ReadFull(r.Body, b[head:]); err != nil {
+// readInline reads the whole body into the ring, where it has room.
+func readInline(in *ring.Writer, r *http.Request) error {
+	n := int(r.ContentLength)
+	if _, err := io.ReadFull(r.Body, in.Reserve(n)[:n]); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, fmt.Errorf("%w: %w", errTooLarge, err)
+			return fmt.Errorf("%w: %w", errTooLarge, err)
 		}
-		return nil, fmt.Errorf("%w: %w", errBroken, err)
+		return fmt.Errorf("%w: %w", errBroken, err)
 	}
-	return b, nil
+	in.Commit(C.SNAKE_DATA, n)
+	in.Write(C.SNAKE_END, nil, nil)
+	return nil
 }
 
-// run reads a chunk whenever the app wants one, until stop is closed.
+// run reads ahead from when the app first wants the body, until the body's end or
+// until stop is closed.
 func (b *bodyStream) run() {
 	defer b.slot.release()
+	if !b.wait() {
+		return
+	}
+	for room := b.room(); room != nil; room = b.room() {
+		if b.fill(room) {
+			return
+		}
+	}
+}
+
+// wait waits for the app. It returns false when stop is closed.
+func (b *bodyStream) wait() bool {
+	select {
+	case <-b.stop:
+		return false
+	case <-b.slot.want:
+		return true
+	}
+}
+
+// room waits for room in the ring. It returns nil when stop is closed.
+func (b *bodyStream) room() []byte {
+	s := b.slot
 	for {
 		select {
 		case <-b.stop:
-			return
-		case <-b.slot.want:
+			return nil
+		default:
 		}
-		n, end := b.read()
-		c := b.slot.c
-		c.chunk_len, c.chunk_end = C.size_t(n), end
-		C.snake_body_ready(c)
+		if room := s.in.Reserve(minRead); room != nil {
+			return room
+		}
+		s.wantRoom()
+		if room := s.in.Reserve(minRead); room != nil { // since the first look
+			return room
+		}
+		if !b.wait() {
+			return nil
+		}
 	}
 }
 
-func (b *bodyStream) read() (n int, end C.uint32_t) {
+// fill passes on one read of the body. It returns true at the body's end.
+func (b *bodyStream) fill(room []byte) bool {
+	in := &b.slot.in
+	n, end := b.read(room)
+	if n > 0 {
+		in.Commit(C.SNAKE_DATA, n)
+	}
+	if end != 0 {
+		in.Write(end, nil, nil)
+	}
+	in.Publish()
+	b.slot.notify(C.SNAKE_WAIT_IN)
+	return end != 0
+}
+
+// read reads into room. end is the kind of the record that ends the body, or 0.
+func (b *bodyStream) read(room []byte) (n int, end uint32) {
 	defer func() {
 		if recover() != nil { // another handler's reader may panic
 			n, end = 0, C.SNAKE_LOST
 		}
 	}()
-	c := b.slot.c
-	if C.snake_slot_reserve_chunk(c, chunkSize) != 0 {
-		return 0, C.SNAKE_LOST
-	}
-	n, err := b.body.Read(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), chunkSize))
+	n, err := b.body.Read(room)
 	b.left -= int64(n)
 	var tooLarge *http.MaxBytesError
 	switch {
-	case n < 0 || n > chunkSize: // another handler's reader returned a wrong count
+	case n < 0 || n > len(room): // another handler's reader returned a wrong count
 		return 0, C.SNAKE_LOST
 	case err == nil:
-		return n, C.SNAKE_MORE
+		return n, 0
 	case errors.Is(err, io.EOF) && b.left > 0: // HTTP/3: no other layer checks the length
 		return 0, C.SNAKE_LOST
 	case errors.Is(err, io.EOF):
 		b.finished.Store(true)
-		return n, C.SNAKE_EOF
+		return n, C.SNAKE_END
 	case errors.As(err, &tooLarge):
 		b.tooLarge.Store(true)
 		return 0, C.SNAKE_TOO_LARGE

@@ -24,7 +24,7 @@ func requestFeatures(r *http.Request) uint32 {
 		features |= C.SNAKE_EARLY_HINTS
 	}
 	if r.ProtoMajor > 1 || httpguts.HeaderValuesContainsToken(r.Header["Te"], "trailers") {
-		features |= C.SNAKE_TRAILERS
+		features |= C.SNAKE_TRAILERS_TAKEN
 	}
 	if r.TLS != nil {
 		features |= C.SNAKE_TLS

@@ -63,11 +63,13 @@ func FuzzLogRecord(f *testing.F) {
 }
 
 func FuzzWebSocketRecords(f *testing.F) {
-	f.Add([]byte("\x01\x05\x00\x00\x00hello\x08\x02\x00\x00\x00\xe8\x03"), false)
-	f.Add(append([]byte("\x02\x00\x04\x00\x00"), make([]byte, 1<<10)...), true)
+	f.Add([]byte("\x0b\x00\x00\x00\x05\x00\x00\x00hello\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x00\xe8\x03\x00\x00\x00\x00\x00\x00"), false)
+	f.Add(append([]byte("\x0c\x00\x00\x00\x00\x04\x00\x00"), make([]byte, 1<<10)...), true)
+	f.Add([]byte("\x0b\x00\x01\x00\x01\x00\x00\x00a\x00\x00\x00\x00\x00\x00\x00\x0b\x00\x00\x00\x00\x00\x00\x00"), false)
 	f.Fuzz(func(t *testing.T, packed []byte, flate bool) {
-		w, client := webSocketFor(t, flate)
-		_ = w.writeRecords(packed)
+		w, client, _, _ := webSocketFor(t, flate)
+		*(*uint32)(&w.slot.wire.out_made) = uint32(copy(w.slot.out.Memory(), packed))
+		w.writeRecords()
 		// The client gets complete frames, and none after a close.
 		for r := bytes.NewReader(client.written.Bytes()); r.Len() > 0; {
 			header, err := ws.ReadHeader(r)
@@ -80,6 +82,27 @@ func FuzzWebSocketRecords(f *testing.F) {
 			if header.OpCode == ws.OpClose && r.Len() > 0 {
 				t.Errorf("%d bytes after a close", r.Len())
 			}
+		}
+	})
+}
+
+func FuzzResponseRecords(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00\x08\x00\x00\x00\xc8\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x02\x00\x00\x00ok\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x08\x00\x00\x00\x05\x00\x00\x00\x01\x00\x00\x00a\x00\x00\x00\x09\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, packed []byte) {
+		x, recorder := exchangeWith(t)
+		*(*uint32)(&x.slot.wire.out_made) = uint32(copy(x.slot.out.Memory(), packed))
+		defer func() {
+			if reason := recover(); reason != nil && reason != http.ErrAbortHandler {
+				panic(reason)
+			}
+			if recorder.Body.Len() > 0 && !x.sent {
+				t.Error("a body without a head")
+			}
+			x.letGo()
+		}()
+		if done, err := x.write(); done && err == nil && !x.over {
+			t.Error("the slot is lost")
 		}
 	})
 }

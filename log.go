@@ -57,35 +57,13 @@ type logList struct {
 func (l *logList) take() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := atomic.SwapPointer(l.head, nil)
-	if list != nil {
-		writeLogs(list)
-	}
-	return list != nil
+	return takeMessages(l.head, writeLog)
 }
 
-// writeLogs writes a list of records in chronological order. The list is newest
-// first.
-func writeLogs(list unsafe.Pointer) {
-	var oldest *C.snake_log
-	for record := (*C.snake_log)(list); record != nil; {
-		next := record.next
-		record.next = oldest
-		oldest, record = record, next
-	}
-	for record := oldest; record != nil; {
-		next := record.next
-		writeLog(record)
-		C.snake_log_free(record)
-		record = next
-	}
-}
-
-func writeLog(record *C.snake_log) {
-	data := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(record), unsafe.Sizeof(*record))), int(record.len))
-	source, message := splitRecord(data, int(record.source_len))
+func writeLog(record *C.snake_message) {
+	source, message := splitRecord(data(record), int(record.source_len))
 	logger, fields := caddy.Log().Named(loggerName), make([]zap.Field, 0, 2)
-	if v, ok := appLogs.Load(uint32(record.app)); ok {
+	if v, ok := appLogs.Load(uint32(record.id)); ok {
 		v := v.(*appLog)
 		logger = v.logger.Load()
 		fields = append(fields, zap.String("app", v.app))

@@ -7,8 +7,6 @@ package caddysnake
 #cgo LDFLAGS: -lpthread -ldl
 #include <stdlib.h>
 #include "caddysnake.h"
-#cgo noescape snake_push
-#cgo nocallback snake_push
 */
 import "C"
 
@@ -16,14 +14,11 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os/signal"
 	"path"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -69,20 +64,19 @@ var startPython = sync.OnceValue(func() error {
 		return fmt.Errorf("starting Python: %s", C.GoString(text))
 	}
 
-	completions := C.snake_completions()
-	takeCompletions := func() bool {
-		list := atomic.SwapPointer((*unsafe.Pointer)(completions.newest), nil)
-		if list != nil {
-			dispatch(list)
-		}
-		return list != nil
-	}
-	if err := readList(completions, takeCompletions); err != nil {
+	if err := slots.readNews(C.snake_completions()); err != nil {
 		return err
 	}
 	records := C.snake_logs()
-	logs.head = (*unsafe.Pointer)(records.newest)
-	if err := readList(records, logs.take); err != nil {
+	logs.head = (*unsafe.Pointer)(unsafe.Pointer(records.newest))
+	if err := readList(records.fd, (*uint32)(records.rung), logs.take); err != nil {
+		return err
+	}
+	answers := C.snake_answers()
+	takeAnswers := func() bool {
+		return takeMessages((*unsafe.Pointer)(unsafe.Pointer(answers.newest)), takeAnswer)
+	}
+	if err := readList(answers.fd, (*uint32)(answers.rung), takeAnswers); err != nil {
 		return err
 	}
 	caddy.OnExit(leavePython)
@@ -136,79 +130,4 @@ func bridgeSources() ([]byte, error) {
 func pythonVersion() string {
 	version, _, _ := strings.Cut(C.GoString(C.snake_python_version()), " ")
 	return version
-}
-
-// command is a command for caddysnake_py/bridge.py.
-type command struct {
-	Op    string       `json:"op"`
-	Load  *loadRequest `json:"load,omitempty"`
-	ID    uint32       `json:"id,omitempty"`
-	Drain float64      `json:"drain"` // seconds
-	Tasks float64      `json:"tasks"` // seconds
-}
-
-type loadRequest struct {
-	ID uint32 `json:"id"`
-	bridgeConfig
-}
-
-// answer is the bridge's reply.
-type answer struct {
-	Error     string  `json:"error"`
-	Handle    uintptr `json:"handle"`
-	Interface string  `json:"interface"`
-	Idle      bool    `json:"idle"`
-}
-
-var errBridgeLost = errors.New("the Python bridge did not answer")
-
-// ask sends a command and waits for its answer or for ctx. A late answer goes to
-// late, if given.
-func ask(ctx context.Context, cmd command, late ...func(answer, error)) (answer, error) {
-	question, err := json.Marshal(cmd)
-	if err != nil {
-		return answer{}, err
-	}
-	s, err := slots.get(nil, 2)
-	if err != nil {
-		return answer{}, err
-	}
-	if err := s.setIn(append(s.in()[:0], question...)); err != nil {
-		s.release()
-		s.release()
-		return answer{}, err
-	}
-	C.snake_push(nil, s.c)
-	select {
-	case <-s.piece:
-		return s.takeAnswer()
-	case <-ctx.Done():
-		go func() {
-			<-s.piece
-			a, err := s.takeAnswer()
-			for _, f := range late {
-				f(a, err)
-			}
-		}()
-		return answer{}, context.Cause(ctx)
-	}
-}
-
-func (s *slot) takeAnswer() (answer, error) {
-	defer s.release()
-	if s.c.out_flags&C.SNAKE_OUT_FAIL != 0 {
-		return answer{}, errBridgeLost
-	}
-	out, fits := s.out()
-	if !fits {
-		return answer{}, errBridgeLost
-	}
-	var a answer
-	if err := json.Unmarshal(out.body, &a); err != nil {
-		return answer{}, fmt.Errorf("%w: %w", errBridgeLost, err)
-	}
-	if a.Error != "" {
-		return answer{}, errors.New(a.Error)
-	}
-	return a, nil
 }

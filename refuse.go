@@ -22,7 +22,7 @@ var (
 	errOtherLength      = errors.New("the request's Content-Length is not the length of its body")
 	errBroken           = errors.New("request body cannot be read")
 	errTooLarge         = errors.New("request body too large")
-	errLongHead         = errors.New("the head of the request is longer than 4 GiB")
+	errLongHead         = errors.New("the head of the request is longer than about 64 KiB")
 	errWebSocketBody    = errors.New("websocket: a handshake has no body")
 	errWebSocketKey     = errors.New("websocket: Sec-WebSocket-Key is not 16 bytes in base64")
 	errWebSocketVersion = errors.New("websocket: only version 13 is supported")

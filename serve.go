@@ -8,11 +8,15 @@ package caddysnake
 import "C"
 
 import (
+	"encoding/binary"
 	"errors"
-	"math"
 	"net/http"
 	"time"
 )
+
+// headFacts is the size of what precedes a packed head: its number of headers and
+// the request's features.
+const headFacts = 8
 
 // serve passes r to the app and writes the app's response to w.
 func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
@@ -58,65 +62,68 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 	if err := x.prepare(gen.isWSGI); err != nil {
 		return err
 	}
-	s.refs.Add(1) // Python's
 	if x.body != nil {
 		s.refs.Add(1)
-		go x.body.run()
 	}
 	x.pushed = true
-	C.snake_push(gen.handle, s.c)
+	s.push()
+	if x.body != nil {
+		go x.body.run()
+	}
 	return x.run(timeout)
 }
 
 // prepare packs the request into the slot.
 func (x *exchange) prepare(forWSGI bool) error {
-	r, c := x.r, x.slot.c
-	c.features = 0
+	r, s := x.r, x.slot
 	if !forWSGI {
-		c.features = C.uint32_t(requestFeatures(r))
+		s.features = requestFeatures(r)
 	}
-	if c.features&C.SNAKE_WEBSOCKET != 0 {
+	if s.features&C.SNAKE_WEBSOCKET != 0 {
 		if err := checkHandshake(x.w, r); err != nil {
 			return err
 		}
 	}
-	b, headers := pack(x.slot.in()[:0], r, forWSGI)
-	c.header_count = C.uint32_t(headers)
-	if c.features&C.SNAKE_WEBSOCKET != 0 {
+	room := s.in.Reserve(headFacts)
+	b, headers := pack(room[:headFacts], r, forWSGI)
+	if s.features&C.SNAKE_WEBSOCKET != 0 {
 		b = appendString(b, offeredSubprotocols(r))
 	}
-	if c.features&C.SNAKE_TLS != 0 {
+	if s.features&C.SNAKE_TLS != 0 {
 		b = appendTLS(b, r)
 	}
-	if len(b) > math.MaxUint32 { // a field may be too long for its u32 length
+	if !s.in.Commit(C.SNAKE_HEAD, len(b)) { // b has outgrown the ring
 		return refuse(x.w, errLongHead)
 	}
 	if hasOtherLength(r) {
 		return refuse(x.w, errOtherLength)
 	}
-	c.body_kind, c.body_len = C.SNAKE_BODY_NONE, 0
+	if err := x.prepareBody(); err != nil {
+		return refuse(x.w, err)
+	}
+	binary.NativeEndian.PutUint32(room, headers)
+	binary.NativeEndian.PutUint32(room[4:], s.features)
+	return nil
+}
+
+// prepareBody puts a small body behind the head; a larger one will be streamed.
+func (x *exchange) prepareBody() error {
+	r, s := x.r, x.slot
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
-	case isInline(r):
-		c.body_kind = C.SNAKE_BODY_INLINE
-		c.body_offset, c.body_len = C.size_t(len(b)), C.size_t(r.ContentLength)
-		var err error
-		if b, err = appendInline(b, r); err != nil {
-			return refuse(x.w, err)
-		}
-	default:
-		c.body_kind = C.SNAKE_BODY_STREAM
-		if r.ContentLength < 0 {
-			c.features |= C.SNAKE_UNSIZED
-		}
-		x.body = &bodyStream{slot: x.slot, body: r.Body, left: r.ContentLength, stop: make(chan struct{})}
-		if r.ProtoMajor == 1 {
-			// Otherwise net/http would consume the body when the head is written.
-			_ = http.NewResponseController(x.w).EnableFullDuplex()
-		}
+		return nil
+	case isInline(r, s.in.Room()):
+		s.features |= C.SNAKE_BODY_WHOLE
+		return readInline(&s.in, r)
 	}
-	if err := x.slot.setIn(b); err != nil {
-		return refuse(x.w, err)
+	s.features |= C.SNAKE_BODY_STREAM
+	if r.ContentLength < 0 {
+		s.features |= C.SNAKE_UNSIZED
+	}
+	x.body = &bodyStream{slot: s, body: r.Body, left: r.ContentLength, stop: make(chan struct{})}
+	if r.ProtoMajor == 1 {
+		// Otherwise net/http would consume the body when the head is written.
+		_ = http.NewResponseController(x.w).EnableFullDuplex()
 	}
 	return nil
 }

@@ -1,68 +1,65 @@
 package caddysnake
 
-// Slots: the Go side of the request structs in C memory, and the goroutine that
-// reads C's completion list and notifies the waiting goroutines.
+// Slots: Go's side of the requests in shared memory, and their pool.
 
 /*
 #include "caddysnake.h"
-#cgo noescape snake_gone
-#cgo nocallback snake_gone
-#cgo noescape snake_ack
-#cgo nocallback snake_ack
 */
 import "C"
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
-	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
+	"github.com/caddysnake/caddysnake/internal/ring"
 )
 
 // slot is one request on its way through Python. The handler, Python and the
 // goroutine that reads a streamed body hold references. The slot returns to the
 // pool when all three are released.
 type slot struct {
-	c     *C.snake_slot
-	news  atomic.Uint32 // SNAKE_GO_* and news* bits that nobody has taken yet
-	piece chan struct{} // capacity 1: out holds a piece of the response, or hints are there
-	want  chan struct{} // capacity 1: the app waits for a chunk of the body
-	refs  atomic.Int32
-	next  *slot // in the pool
+	id   uint32 // index within its home's segments; constant
+	home home   // constant
+	wire *C.snake_wire
+	in   ring.Writer // for one goroutine at a time
+	out  ring.Reader // likewise
 
-	receiver atomic.Pointer[receiver] // notified instead of the channels; or nil
+	features uint32        // SNAKE_EARLY_HINTS …
+	news     atomic.Uint32 // SNAKE_GO_* and news* bits that nobody has taken yet
+	piece    chan struct{} // capacity 1: there may be records in out
+	want     chan struct{} // capacity 1: the app waits for more of the body, or in has room
+	refs     atomic.Int32  // 1 for each reference of Go's, and appRef
+	next     *slot         // in the pool
+
+	receiver  atomic.Pointer[receiver] // notified instead of the channels; or nil
+	abandoned *leftExchange            // or nil: the handler has not left, or it is not counted
 
 	// Guarded by the pool's lock.
-	gen    *generation              // the request's generation; nil for a command
+	gen    *generation              // the request's generation
 	client *http.ResponseController // for a response in pieces, while its handler runs
 }
 
-// receiver gets a slot's news after its handler has returned or handed over.
-type receiver interface {
-	// receive takes the slot's news. It must not block.
-	receive()
-}
+// appRef is the reference of the app's side. Go's own never add up to it, so a slot
+// that no app has can't be released in an app's name.
+const appRef = 1 << 16
 
-// keepBuffer is the largest buffer that a pooled slot keeps.
-const keepBuffer = 256 << 10
-
-// slotPool owns all slots. Slots are never freed: C and Go refer to them by index
-// and address as long as the process lives.
+// slotPool owns all slots of a home. Slots are never freed: both sides refer to them
+// by index as long as the process lives.
 type slotPool struct {
-	mu   sync.Mutex
-	free *slot
-	all  []*slot
-	view atomic.Pointer[[]*slot] // the completion reader's copy of all
+	mu       sync.Mutex
+	free     *slot
+	all      []*slot
+	segments segments
+	view     atomic.Pointer[[]*slot] // the news reader's copy of all
+	listed   []*slot                 // room for the news reader's list
 }
 
-var slots slotPool
+var slots = slotPool{segments: segments{home: inProcess{}}}
 
+// get returns a slot with references of Go's, and an empty wire part and rings.
 func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
 	p.mu.Lock()
 	s := p.free
@@ -75,27 +72,41 @@ func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
 	s.gen = gen
 	s.refs.Store(refs)
 	p.mu.Unlock()
+	*s.wire = C.snake_wire{file: -1}
+	s.in.Reset()
+	s.out.Reset()
+	s.features = 0
 	return s, nil
+}
+
+// open makes the home's first segment, which has its lists. The caller holds the
+// lock.
+func (p *slotPool) open() error {
+	if len(p.all) > 0 {
+		return nil
+	}
+	s := p.grow()
+	if s == nil {
+		return errTooManySlots
+	}
+	p.free = s
+	return nil
 }
 
 // grow adds a slot; the caller holds the lock.
 func (p *slotPool) grow() *slot {
-	c := C.snake_slot_new(C.uint32_t(len(p.all)))
-	if c == nil {
+	s := &slot{
+		id: uint32(len(p.all)), home: p.segments.home,
+		piece: make(chan struct{}, 1), want: make(chan struct{}, 1),
+	}
+	if !p.segments.place(s) {
 		return nil
 	}
-	s := &slot{c: c, piece: make(chan struct{}, 1), want: make(chan struct{}, 1)}
 	p.all = append(p.all, s)
 	view := p.all
 	p.view.Store(&view)
 	return s
 }
-
-// Further bits of slot.news, distinct from SNAKE_GO_*.
-const (
-	newsNudge = 1 << 31 // the generation is being retired
-	newsCut   = 1 << 30 // the generation's time is over
-)
 
 // nudge tells a generation's exchanges that it is being retired, except exchanges
 // with a receiver.
@@ -136,26 +147,26 @@ func (p *slotPool) setClient(s *slot, client *http.ResponseController) {
 	p.mu.Unlock()
 }
 
-// release drops one reference.
-func (s *slot) release() {
-	if s.refs.Add(-1) > 0 {
+// release drops one of Go's references.
+func (s *slot) release() { s.drop(1) }
+
+func (s *slot) drop(refs int32) {
+	if s.refs.Add(-refs) > 0 {
 		return
 	}
 	if file := s.takeFile(); file != nil { // no handler took it
 		file.Close()
 	}
-	if s.c.in_cap > keepBuffer || s.c.out_cap > keepBuffer || s.c.chunk != nil {
-		C.snake_slot_trim(s.c)
-	}
-	if s.c.hints != nil {
-		C.snake_hints_free(s.takeHints())
+	if max(s.in.Made(), atomic.LoadUint32((*uint32)(&s.wire.out_made))) > keepRing {
+		forget(s.in.Memory())
+		forget(s.out.Memory())
 	}
 	if s.receiver.Load() != nil {
 		s.receiver.Store(nil)
 	}
-	if s.c.abandoned != nil { // the app has ended as well
-		endAbandoned(s.c.abandoned)
-		s.c.abandoned = nil
+	if s.abandoned != nil { // the app has ended as well
+		s.abandoned.end()
+		s.abandoned = nil
 	}
 	gen := s.gen
 	slots.mu.Lock()
@@ -182,151 +193,17 @@ func (s *slot) release() {
 }
 
 // abandon tells Python why the client is gone, and releases the slot.
-func (s *slot) abandon(why C.uint32_t) {
-	C.snake_gone(s.c, why)
+func (s *slot) abandon(why uint32) {
+	s.gone(why)
 	s.release()
-}
-
-// takeHints returns the hints that the app has sent, newest first.
-func (s *slot) takeHints() *C.snake_hint {
-	return (*C.snake_hint)(atomic.SwapPointer((*unsafe.Pointer)(unsafe.Pointer(&s.c.hints)), nil))
 }
 
 // takeFile returns the file that came with the response, if there is one.
 func (s *slot) takeFile() *os.File {
-	if s.c.file_fd < 0 {
+	if s.wire.file < 0 {
 		return nil
 	}
-	file := os.NewFile(uintptr(s.c.file_fd), "response")
-	s.c.file_fd = -1
+	file := os.NewFile(uintptr(s.wire.file), "response")
+	s.wire.file = -1
 	return file
-}
-
-func (s *slot) in() []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.in)), int(s.c.in_cap))
-}
-
-// piece is a piece of the response, split into its parts.
-type piece struct{ head, body, trailers []byte }
-
-// out returns the piece that C has written. ok is false when its lengths contradict
-// each other.
-func (s *slot) out() (p piece, ok bool) {
-	c := s.c
-	if c.out_len > c.out_cap || c.out_head_len > c.out_len {
-		return piece{}, false
-	}
-	if c.out_flags&C.SNAKE_OUT_FILE != 0 && (c.file_offset < 0 || c.file_len < 0) {
-		return piece{}, false
-	}
-	out := unsafe.Slice((*byte)(unsafe.Pointer(c.out)), int(c.out_len))
-	p = piece{head: out[:c.out_head_len], body: out[c.out_head_len:]}
-	if c.out_flags&C.SNAKE_OUT_TRAILERS != 0 {
-		if c.out_body_end < c.out_head_len || c.out_body_end > c.out_len {
-			return piece{}, false
-		}
-		p.body, p.trailers = out[c.out_head_len:c.out_body_end], out[c.out_body_end:]
-	}
-	return p, true
-}
-
-// setIn stores b, which may have outgrown the C buffer that it began in.
-func (s *slot) setIn(b []byte) error {
-	if len(b) > int(s.c.in_cap) {
-		if C.snake_slot_reserve_in(s.c, C.size_t(len(b))) != 0 {
-			return errTooManySlots
-		}
-		copy(s.in(), b)
-	}
-	s.c.in_len = C.size_t(len(b))
-	return nil
-}
-
-// readList calls take whenever C has listed something, until the process ends. take
-// returns false if the list is empty. The goroutine parks in the netpoller: the
-// eventfd is edge-triggered and never read.
-func readList(list C.snake_list, take func() bool) error {
-	file := os.NewFile(uintptr(list.fd), "caddysnake-list")
-	conn, err := file.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("watching a list of the C core: %w", err)
-	}
-	go func() {
-		_ = conn.Read(func(uintptr) bool {
-			for {
-				// Clear before taking, so that C announces later additions again.
-				atomic.StoreUint32((*uint32)(unsafe.Pointer(list.rung)), 0)
-				if !take() {
-					return false
-				}
-			}
-		})
-	}()
-	return nil
-}
-
-// dispatch notifies the waiters of a list of slots with news. The list is newest
-// first.
-func dispatch(list unsafe.Pointer) {
-	var oldest *C.snake_slot
-	for c := (*C.snake_slot)(list); c != nil; {
-		// Go owns the links until it takes to_go.
-		next := c.done_next
-		c.done_next = oldest
-		oldest, c = c, next
-	}
-	view := *slots.view.Load()
-	for c := oldest; c != nil; {
-		next := c.done_next
-		events := atomic.SwapUint32((*uint32)(unsafe.Pointer(&c.to_go)), 0)
-		if int(c.id) >= len(view) || view[c.id].c != c {
-			caddy.Log().Named(loggerName).Error("completion of an unknown request", zap.Uint32("id", uint32(c.id)))
-			c = next
-			continue
-		}
-		s := view[c.id]
-		s.dispatch(events)
-		if events&C.SNAKE_GO_RELEASED != 0 {
-			s.release()
-		}
-		c = next
-	}
-}
-
-// dispatch passes news to the slot's receiver or handler.
-func (s *slot) dispatch(events uint32) {
-	events &^= C.SNAKE_GO_RELEASED
-	if events == 0 {
-		return
-	}
-	// Store before loading the receiver: a new receiver takes the news that is
-	// already there.
-	s.news.Or(events)
-	if receiver := s.receiver.Load(); receiver != nil {
-		(*receiver).receive()
-		return
-	}
-	if events&(C.SNAKE_GO_RESPONSE|C.SNAKE_GO_HINT) != 0 {
-		notify(s.piece)
-	}
-	if events&C.SNAKE_GO_WANT_BODY != 0 {
-		notify(s.want)
-	}
-}
-
-// take returns the news in mask and clears it; other bits stay.
-func (s *slot) take(mask uint32) uint32 { return s.news.And(^mask) & mask }
-
-// setReceiver sends all later news to r, and the news that nobody has taken yet.
-func (s *slot) setReceiver(r receiver) {
-	s.receiver.Store(&r)
-	r.receive()
-}
-
-// notify leaves a message. A message that nobody has taken yet covers this one too.
-func notify(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
 }

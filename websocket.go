@@ -1,7 +1,7 @@
 package caddysnake
 
-// A websocket between its client and the app: converts messages of internal/wsconn
-// to records (the format of core/asgi_websocket.c), and back.
+// A websocket between its client and the app: messages of internal/wsconn become
+// records in one ring, and records in the other ring become messages.
 
 /*
 #include "caddysnake.h"
@@ -11,22 +11,16 @@ import "C"
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
-	"unsafe"
 
 	"github.com/caddysnake/caddysnake/internal/wsconn"
 )
 
 const (
-	// inboxLimit is the number of buffered bytes at which reading from the client
-	// pauses.
-	inboxLimit = 64 << 10
-	// recordClose is the kind of a record with a close code and a reason. The kinds
-	// of messages are wsconn's types.
-	recordClose = 8
+	// minPart is the shortest part of a message for which the reader wakes up.
+	minPart = 4 << 10
 
 	// Close codes (IANA's registry).
 	codeAbnormal       = 1006 // no close frame has arrived
@@ -34,17 +28,19 @@ const (
 )
 
 // webSocket is one open websocket. One goroutine reads from the client. A
-// short-lived goroutine writes each piece from the app, so an idle websocket costs
-// one small goroutine.
+// short-lived goroutine writes what the app sends, so an idle websocket costs one
+// small goroutine.
 type webSocket struct {
 	slot *slot
-	conn *wsconn.Conn
+	conn *wsconn.Conn // nil if the upgrade has failed; constant otherwise
 
-	mu     sync.Mutex // guards the fields below
-	room   sync.Cond  // signalled when inbox was emptied, or ended was set
-	inbox  []byte     // records for the app
-	wanted bool       // the app waits for records
-	ended  bool       // the app gets no further records
+	mu    sync.Mutex // guards slot.in and the fields below
+	room  sync.Cond  // signalled when the app has taken something, or ended was set
+	ended bool       // the app gets no further records
+	left  bool       // the slot is about to be released
+
+	output webSocketOutput
+	idle   idleMark
 }
 
 func newWebSocket(s *slot) *webSocket {
@@ -86,15 +82,9 @@ func innermost(rw http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// serveWebSocket upgrades the connection after the app has accepted, and returns;
-// the websocket lives on without the handler. It returns false, and leaves the
-// connection unchanged, if the head is invalid.
-func (x *exchange) serveWebSocket(packed []byte) bool {
-	c := x.slot.c
-	headers, fits := unpackHeaders(packed, int(c.out_header_count))
-	if !fits || c.features&C.SNAKE_WEBSOCKET == 0 {
-		return false
-	}
+// serveWebSocket upgrades the connection after the app has accepted; the websocket
+// lives on without the handler.
+func (x *exchange) serveWebSocket(headers unpackedHeaders) {
 	header := http.Header{}
 	for name, value := range headers.all() {
 		header.Add(name, value)
@@ -106,15 +96,14 @@ func (x *exchange) serveWebSocket(packed []byte) bool {
 	if err != nil {
 		w.end(codeAbnormal, "")
 		w.slot.release()
-		return true
+		return
 	}
 	if !w.slot.gen.webSockets.add(w) {
 		w.goAway()
 	}
 	w.conn.StartPings()
-	C.snake_ack(c)
+	w.write() // records that came with the head
 	go w.run()
-	return true
 }
 
 // run reads from the client until the websocket has ended.
@@ -129,136 +118,83 @@ func (w *webSocket) run() {
 	w.end(codeAbnormal, "") // no effect if the websocket has ended already
 	w.conn.CloseNow()
 	w.slot.gen.webSockets.remove(w)
+	w.mu.Lock()
+	w.left = true
+	w.mu.Unlock()
 	w.slot.release()
 }
 
-// receive implements receiver: it handles the app's pieces and requests for
-// records.
+// receive implements receiver.
 func (w *webSocket) receive() {
-	news := w.slot.take(C.SNAKE_GO_RESPONSE | C.SNAKE_GO_WANT_BODY)
-	if news&C.SNAKE_GO_RESPONSE != 0 {
-		w.slot.refs.Add(1)
-		go w.writePiece()
+	news := w.slot.take(C.SNAKE_GO_OUT | C.SNAKE_GO_WANT_BODY)
+	if news&C.SNAKE_GO_OUT != 0 && w.conn != nil {
+		w.write()
 	}
 	if news&C.SNAKE_GO_WANT_BODY != 0 {
-		w.want()
+		w.mu.Lock()
+		w.room.Broadcast()
+		w.mu.Unlock()
 	}
 }
 
-// want records that the app can take more records.
-func (w *webSocket) want() {
-	w.mu.Lock()
-	w.wanted = true
-	w.deliver()
-	w.mu.Unlock()
-}
+// recordKinds are the kinds of records with messages.
+var recordKinds = map[wsconn.MessageType]uint32{wsconn.Text: C.SNAKE_TEXT, wsconn.Binary: C.SNAKE_BINARY}
 
-// deliver passes the inbox to the app if both are ready. The caller holds mu.
-func (w *webSocket) deliver() {
-	if !w.wanted || (len(w.inbox) == 0 && !w.ended) {
-		return
-	}
-	w.wanted = false
-	c := w.slot.c
-	c.chunk_len, c.chunk_end = 0, C.SNAKE_MORE
-	if w.ended {
-		c.chunk_end = C.SNAKE_EOF
-	}
-	if C.snake_slot_reserve_chunk(c, C.size_t(max(1, len(w.inbox)))) == 0 {
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(c.chunk)), len(w.inbox)), w.inbox)
-		c.chunk_len = C.size_t(len(w.inbox))
-	} else {
-		c.chunk_end = C.SNAKE_LOST
-	}
-	w.inbox = nil
-	w.room.Broadcast()
-	C.snake_body_ready(c)
-}
-
-// push passes a message to the app. It waits while the inbox is full.
+// push passes a message to the app, in parts if it is long. It waits while the ring
+// has no room.
 func (w *webSocket) push(kind wsconn.MessageType, payload []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.inbox) >= inboxLimit && !w.ended {
-		w.conn.Pause()
-		for len(w.inbox) >= inboxLimit && !w.ended {
-			w.room.Wait()
+	for paused := false; !w.ended; {
+		in := &w.slot.in
+		room := in.Room()
+		if room < len(payload) && room < minPart {
+			w.slot.wantRoom()
+			room = in.Room() // there may be room since
 		}
-		w.conn.Resume()
+		if room < len(payload) && room < minPart {
+			if !paused {
+				paused = true
+				w.conn.Pause()
+				defer w.conn.Resume()
+			}
+			w.room.Wait()
+			continue
+		}
+		record, n := recordKinds[kind], len(payload)
+		if room < n {
+			record, n = record|C.SNAKE_PART, room
+		}
+		in.Write(record, payload[:n], nil)
+		in.Publish()
+		w.slot.notify(C.SNAKE_WAIT_IN)
+		w.noteTraffic()
+		if payload = payload[n:]; record&C.SNAKE_PART == 0 {
+			return
+		}
 	}
-	if w.ended {
-		return
-	}
-	w.appendRecord(byte(kind), payload)
-	w.deliver()
-}
-
-func (w *webSocket) appendRecord(kind byte, payload []byte) {
-	w.inbox = append(w.inbox, kind)
-	w.inbox = binary.LittleEndian.AppendUint32(w.inbox, uint32(len(payload)))
-	w.inbox = append(w.inbox, payload...)
 }
 
 // end tells the app, once, the code and reason of the close.
 func (w *webSocket) end(code uint16, reason string) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.ended {
-		w.mu.Unlock()
 		return
 	}
 	w.ended = true
-	w.appendRecord(recordClose, append(binary.LittleEndian.AppendUint16(nil, code), reason...))
-	w.deliver()
+	w.slot.in.Write(C.SNAKE_CLOSE, binary.NativeEndian.AppendUint16(nil, code), []byte(reason))
+	w.slot.in.Publish()
 	w.room.Broadcast()
-	w.mu.Unlock()
-	C.snake_gone(w.slot.c, C.SNAKE_CLOSED)
+	w.slot.gone(C.SNAKE_CLOSED)
 }
 
-// writePiece writes the app's piece to the client.
-func (w *webSocket) writePiece() {
-	defer w.slot.release()
-	c := w.slot.c
-	flags := c.out_flags
-	out, fits := w.slot.out()
-	if err := w.writeRecords(out.body); !fits || err != nil {
-		if !fits || errors.Is(err, errBadRecord) {
-			w.slot.complain(errBadRecord)
-		}
-		w.conn.CloseNow() // the reader notices
-	}
-	if flags&C.SNAKE_OUT_ABORT != 0 {
-		w.conn.CloseNow()
-	}
-	if flags&(C.SNAKE_OUT_ABORT|C.SNAKE_OUT_END) == 0 {
-		C.snake_ack(c)
-		return
-	}
-	w.mu.Lock() // the app takes no more
+// stop is called when the app takes no more records.
+func (w *webSocket) stop() {
+	w.mu.Lock()
 	w.ended = true
 	w.room.Broadcast()
 	w.mu.Unlock()
-}
-
-var errBadRecord = errors.New("a websocket record does not fit into its buffer")
-
-// writeRecords sends a piece's messages to the client.
-func (w *webSocket) writeRecords(packed []byte) error {
-	for c := (cursor[[]byte]{left: packed}); len(c.left) > 0; {
-		opcode, payload := c.record()
-		switch kind := wsconn.MessageType(opcode); {
-		case c.broken:
-			return errBadRecord
-		case kind == wsconn.Text || kind == wsconn.Binary:
-			if err := w.conn.WriteMessage(kind, payload); err != nil {
-				return err
-			}
-		case kind == recordClose && len(payload) >= 2:
-			w.conn.Close(binary.LittleEndian.Uint16(payload), string(payload[2:]))
-		default:
-			return errBadRecord
-		}
-	}
-	return nil
 }
 
 // goAway closes the websocket because the app is being replaced or stopped.

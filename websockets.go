@@ -10,6 +10,7 @@ import (
 
 type webSockets struct {
 	config webSocketConfig // constant
+	idle   idleWatch
 
 	mu     sync.Mutex
 	open   map[*webSocket]struct{}

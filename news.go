@@ -1,0 +1,145 @@
+package caddysnake
+
+// News of slots: the goroutine that takes the list of slots that the app's side has
+// news about, and notifies the waiting goroutines.
+
+/*
+#include "caddysnake.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+// Further bits of slot.news, distinct from SNAKE_GO_*.
+const (
+	newsNudge = 1 << 31 // the generation is being retired
+	newsCut   = 1 << 30 // the generation's time is over
+)
+
+// receiver gets a slot's news after its handler has returned or handed over.
+type receiver interface {
+	// receive takes the slot's news. It must not block.
+	receive()
+}
+
+var (
+	errBrokenList   = errors.New("the list of requests with news is broken; it is dropped")
+	errReleaseTwice = errors.New("a request was released that no app has")
+)
+
+// readList calls take whenever C has listed something, until the process ends. take
+// returns false if the list is empty. The goroutine parks in the netpoller: the
+// eventfd is edge-triggered and never read.
+func readList(fd C.int, rung *uint32, take func() bool) error {
+	file := os.NewFile(uintptr(fd), "caddysnake-list")
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watching a list of the C core: %w", err)
+	}
+	go func() {
+		_ = conn.Read(func(uintptr) bool {
+			for {
+				// Clear before taking, so that C announces later additions again.
+				atomic.StoreUint32(rung, 0)
+				if !take() {
+					return false
+				}
+			}
+		})
+	}()
+	return nil
+}
+
+// readNews dispatches the news of all slots, which an eventfd announces.
+func (p *slotPool) readNews(fd C.int) error {
+	p.mu.Lock()
+	err := p.open()
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	first := p.segments.first()
+	return readList(fd, (*uint32)(&first.rung), func() bool {
+		newest := atomic.SwapUint32((*uint32)(&first.up), 0)
+		if newest != 0 {
+			p.dispatch(newest)
+		}
+		return newest != 0
+	})
+}
+
+// dispatch passes on the news of a list of slots. newest is the index + 1 of the
+// first slot on the list. Only one goroutine calls it.
+func (p *slotPool) dispatch(newest uint32) {
+	known := *p.view.Load()
+	listed := p.listed[:0]
+	for link := newest; link != 0; {
+		if int(link) > len(known) || len(listed) == len(known) {
+			caddy.Log().Named(loggerName).Error(errBrokenList.Error(), zap.Uint32("link", link))
+			return
+		}
+		s := known[link-1]
+		listed = append(listed, s)
+		link = uint32(s.wire.next_up) // Go's until it takes to_go
+	}
+	p.listed = listed
+	for i := len(listed) - 1; i >= 0; i-- {
+		listed[i].dispatch(atomic.SwapUint32((*uint32)(&listed[i].wire.to_go), 0))
+	}
+}
+
+// dispatch passes news to the slot's receiver or handler.
+func (s *slot) dispatch(events uint32) {
+	if news := events &^ C.SNAKE_GO_RELEASED; news != 0 {
+		s.tell(news)
+	}
+	if events&C.SNAKE_GO_RELEASED == 0 {
+		return
+	}
+	if s.refs.Load() < appRef {
+		caddy.Log().Named(loggerName).Error(errReleaseTwice.Error(), zap.Uint32("id", s.id))
+		return
+	}
+	s.drop(appRef)
+}
+
+func (s *slot) tell(news uint32) {
+	// Store before loading the receiver: a new receiver takes the news that is
+	// already there.
+	s.news.Or(news)
+	if receiver := s.receiver.Load(); receiver != nil {
+		(*receiver).receive()
+		return
+	}
+	if news&C.SNAKE_GO_OUT != 0 {
+		notify(s.piece)
+	}
+	if news&C.SNAKE_GO_WANT_BODY != 0 {
+		notify(s.want)
+	}
+}
+
+// take returns the news in mask and clears it; other bits stay.
+func (s *slot) take(mask uint32) uint32 { return s.news.And(^mask) & mask }
+
+// setReceiver sends all later news to r, and the news that nobody has taken yet.
+func (s *slot) setReceiver(r receiver) {
+	s.receiver.Store(&r)
+	r.receive()
+}
+
+// notify leaves a message. A message that nobody has taken yet covers this one too.
+func notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
