@@ -85,6 +85,15 @@ typedef struct core {
     uint32_t header_count;
 } core;
 
+/* A new list that apps cannot find: gc.get_objects() would show it, and code that runs meanwhile
+ * could shorten it. PyObject_GC_Track() ends that, before an app gets the list. */
+static inline PyObject *hidden_list(Py_ssize_t size) {
+    PyObject *list = PyList_New(size);
+    if (list)
+        PyObject_GC_UnTrack(list);
+    return list;
+}
+
 /* ---- queue.c: many producers, one consumer at a time */
 typedef struct queue {
     snake_slot *incoming; /* [atomic] newest first */
