@@ -39,6 +39,7 @@ from caddysnake_py import (
     loggers,
     logs,
     loky_pools,
+    loop_descriptors,
     loops,
     patches,
     pools,
@@ -345,6 +346,7 @@ def start() -> None:
     imports.install()
     defaults.install()
     guards.install()
+    loop_descriptors.install()
     zones.install()
     optional: dict[str, Callable[[], None]] = {
         cpython.PROGRAMS: subprocesses.install,

@@ -81,6 +81,8 @@ def runs_in_interpreters(executor: object) -> bool:
 FORK_EXEC_ENV = 5
 # Methods of asyncio's loops that create, close and use the self-pipe.
 LOOP_METHODS = ("_make_self_pipe", "_close_self_pipe", "_write_to_self")
+# The sockets that the first of them creates.
+LOOP_SOCKETS = ("_ssock", "_csock")
 
 
 def replace_importlib(**functions: Callable[..., Any]) -> None:
@@ -122,6 +124,17 @@ def replace_fork_exec(wrap: Callable[[Callable[..., int]], Callable[..., int]]) 
         subprocess._fork_exec = _posixsubprocess.fork_exec
 
 
+def replace_make_self_pipe(wrap: Callable[[Callable[[Any], None]], Callable[[Any], None]]) -> None:
+    """Wraps the method with which asyncio's loops open the sockets that wake them."""
+    base: Any = asyncio.selector_events.BaseSelectorEventLoop
+    base._make_self_pipe = wrap(base._make_self_pipe)
+
+
+def self_pipe(loop: object) -> list[int]:
+    """Returns the descriptors of the sockets that wake a loop of asyncio."""
+    return [getattr(loop, name).fileno() for name in LOOP_SOCKETS]
+
+
 def replace_environment(data: Any) -> None:
     """Replaces the mapping that backs ``os.environ`` and ``os.environb``."""
     os.environ._data = os.environb._data = data  # type: ignore[attr-defined]
@@ -145,6 +158,7 @@ PROGRAMS = "programs that an application starts get its environment"
 HINTS = "type hints are an application's own"
 POOLS = "process pools end with their application"
 LOOPS = "event loops share the server's selector"
+WAKING = "applications can't close the sockets that wake event loops"
 LAZY = "lazy imports are an application's own"
 FREEING = "unloaded applications are freed alone"
 EXIT = "functions of atexit run at the end"
@@ -188,6 +202,11 @@ def _has_pool_internals() -> bool:
     names = ("_global_shutdown", "_threads_wakeups")
     manager = process._ExecutorManagerThread
     return all(hasattr(process, name) for name in names) and issubclass(manager, threading.Thread)
+
+
+def _self_pipe_is_two_sockets() -> bool:
+    names = asyncio.selector_events.BaseSelectorEventLoop._make_self_pipe.__code__.co_names  # type: ignore[attr-defined]
+    return set(LOOP_SOCKETS) <= set(names)
 
 
 _EVER = "3.10 to 3.15"
@@ -263,6 +282,7 @@ ASSUMPTIONS = (
         LOOPS,
         lambda: all(hasattr(asyncio.SelectorEventLoop, name) for name in LOOP_METHODS),
     ),
+    Assumption("BaseSelectorEventLoop._ssock and _csock", _EVER, WAKING, _self_pipe_is_two_sockets),
     Assumption(
         "builtins.__lazy_import__ and _imp._set_lazy_attributes",
         "3.15; earlier ones have neither",

@@ -12,19 +12,22 @@ import io
 import logging
 import os
 import signal
+import socket
 import stat
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from sys import _getframe
 from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs, settings
+from caddysnake_py import logs, loop_descriptors, settings
 
 _server = os.getpid()
 _LAST_STANDARD = 2  # descriptors 0 to 2
+_KINDS_OF_LOOPS = ("[eventfd]", "[eventpoll]", "[io_uring]")
 _warned: set[str] = set()  # warnings about shared packages while they were imported
 
 
@@ -102,22 +105,24 @@ def _dump_later(
 
 def _is_servers(fd: Any) -> bool:
     """Returns whether the server depends on a descriptor, as far as can be determined: a standard
-    stream, a descriptor of Go's network poller, or the epoll or eventfd of an event loop."""
+    stream, a descriptor of Go's network poller, or one that an event loop has for itself."""
     if type(fd) is not int:
         return False
     if 0 <= fd <= _LAST_STANDARD:
         return True
     try:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISSOCK(mode):
+        status = os.fstat(fd)
+        if loop_descriptors.is_known(status):
+            return True
+        if stat.S_ISSOCK(status.st_mode):
             return _caddysnake.is_servers(fd)
-        if stat.S_IFMT(mode):
+        if stat.S_IFMT(status.st_mode):
             return False
         kind = os.readlink(f"/proc/self/fd/{fd}")
     except (OSError, OverflowError):
         return False
     is_apps = kind.endswith("[eventfd]") and fd in (settings.get("os.eventfd") or ())
-    is_loops = kind.endswith(("[eventfd]", "[eventpoll]")) and not is_apps
+    is_loops = kind.endswith(_KINDS_OF_LOOPS) and not is_apps
     return is_loops or _caddysnake.is_servers(fd)
 
 
@@ -127,6 +132,32 @@ def _close(close: Callable[[int], None], fd: int) -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     (settings.get("os.eventfd") or set()).discard(fd)
     close(fd)
+
+
+def _init_socket(init: Callable[..., None]) -> Callable[..., None]:
+    """Wraps ``socket.socket.__init__``: an object for a descriptor of the server gets a duplicate.
+    Python's own modules pass only descriptors that they have opened, and do so often."""
+
+    @functools.wraps(init)
+    def init_guarded(
+        self: socket.socket,
+        family: int = -1,
+        type: int = -1,
+        proto: int = -1,
+        fileno: int | None = None,
+    ) -> None:
+        given = fileno
+        if fileno is not None and _getframe(1).f_globals.get("__name__") not in ("socket", "ssl"):
+            in_app = _caddysnake.current_view() is not None and os.getpid() == _server
+            fileno = os.dup(fileno) if in_app and _is_servers(fileno) else fileno
+        try:
+            init(self, family, type, proto, fileno)
+        except BaseException:
+            if fileno is not None and fileno != given:
+                os.close(fileno)
+            raise
+
+    return init_guarded
 
 
 def _eventfd(eventfd: Callable[..., int], *args: Any, **kwargs: Any) -> int:
@@ -219,6 +250,8 @@ def install() -> None:
     _guard(os, "closerange", _close_range)
     _guard(os, "dup2", _dup2)
     _guard(os, "eventfd", _eventfd)
+    _guard(socket, "close", _close)
+    socket.socket.__init__ = _init_socket(socket.socket.__init__)  # type: ignore[method-assign]
     io.open = builtins.open = _caddysnake.open_guard(
         io.open, functools.partial(_open_descriptor, io.open)
     )

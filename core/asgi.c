@@ -161,7 +161,7 @@ PyObject *asgi_answered(snake_generation *app) {
 }
 
 int asgi_cancel(snake_generation *app, bool answered) {
-    PyObject *exchanges = PyList_New(0); /* a copy, because cancelling may change the active list */
+    PyObject *exchanges = hidden_list(0); /* a copy: cancelling may change the active list */
     if (!exchanges)
         return -1;
     int rc = 0;

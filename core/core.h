@@ -112,6 +112,15 @@ int segment_map(int fd);
 /* Whether the segments belong to Caddy's process too. */
 bool segment_is_shared(void);
 
+/* A new list that apps cannot find: gc.get_objects() would show it, and code that runs meanwhile
+ * could shorten it. PyObject_GC_Track() ends that, before an app gets the list. */
+static inline PyObject *hidden_list(Py_ssize_t size) {
+    PyObject *list = PyList_New(size);
+    if (list)
+        PyObject_GC_UnTrack(list);
+    return list;
+}
+
 /* ---- queue.c: many producers, one consumer at a time */
 typedef struct queue {
     uint32_t *incoming;    /* [atomic] index + 1 of the newest slot; 0: none */

@@ -73,6 +73,16 @@ static PyObject *server_protocol(core *st, span version) {
     return protocol;
 }
 
+/* The URI as the client has sent it, under both of its names. */
+static int environ_uri(core *st, PyObject *environ, span text) {
+    PyObject *uri = head_latin1(st, text);
+    int rc = uri ? PyDict_SetItem(environ, st->s_REQUEST_URI, uri) : -1;
+    if (rc == 0)
+        rc = PyDict_SetItem(environ, st->s_RAW_URI, uri);
+    Py_XDECREF(uri);
+    return rc;
+}
+
 PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snake_slot *slot) {
     request_head h = head_read(slot);
     if (h.headers.broken)
@@ -85,8 +95,7 @@ PyObject *environ_new(core *st, header_cache *cache, snake_generation *app, snak
         (h.script.n && dict_set(e, st->s_SCRIPT_NAME, head_latin1(st, h.script)) < 0) ||
         dict_set(e, st->s_PATH_INFO, head_latin1(st, h.path)) < 0 ||
         (h.query.n && dict_set(e, st->s_QUERY_STRING, head_latin1(st, h.query)) < 0) ||
-        dict_set(e, st->s_REQUEST_URI, head_latin1(st, h.uri)) < 0 ||
-        PyDict_SetItem(e, st->s_RAW_URI, PyDict_GetItem(e, st->s_REQUEST_URI)) < 0 ||
+        environ_uri(st, e, h.uri) < 0 ||
         dict_set(e, st->s_SERVER_NAME, head_cached_latin1(st, &cache->server, h.server_host)) < 0 ||
         dict_set(e, st->s_SERVER_PORT, head_cached_latin1(st, &cache->port, h.server_port)) < 0 ||
         dict_set(e, st->s_REMOTE_ADDR, head_cached_latin1(st, &cache->client, h.client_host)) < 0 ||

@@ -43,7 +43,7 @@ static PyObject *scope_headers(core *st, header_cache *cache, cursor c, uint32_t
     enum { SHORTEST = 1 + sizeof(uint32_t) }; /* an index and an empty value */
     if (count > cursor_left(&c) / SHORTEST)
         return head_misfit();
-    PyObject *list = PyList_New((Py_ssize_t)count);
+    PyObject *list = hidden_list((Py_ssize_t)count); /* its items are NULL at first */
     for (uint32_t i = 0; list && i < count; i++) {
         header h = head_next_header(st, &c);
         if (c.broken) {
@@ -71,6 +71,8 @@ static PyObject *scope_headers(core *st, header_cache *cache, cursor c, uint32_t
         PyTuple_SetItem(pair, 1, v);
         PyList_SetItem(list, (Py_ssize_t)i, pair);
     }
+    if (list)
+        PyObject_GC_Track(list);
     return list;
 }
 
@@ -107,13 +109,27 @@ static PyObject *scope_tls(cursor c) {
                  : NULL;
 }
 
-/* Copies a dict of dicts, because the app may modify its scope. */
+/* Copies a dict of dicts, because the app may modify its scope. A copy may start a collection, and
+ * a finalizer may empty the dict. */
 static PyObject *copy_of_dicts(PyObject *shared) {
     PyObject *copy = PyDict_Copy(shared), *key, *value;
     Py_ssize_t position = 0;
-    while (copy && PyDict_Next(shared, &position, &key, &value))
+    while (copy && PyDict_Next(shared, &position, &key, &value)) {
+        Py_INCREF(key);
+        Py_INCREF(value);
         if (dict_set(copy, key, PyDict_Copy(value)) < 0)
             Py_CLEAR(copy);
+        Py_DECREF(value);
+        Py_DECREF(key);
+    }
+    return copy;
+}
+
+/* A copy of the dict under a key. KeyError if an app has found the template and removed the key. */
+static PyObject *copy_of_item(PyObject *dict, PyObject *key) {
+    PyObject *item = PyObject_GetItem(dict, key);
+    PyObject *copy = item ? PyDict_Copy(item) : NULL;
+    Py_XDECREF(item);
     return copy;
 }
 
@@ -121,10 +137,11 @@ static PyObject *scope_extensions(core *st, snake_generation *app, snake_slot *s
                                   const request_head *h) {
     bool websocket = slot->features & SNAKE_WEBSOCKET;
     PyObject *shared =
-        websocket ? PyDict_GetItemWithError(app->websocket_template, st->s_extensions)
-                  : PyTuple_GetItem(app->extensions,
-                                    slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS_TAKEN));
+        websocket ? PyObject_GetItem(app->websocket_template, st->s_extensions)
+                  : PySequence_GetItem(app->extensions,
+                                       slot->features & (SNAKE_EARLY_HINTS | SNAKE_TRAILERS_TAKEN));
     PyObject *extensions = shared ? copy_of_dicts(shared) : NULL;
+    Py_XDECREF(shared);
     if (extensions && slot->features & SNAKE_TLS) {
         cursor c = head_behind_headers(h, slot);
         if (websocket)
@@ -174,7 +191,7 @@ PyObject *scope_new(core *st, header_cache *cache, snake_generation *app, snake_
         return NULL;
     /* The templates already have type, asgi, HTTP 1.1, http and an empty root_path. */
     if (scope_protocol(st, cache, s, slot, &h) < 0 ||
-        dict_set(s, st->s_asgi, PyDict_Copy(PyDict_GetItem(s, st->s_asgi))) < 0 ||
+        dict_set(s, st->s_asgi, copy_of_item(s, st->s_asgi)) < 0 ||
         dict_set(s, st->s_extensions, scope_extensions(st, app, slot, &h)) < 0 ||
         dict_set(s, st->s_path, scope_path(&h)) < 0 ||
         dict_set(s, st->s_raw_path, head_bytes(st, h.raw_path)) < 0 ||

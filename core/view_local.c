@@ -158,7 +158,7 @@ PyObject *locals_take(PyObject *module, PyObject *app) {
     Py_ssize_t count = 0;
     for (app_local *each = all_locals; each; each = each->next)
         count++;
-    PyObject *list = PyList_New(count);
+    PyObject *list = hidden_list(count); /* dropping an object runs its app's code */
     if (!list)
         return NULL;
     /* This loop allocates nothing, so no collection runs. An object being deallocated has no
@@ -180,6 +180,8 @@ PyObject *locals_take(PyObject *module, PyObject *app) {
     }
     if (PyErr_Occurred() || PyList_SetSlice(list, taken, count, NULL) < 0)
         Py_CLEAR(list);
+    else
+        PyObject_GC_Track(list);
     return list;
 }
 

@@ -49,7 +49,7 @@ static int modules_contains(PyObject *self, PyObject *name) {
  * PyDict_Next, because any other access would call this type again. */
 static int add_visible(PyObject *seen, PyObject *base, snake_view *self, snake_view *holder) {
     core *st = PyType_GetModuleState(Py_TYPE(base));
-    PyObject *names = PyList_New(0), *modules = holder ? holder->modules : base;
+    PyObject *names = hidden_list(0), *modules = holder ? holder->modules : base;
     PyObject *name, *module;
     Py_ssize_t position = 0;
     int rc = names ? 0 : -1;
@@ -83,7 +83,7 @@ static PyObject *visible_modules(PyObject *self) {
     if (rc == 0)
         rc = add_visible(seen, self, view, NULL);
     Py_XDECREF(view);
-    PyObject *name, *module, *deleted = PyList_New(0);
+    PyObject *name, *module, *deleted = hidden_list(0);
     Py_ssize_t position = 0;
     if (!deleted)
         rc = -1;
@@ -182,13 +182,18 @@ static PyObject *modules_setdefault(PyObject *self, PyObject *args) {
 static int store_all(PyObject *self, PyObject *news) {
     PyObject *name, *module;
     Py_ssize_t position = 0;
-    while (PyDict_Next(news, &position, &name, &module)) {
+    int rc = 0;
+    while (rc == 0 && PyDict_Next(news, &position, &name, &module)) {
+        Py_INCREF(name); /* a lookup runs code, which may have found the dict and empty it */
+        Py_INCREF(module);
         PyObject *before = view_lookup(self, name);
         Py_XDECREF(before);
         if (PyErr_Occurred() || (before != module && modules_ass_subscript(self, name, module) < 0))
-            return -1;
+            rc = -1;
+        Py_DECREF(module);
+        Py_DECREF(name);
     }
-    return 0;
+    return rc;
 }
 
 static PyObject *modules_update(PyObject *self, PyObject *args, PyObject *kwargs) {

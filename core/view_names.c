@@ -82,7 +82,7 @@ int plant_name(PyObject *base, PyObject *name) {
 PyObject *view_forget_answers(PyObject *module, PyObject *ignored) {
     (void)ignored;
     core *st = PyModule_GetState(module);
-    PyObject *base = PyImport_GetModuleDict(), *keys = PyList_New(0), *key, *value; /* borrowed */
+    PyObject *base = PyImport_GetModuleDict(), *keys = hidden_list(0), *key, *value; /* borrowed */
     Py_ssize_t position = 0;
     int rc = keys ? 0 : -1;
     while (rc == 0 && PyDict_Next(base, &position, &key, &value))

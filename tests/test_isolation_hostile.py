@@ -136,3 +136,35 @@ def test_open_is_open(serve: Serve, tmp_path: Path) -> None:
     """
     server = serve(site(tmp_path, "acts", code), slack=Slack(descriptors=2))
     assert ask(server, 0) == str((b"through a pipe", 9, 2, True, 1, True))
+
+
+def test_lists_of_the_server_are_not_found_while_an_application_is_freed(
+    serve: Serve, tmp_path: Path
+) -> None:
+    code = """
+        import gc
+        class Hides(int):
+            # Has the hash of an application's number, so a look-up of that number compares them.
+            __hash__ = int.__hash__
+            def __eq__(self, other):
+                for each in gc.get_objects():
+                    if type(each) is list and any(item is last for item in each):
+                        each.clear()
+                return False
+        held = [threading.local() for _ in range(50)]
+        last = threading.local()
+        last.value = "kept"
+        for by_app in gc.get_referents(last):
+            if type(by_app) is dict:
+                for number in list(by_app):
+                    del by_app[number]
+                    by_app[Hides(number)] = None
+        def look(path): return gc.get_referents(last) != []
+    """
+    sites = [site(tmp_path, "acts", code), site(tmp_path, "looks", LOOKS, "env_var OF_LOOKS yes")]
+    server = serve(*sites, slack=Slack(descriptors=8))
+    server.allow_log("^looked at$")
+    for _ in range(3):
+        assert ask(server, 0) == "True"
+        assert server.force(*sites).status == 200
+    server.stop()

@@ -21,6 +21,7 @@ type Tree struct {
 	options Options
 
 	root    string              // the directory that path resolves to; "" if none
+	found   os.FileInfo         // of root, when it was read; nil if none
 	dirs    map[string]string   // maps directories that matter to their relative paths
 	anchors map[string]string   // from paths that affect root ("") or a link to that link's relative path
 	held    map[string]struct{} // directories watched for this tree
@@ -30,7 +31,9 @@ type Tree struct {
 // read finds the directories of a tree and watches them.
 func (w *Watcher) read(t *Tree) {
 	t.dirs, t.anchors = map[string]string{}, map[string]string{}
+	t.found = nil
 	if t.root = w.follow(t, t.path, ""); t.root != "" {
+		t.found, _ = os.Stat(t.root) // nil if it was removed again
 		w.scan(t, t.root, "", nil)
 	}
 }
@@ -42,6 +45,17 @@ func (w *Watcher) readAgain(t *Tree) {
 	if t.root != "" {
 		t.options.Changed(".")
 	}
+}
+
+// isStale tells whether an event on the way to the root reports the creation of a
+// path that the tree was read with: the kernel queued the event before the tree existed.
+func (t *Tree) isStale(event fsnotify.Event) bool {
+	if !event.Has(fsnotify.Create) || event.Has(fsnotify.Remove|fsnotify.Rename) || t.found == nil {
+		return false
+	}
+	directory, _ := lookUp(t.path)
+	now, err := os.Stat(directory)
+	return err == nil && directory == t.root && os.SameFile(t.found, now)
 }
 
 // follow returns the directory that a path resolves to, "" if none, and watches
@@ -70,7 +84,7 @@ func (w *Watcher) seeAnchor(t *Tree, event fsnotify.Event) bool {
 	if ok && rel != "" {
 		t.options.Changed(rel)
 	}
-	return ok && !event.Has(fsnotify.Write)
+	return ok && !event.Has(fsnotify.Write) && (rel != "" || !t.isStale(event))
 }
 
 // see handles an event for a file or directory of a tree.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // watching is a separate watcher with one tree.
@@ -241,4 +243,22 @@ func TestLinksThatDontMatter(t *testing.T) {
 	if got := <-w.changes; got != "main.py" {
 		t.Errorf("a change of %s was seen", got)
 	}
+}
+
+func TestTheCreationOfADirectoryBeforeItWasWatchedIsNoChange(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "site")
+	write(t, filepath.Join(root, "main.py"), "")
+	w := watch(t, root)
+	// The kernel may have queued this event for another tree.
+	w.watcher.handle(w.watcher.fs, fsnotify.Event{Name: root, Op: fsnotify.Create})
+	select {
+	case rel := <-w.changes:
+		t.Errorf("a change of %s was reported", rel)
+	default:
+	}
+	if err := os.Rename(root, root+"~"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "main.py"), "new")
+	w.sees("replacing the directory", ".")
 }

@@ -48,7 +48,8 @@ def test_a_newer_python_that_has_everything_is_not_spoken_of() -> None:
         (cpython.importlib, "_RELOADING", cpython.APART),
         (cpython, "environment_data", cpython.ENVIRONMENT),
         (cpython, "run_exit_functions", cpython.EXIT),
-        (cpython.asyncio.selector_events.BaseSelectorEventLoop, "_make_self_pipe", cpython.LOOPS),
+        (cpython.asyncio.selector_events.BaseSelectorEventLoop, "_close_self_pipe", cpython.LOOPS),
+        (cpython, "LOOP_SOCKETS", cpython.WAKING),
     ],
 )
 def test_a_missing_name_is_noticed(
