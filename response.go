@@ -96,6 +96,11 @@ func (x *exchange) end(record ring.Record, flush bool) error {
 		x.finish()
 		return x.breakOff()
 	default:
+		// A response in several pieces must look the same whether they arrive at
+		// once or not: net/http would give it a Content-Length.
+		if flush && x.slow && !x.flush() {
+			return x.spoiled(errClientLost)
+		}
 		x.finish()
 		return nil
 	}

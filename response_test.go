@@ -118,6 +118,9 @@ func TestRecordsBecomeAResponse(t *testing.T) {
 		if name == "with trailers" && recorder.Header().Get(http.TrailerPrefix+"X-Sum") != "1" {
 			t.Errorf("%s: %v", name, recorder.Header())
 		}
+		if recorder.Flushed != (name == "in pieces") {
+			t.Errorf("%s: flushed: %t", name, recorder.Flushed)
+		}
 		if !isPooled(x.slot) {
 			t.Errorf("%s: the slot is lost", name)
 		}
