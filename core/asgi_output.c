@@ -44,8 +44,9 @@ static bool is_divisible(uint32_t kind) {
  * indivisible record is written whole or not at all. *whole: the record is written. */
 static size_t write_some(snake_slot *slot, uint32_t kind, const unsigned char *p, size_t len,
                          bool *whole) {
-    size_t room = slot_room(slot), n = len < room ? len : room;
-    *whole = n == len;
+    int32_t room = slot_room(slot);
+    size_t n = room < 0 ? 0 : len < (size_t)room ? len : (size_t)room;
+    *whole = room >= 0 && n == len;
     if (!*whole && (!is_divisible(kind) || !n))
         return len;
     bool part = !*whole && kind != SNAKE_DATA;
@@ -55,8 +56,11 @@ static size_t write_some(snake_slot *slot, uint32_t kind, const unsigned char *p
 
 /* Makes room for a record in pending. -1 with MemoryError. */
 static int reserve_pending(asgi_exchange *self, size_t len) {
-    if (self->pending_read == self->pending_len)
-        self->pending_read = self->pending_len = 0;
+    if (self->pending_read > self->pending_len / 2) {
+        memmove(self->pending, self->pending + self->pending_read, pending_left(self));
+        self->pending_len -= self->pending_read;
+        self->pending_read = 0;
+    }
     size_t needed = self->pending_len + PENDING_HEAD + len;
     if (needed <= self->pending_cap)
         return 0;
@@ -101,10 +105,10 @@ static void move_pending(asgi_exchange *self) {
     }
 }
 
-static uint32_t first_wants(const asgi_exchange *self) {
+static int32_t first_wants(const asgi_exchange *self) {
     uint32_t head[2];
     memcpy(head, self->pending + self->pending_read, sizeof head);
-    return is_divisible(head[0]) && head[1] > ROOM_WORTH ? ROOM_WORTH : head[1];
+    return head[1] > ROOM_WORTH ? ROOM_WORTH : (int32_t)head[1]; /* others are never longer */
 }
 
 /* Sends what is in the ring, and what is pending as far as it fits. */
@@ -131,7 +135,7 @@ static void flush(asgi_exchange *self) {
 static int write_record(asgi_exchange *self, uint32_t kind, const unsigned char *data, size_t len) {
     bool direct = !pending_left(self), whole = false;
     /* Memory comes first: a record that is partly in the ring must not fail. */
-    if ((!direct || len > slot_room(self->slot)) && reserve_pending(self, len) < 0)
+    if ((!direct || (int64_t)len > slot_room(self->slot)) && reserve_pending(self, len) < 0)
         return -1;
     size_t left = direct ? write_some(self->slot, kind, data, len, &whole) : len;
     if (!whole)

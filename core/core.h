@@ -102,6 +102,7 @@ typedef struct snake_slot {
     bool body_asked;
     /* The response's head, as long as it is written but not sent. */
     uint32_t head_at, head_len, head_count; /* head_len 0: there is none */
+    bool is_begun;                          /* a head was sent */
 } snake_slot;
 /* NULL if there is no such slot. */
 snake_slot *slot_at(uint32_t id);
@@ -297,8 +298,8 @@ bool slot_in_is_ready_or_wanted(snake_slot *slot);
 int slot_head_set(snake_slot *slot, uint32_t status, uint32_t count, const void *fields,
                   size_t len);
 int slot_head_add(snake_slot *slot, const void *field, size_t len);
-/* The longest payload that slot_put may write now. */
-uint32_t slot_room(const snake_slot *slot);
+/* The longest payload that slot_put may write now; -1: not even an empty one. */
+int32_t slot_room(const snake_slot *slot);
 /* Writes a record of two parts. */
 void slot_put(snake_slot *slot, uint32_t kind, const void *prefix, uint32_t prefix_len,
               const void *data, uint32_t len);
@@ -308,9 +309,11 @@ void slot_put_file(snake_slot *slot, int fd, int64_t offset, int64_t len, bool s
 void slot_send(snake_slot *slot);
 /* False if there is no room for wanted bytes (at most ROOM_WORTH): C gets an event when there is.
  */
-bool slot_has_room_or_wants(snake_slot *slot, uint32_t wanted);
+bool slot_has_room_or_wants(snake_slot *slot, int32_t wanted);
 /* Go has written to the client whatever it was sent. */
 bool slot_is_delivered(const snake_slot *slot);
+/* The same; if not, C gets an event when Go has written more. */
+bool slot_is_delivered_or_wants(snake_slot *slot);
 /* Sends a hint before the response's head; links as in packed_fields. -1 with MemoryError. */
 int slot_send_hint(snake_slot *slot, const void *links, size_t len);
 /* Closes the slot with SNAKE_END, FAIL or ABORT. C must not touch the slot afterwards. */

@@ -34,11 +34,9 @@ static inline uint32_t ring_free(const ring *r) {
     return filled <= SNAKE_RING ? SNAKE_RING - filled : 0;
 }
 
-/* The longest payload that an ordinary record may have now. */
-static inline uint32_t ring_room(const ring *r) {
-    uint32_t left = ring_free(r);
-    return left > SNAKE_RESERVED + SNAKE_RECORD_HEAD ? left - SNAKE_RESERVED - SNAKE_RECORD_HEAD
-                                                     : 0;
+/* The longest payload that an ordinary record may have now; -1 if not even an empty one fits. */
+static inline int32_t ring_room(const ring *r) {
+    return (int32_t)ring_free(r) - SNAKE_RESERVED - SNAKE_RECORD_HEAD;
 }
 
 /* Copies bytes to a place in the ring, which may wrap. */
@@ -68,13 +66,13 @@ static inline void ring_put_head(ring *r, uint32_t kind, uint32_t len) {
     r->at += SNAKE_RECORD_HEAD;
 }
 
-/* Goes back to the start of an empty ring, so that a slot with little traffic occupies few pages.
- */
-static inline void ring_rewind(ring *r) {
-    uint32_t place = r->at % SNAKE_RING;
-    if (place < SNAKE_PAGE || r->at != __atomic_load_n(r->used, __ATOMIC_ACQUIRE))
+/* Goes back to the start of an empty ring, so that a slot with little traffic occupies few pages,
+ * if size bytes and the reserve fit there until the reader has passed the gap. */
+static inline void ring_rewind(ring *r, uint32_t size) {
+    uint32_t place = r->at % SNAKE_RING, rest = SNAKE_RING - place;
+    if (place < SNAKE_PAGE || place < size + SNAKE_RESERVED ||
+        r->at != __atomic_load_n(r->used, __ATOMIC_ACQUIRE))
         return;
-    uint32_t rest = SNAKE_RING - place;
     ring_put_head(r, SNAKE_SKIP, rest - SNAKE_RECORD_HEAD);
     r->at += rest - SNAKE_RECORD_HEAD;
 }
@@ -83,9 +81,9 @@ static inline void ring_rewind(ring *r) {
  * ring_publish. */
 static inline void ring_put(ring *r, uint32_t kind, const void *prefix, uint32_t prefix_len,
                             const void *data, uint32_t len) {
-    uint32_t all = prefix_len + len;
-    if (ring_padded(all) + SNAKE_RECORD_HEAD <= SNAKE_PAGE)
-        ring_rewind(r);
+    uint32_t all = prefix_len + len, size = SNAKE_RECORD_HEAD + ring_padded(all);
+    if (size <= SNAKE_PAGE)
+        ring_rewind(r, size);
     ring_put_head(r, kind, all);
     ring_copy_in(r, r->at, prefix, prefix_len);
     ring_copy_in(r, r->at + prefix_len, data, len);
@@ -128,6 +126,11 @@ static inline int ring_next(ring *r, ring_record *record) {
 static inline void ring_done(ring *r, const ring_record *record) {
     r->at += record->size;
     __atomic_store_n(r->used, r->at, __ATOMIC_SEQ_CST);
+}
+
+/* Bytes that wait for the reader. */
+static inline uint32_t ring_filled(const ring *r) {
+    return __atomic_load_n(r->made, __ATOMIC_ACQUIRE) - r->at;
 }
 
 static inline size_t ring_len(const ring_record *record) {

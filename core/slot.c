@@ -18,7 +18,7 @@ void slot_open(snake_slot *slot, snake_generation *app) {
     slot->in.at = slot->out.at = 0;
     slot->header_count = slot->features = 0;
     slot->body_end = 0;
-    slot->body_asked = false;
+    slot->body_asked = slot->is_begun = false;
     slot->head = (span){"", 0};
     slot->head_at = slot->head_len = 0;
     ring_record record;
@@ -73,7 +73,8 @@ bool slot_in_is_ready_or_wanted(snake_slot *slot) {
 
 void slot_in_done(snake_slot *slot, const ring_record *record) {
     ring_done(&slot->in, record);
-    if (__atomic_load_n(&slot->wire->room_wanted, __ATOMIC_SEQ_CST) &&
+    if (ring_filled(&slot->in) <= SNAKE_RING / 2 &&
+        __atomic_load_n(&slot->wire->room_wanted, __ATOMIC_SEQ_CST) &&
         __atomic_exchange_n(&slot->wire->room_wanted, 0, __ATOMIC_SEQ_CST)) {
         completions_add(slot, SNAKE_GO_WANT_BODY);
         completions_announce();
@@ -108,7 +109,7 @@ int slot_head_set(snake_slot *slot, uint32_t status, uint32_t count, const void 
                   size_t len) {
     head_drop(slot);
     uint32_t facts[2] = {status, count};
-    if (len > UINT32_MAX - sizeof facts || len + sizeof facts > ring_room(&slot->out))
+    if ((int64_t)(len + sizeof facts) > ring_room(&slot->out))
         return head_too_long(len);
     ring_put(&slot->out, SNAKE_HEAD, facts, sizeof facts, fields, (uint32_t)len);
     slot->head_len = (uint32_t)(sizeof facts + len);
@@ -118,7 +119,7 @@ int slot_head_set(snake_slot *slot, uint32_t status, uint32_t count, const void 
 }
 
 int slot_head_add(snake_slot *slot, const void *field, size_t len) {
-    if (len > UINT32_MAX || ring_padded((uint32_t)len) + 8 > ring_room(&slot->out))
+    if ((int64_t)len + 8 > ring_room(&slot->out))
         return head_too_long(slot->head_len + len);
     ring_copy_in(&slot->out, slot->head_at + SNAKE_RECORD_HEAD + slot->head_len, field,
                  (uint32_t)len);
@@ -127,7 +128,7 @@ int slot_head_add(snake_slot *slot, const void *field, size_t len) {
     return 0;
 }
 
-uint32_t slot_room(const snake_slot *slot) { return ring_room(&slot->out); }
+int32_t slot_room(const snake_slot *slot) { return ring_room(&slot->out); }
 
 void slot_put(snake_slot *slot, uint32_t kind, const void *prefix, uint32_t prefix_len,
               const void *data, uint32_t len) {
@@ -144,12 +145,13 @@ void slot_put_file(snake_slot *slot, int fd, int64_t offset, int64_t len, bool s
 }
 
 void slot_send(snake_slot *slot) {
+    slot->is_begun = slot->is_begun || slot->head_len;
     slot->head_len = 0;
     ring_publish(&slot->out);
     completions_add(slot, SNAKE_GO_OUT);
 }
 
-bool slot_has_room_or_wants(snake_slot *slot, uint32_t wanted) {
+bool slot_has_room_or_wants(snake_slot *slot, int32_t wanted) {
     if (slot_room(slot) >= wanted)
         return true;
     __atomic_fetch_or(&slot->wire->waits, SNAKE_WAIT_ROOM, __ATOMIC_SEQ_CST);
@@ -160,12 +162,19 @@ bool slot_has_room_or_wants(snake_slot *slot, uint32_t wanted) {
 }
 
 bool slot_is_delivered(const snake_slot *slot) {
-    return slot->out.at == __atomic_load_n(&slot->wire->out_used, __ATOMIC_ACQUIRE);
+    return slot->out.at == __atomic_load_n(&slot->wire->out_used, __ATOMIC_SEQ_CST);
+}
+
+bool slot_is_delivered_or_wants(snake_slot *slot) {
+    if (slot_is_delivered(slot))
+        return true;
+    __atomic_fetch_or(&slot->wire->waits, SNAKE_WAIT_ROOM, __ATOMIC_SEQ_CST);
+    return slot_is_delivered(slot);
 }
 
 int slot_send_hint(snake_slot *slot, const void *links, size_t len) {
     uint32_t waiting = slot->head_len ? slot->out.at - slot->head_at : 0;
-    if (len > UINT32_MAX || ring_padded((uint32_t)len) + SNAKE_RECORD_HEAD > ring_room(&slot->out))
+    if ((int64_t)len + SNAKE_RECORD_HEAD > ring_room(&slot->out))
         return 0; /* a hint that can't be sent is dropped */
     unsigned char *head = NULL;
     if (waiting) { /* the hint goes before it */
@@ -192,6 +201,10 @@ int slot_send_hint(snake_slot *slot, const void *links, size_t len) {
 void slot_close(snake_slot *slot, uint32_t kind) {
     if (kind != SNAKE_END)
         head_drop(slot);
+    else if (slot->is_begun && !slot->head_len &&
+             !(slot->features &
+               SNAKE_WEBSOCKET)) /* Go must not take a stream for a whole response */
+        ring_put(&slot->out, SNAKE_DATA, NULL, 0, NULL, 0);
     slot->head_len = 0;
     ring_put(&slot->out, kind, NULL, 0, NULL, 0);
     ring_publish(&slot->out);

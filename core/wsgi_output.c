@@ -43,14 +43,14 @@ void wsgi_end(wsgi_exchange *self, uint32_t kind) {
     slot_close(slot, kind);
 }
 
-/* Waits until there is room for wanted bytes. -1: client_left, or an exception when another thread
- * has completed the response. */
-static int wait_for_room(wsgi_exchange *self, uint32_t wanted) {
+/* Waits until there is room for wanted bytes, or, with -1, until Go has written everything to the
+ * client. -1: client_left, or an exception when another thread has completed the response. */
+static int wait_for_client(wsgi_exchange *self, int32_t wanted) {
     snake_slot *slot = self->slot;
     if (!slot)
         return wsgi_refuse_late();
     while (!slot_is_lost(slot)) {
-        if (slot_has_room_or_wants(slot, wanted))
+        if (wanted < 0 ? slot_is_delivered_or_wants(slot) : slot_has_room_or_wants(slot, wanted))
             return 0;
         if (slot_is_lost(slot)) /* since before Go could see that the thread waits */
             break;
@@ -62,16 +62,16 @@ static int wait_for_room(wsgi_exchange *self, uint32_t wanted) {
     return -1;
 }
 
-/* Sends one block, so that it is not delayed. last: the block completes the response. Returns 0, or
- * -1 with client_left or an exception. */
+/* Sends one block and waits until Go has written it, so data is neither delayed nor accumulated.
+ * last: the block completes the response. Returns 0, or -1 with client_left or an exception. */
 static int send_block(wsgi_exchange *self, const char *data, size_t len, bool last) {
-    do {
-        if (wait_for_room(self, len < ROOM_WORTH ? (uint32_t)len : ROOM_WORTH) < 0)
+    for (;;) {
+        if (wait_for_client(self, len < ROOM_WORTH ? (int32_t)len : ROOM_WORTH) < 0)
             return -1;
         snake_slot *slot = self->slot; /* no app code runs before slot_send() */
-        uint32_t room = slot_room(slot), n = len < room ? (uint32_t)len : room;
+        size_t room = (size_t)slot_room(slot), n = len < room ? len : room;
         if (n)
-            slot_put(slot, SNAKE_DATA, NULL, 0, data, n);
+            slot_put(slot, SNAKE_DATA, NULL, 0, data, (uint32_t)n);
         data += n;
         len -= n;
         self->head_sent = true;
@@ -81,8 +81,9 @@ static int send_block(wsgi_exchange *self, const char *data, size_t len, bool la
         }
         slot_send(slot);
         completions_announce();
-    } while (len);
-    return 0;
+        if (!len)
+            return wait_for_client(self, -1);
+    }
 }
 
 bool wsgi_report(wsgi_exchange *self) {
