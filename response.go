@@ -15,9 +15,14 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/caddysnake/caddysnake/internal/ring"
 )
+
+// timeToSend is the time that the beginning of a broken response has to leave for its
+// client.
+const timeToSend = 20 * time.Millisecond
 
 // errClientLost means that the client can't be written to.
 var errClientLost = errors.New("the client is gone")
@@ -92,6 +97,9 @@ func (x *exchange) end(record ring.Record, flush bool) error {
 	case record.Kind == C.SNAKE_ABORT:
 		if flush && !x.flush() {
 			return x.spoiled(errClientLost)
+		}
+		if flush && x.r.ProtoMajor == 3 { // a reset discards what QUIC has not sent yet
+			time.Sleep(timeToSend)
 		}
 		x.finish()
 		return x.breakOff()

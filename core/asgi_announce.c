@@ -47,8 +47,10 @@ void asgi_announce(snake_generation *app) {
         completions_announce(); /* another thread runs the loop: don't call it from here */
         return;
     }
-    if (app->draining || app->flush_soon)
+    if (app->draining || app->flush_soon) {
+        completions_announce_later(); /* should the app block its loop first */
         return;
+    }
     if (app->selects || asgi_flush_soon(app))
         completions_announce_later();
     else

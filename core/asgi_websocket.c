@@ -62,6 +62,7 @@ static PyObject *send_accept(asgi_exchange *self, PyObject *message) {
     self->head_sent = true;
     slot_head_done(self->slot);
     slot_send(self->slot);
+    slot_in_is_ready_or_wanted(self->slot); /* for a receive() that has begun before */
     asgi_announce(self->app);
     return asgi_output_sent(self);
 }
@@ -339,7 +340,7 @@ static void end(asgi_exchange *self, bool returned, bool failed) {
     if (self->phase == WS_DENYING) {
         asgi_http_end(self, returned, failed);
     } else if (self->client_left) {
-        slot_release(asgi_exchange_detach(self));
+        give_back(self);
     } else if (self->phase == WS_OPEN) {
         uint16_t code = failed ? INTERNAL_ERROR : NORMAL;
         if (send_close(self, code, (span_of_bytes){NULL, 0}) < 0) {
