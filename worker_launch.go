@@ -5,7 +5,6 @@ package caddysnake
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -94,14 +93,6 @@ func (s *standardStreams) close() {
 	}
 }
 
-// workerCommand returns the program that becomes a worker, and the variables that make
-// it one. Its control socket is descriptor 3.
-var workerCommand = func(e pythonEnvironment) (cmd *exec.Cmd, variables []string) {
-	cmd = exec.Command("/proc/self/exe")
-	cmd.Args[0] = "python-worker"
-	return cmd, []string{"CADDYSNAKE_WORKER=3", "CADDYSNAKE_WORKER_VENV=" + e.Venv}
-}
-
 // start starts a process from scratch and sends it the bridge package.
 func (e pythonEnvironment) start(control controlSocket, streams standardStreams) (launched, error) {
 	hello, err := workerHello()
@@ -109,12 +100,13 @@ func (e pythonEnvironment) start(control controlSocket, streams standardStreams)
 		return launched{}, err
 	}
 	pidfd := -1
-	cmd, variables := workerCommand(e)
-	cmd.Env = os.Environ()
+	cmd, err := workerCommand(e.Venv)
+	if err != nil {
+		return launched{}, fmt.Errorf("starting a worker: %w", err)
+	}
 	for name, value := range e.Variables {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	cmd.Env = append(cmd.Env, variables...)
 	cmd.ExtraFiles = []*os.File{streams.control}
 	cmd.Stdout, cmd.Stderr = streams.stdout, streams.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd}

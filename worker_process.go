@@ -57,7 +57,8 @@ type workerProcess struct {
 	modules []string
 
 	ready chan struct{} // closed when kind and modules are set
-	died  chan struct{} // closed when the process has ended and end and failure are set
+	gone  chan struct{} // closed at once when the process has ended
+	died  chan struct{} // closed when end is set, too, and its last words are in the log
 	end   processEnd
 
 	mu      sync.Mutex
@@ -97,6 +98,7 @@ func launchWorker(spec workerSpec) (*workerProcess, error) {
 		number: spec.Number,
 		log:    &workerLog{app: spec.Log, number: spec.Number},
 		ready:  make(chan struct{}),
+		gone:   make(chan struct{}),
 		died:   make(chan struct{}),
 	}
 	err := errNoZygote
@@ -161,6 +163,7 @@ func (w *workerProcess) supervise() {
 	if err := awaitPidfd(w.process.pidfd); err != nil {
 		w.fail(fmt.Errorf("waiting for a python worker: %w", err))
 	}
+	close(w.gone)
 	end := w.process.reap()
 	w.awaitLastWords(heard)
 	w.control.close()
@@ -223,7 +226,7 @@ func (w *workerProcess) handle(report workerReport) error {
 	defer w.mu.Unlock()
 	switch r := report.(type) {
 	case *readyReport:
-		if w.state != workerStarting || w.failure != nil {
+		if w.state != workerStarting || w.failure != nil || r.PID != w.process.pid {
 			break
 		}
 		w.state, w.kind, w.modules = workerReady, r.Interface, r.Modules
@@ -242,7 +245,7 @@ func (w *workerProcess) handle(report workerReport) error {
 		w.state, w.idle = workerStopped, r.Idle
 		return nil
 	}
-	return fmt.Errorf("%w: %T at the wrong time", errReport, report)
+	return fmt.Errorf("%w: %+v at the wrong time", errReport, report)
 }
 
 // fail kills a worker that does not keep to the protocol, and logs why.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -362,12 +363,11 @@ func TestWorkerRefusesAForeignSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The shell, not this process, is the parent.
-		cmd, _ := workerCommand(pythonEnvironment{})
 		exe, err := os.Executable()
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", exe + "; exit $?"}
+		cmd := exec.Command("/bin/sh", "-c", exe+"; exit $?")
 		cmd.Env = append(os.Environ(), "CADDYSNAKE_WORKER="+c.value)
 		cmd.ExtraFiles = []*os.File{theirs}
 		out, err := cmd.CombinedOutput()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,7 @@ type zygote struct {
 	loaded  chan error // nil: it is ready to fork
 	forked  chan forkAnswer
 	dead    chan struct{} // closed when it takes no more orders
+	killed  atomic.Bool
 
 	mu      sync.Mutex // one fork at a time
 	childMu sync.Mutex // guards what follows
@@ -130,7 +132,7 @@ func (z *zygote) supervise() {
 	if err := awaitPidfd(z.process.pidfd); err != nil {
 		z.log.logger().Error("waiting for a python zygote", zap.Error(err))
 	}
-	if end := z.process.reap(); !end.clean() {
+	if end := z.process.reap(); !end.clean() && !z.killed.Load() {
 		z.log.logger().Error("python zygote has ended unexpectedly",
 			zap.Stringer("end", end), zap.String("last_output", z.log.lastOutput()))
 	}
@@ -292,6 +294,7 @@ func (z *zygote) retire() {
 
 func (z *zygote) kill() {
 	if z.alive() {
+		z.killed.Store(true)
 		_ = signalPidfd(z.process.pidfd, unix.SIGKILL)
 	}
 }

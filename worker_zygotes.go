@@ -4,6 +4,7 @@ package caddysnake
 // has shown which packages its applications need.
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -17,12 +18,25 @@ import (
 // are sent in one message.
 const maxPreloadSize = maxControlMessage / 2
 
-// zygotes holds the zygote of each environment, by keyOf.
-var zygotes = zygotePool{nurseries: make(map[string]*nursery)}
-
+// zygotePool holds the zygote of each environment.
 type zygotePool struct {
 	mu        sync.Mutex
-	nurseries map[string]*nursery
+	nurseries map[string]*nursery // by keyOf
+}
+
+func newZygotePool() *zygotePool {
+	return &zygotePool{nurseries: make(map[string]*nursery)}
+}
+
+// start starts a worker, from a zygote if there is one, and learns from the worker.
+func (p *zygotePool) start(ctx context.Context, spec workerSpec) (*workerProcess, error) {
+	environment := environmentOf(spec.Load.bridgeConfig)
+	spec.Zygote = p.get(environment)
+	w, err := startWorker(ctx, spec)
+	if err == nil {
+		p.learn(environment, w.modules)
+	}
+	return w, err
 }
 
 // nursery is one environment.

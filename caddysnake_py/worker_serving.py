@@ -11,7 +11,8 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import interface
+from caddysnake_py import body, interface, logs, threadstate
+from caddysnake_py import files as files_of_wsgi
 from caddysnake_py.asgi import ASGIServer
 from caddysnake_py.load_request import LoadRequest
 
@@ -29,6 +30,15 @@ class _NoView(_caddysnake.View):
 
 def new_core(request: LoadRequest, files: list[int]) -> _caddysnake.Generation:
     """Returns the app's generation in the core. The descriptors belong to it from now on."""
+    _caddysnake.set_hooks(
+        logs.app_exception,
+        body.open_body,
+        files_of_wsgi.plain_file,
+        threadstate.system,
+        threadstate.restore,
+        threadstate.settle,
+        lambda: NotImplemented,  # every thread is the app's
+    )
     return _caddysnake.Generation(_NoView(request.id, None))
 
 
