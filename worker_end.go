@@ -56,13 +56,16 @@ func awaitPidfd(pidfd *os.File) error {
 // signalPidfd sends a signal, unless the process has ended.
 func signalPidfd(pidfd *os.File, signal unix.Signal) error {
 	conn, err := pidfd.SyscallConn()
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, os.ErrInvalid) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	var sent error
 	if err := conn.Control(func(fd uintptr) {
 		sent = unix.PidfdSendSignal(int(fd), signal, nil, 0)
-	}); err != nil {
+	}); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
 	if errors.Is(sent, unix.ESRCH) {

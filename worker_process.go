@@ -237,6 +237,7 @@ func (w *workerProcess) handle(report workerReport) error {
 			break
 		}
 		w.failure = errors.New(printable(r.Error))
+		time.AfterFunc(termTimeout, w.kill) // its module may have started threads that never end
 		return nil
 	case *stoppedReport:
 		if w.state != workerStopping {

@@ -286,6 +286,24 @@ threading.Thread(target=later, daemon=True).start()
 	}
 }
 
+func TestWorkerEndsOnSIGINTAsPythonProgramsDo(t *testing.T) {
+	for _, source := range []string{wsgiHello, noteApp} {
+		h := newWorkerHouse(t, source)
+		w := h.start()
+		w.signal(unix.SIGINT)
+		if end := awaitEnd(t, w); end.String() != "exit code 130" {
+			t.Error(end)
+		}
+	}
+}
+
+func TestWorkerOfAFailedAppDoesNotWaitForItsThreadsForever(t *testing.T) {
+	h := newWorkerHouse(t, "import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()\n1 / 0")
+	if why := h.startFails(); !strings.HasSuffix(why, "ZeroDivisionError: division by zero") {
+		t.Error(why)
+	}
+}
+
 func TestWorkerThatHangsAtStartIsKilled(t *testing.T) {
 	h := newWorkerHouse(t, "import time\ntime.sleep(100)")
 	h.spec.Timeout = 500 * time.Millisecond

@@ -46,8 +46,14 @@ class AppLoop:
         loop: the loop.
     """
 
-    def __init__(self, app_id: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, app_id: int, loop: asyncio.AbstractEventLoop, interruptible: bool = False
+    ) -> None:
+        """Args:
+        interruptible: whether a KeyboardInterrupt, which SIGINT raises, ends the run.
+        """
         self.loop = loop
+        self._interruptible = interruptible
         self._app_id = app_id
         self._ending = False
 
@@ -68,6 +74,8 @@ class AppLoop:
             try:
                 loop.run_forever()
             except BaseException as error:  # such as SystemExit in a task of the app
+                if self._interruptible and isinstance(error, KeyboardInterrupt):
+                    raise
                 logs.app_exception(self._app_id, error, "a task of the ASGI application", None)
                 sleep(_PAUSE_SECONDS)  # avoids a busy loop if the exception repeats
                 continue

@@ -44,7 +44,7 @@ class LoopRun:
         load: loads the application on the loop and starts serving it. Returns what stops it; None
             if it does not need a loop.
         """
-        self._app_loop = AppLoop(app_id, new_loop(kind))
+        self._app_loop = AppLoop(app_id, new_loop(kind), interruptible=True)
         self._load = load
         self._error: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
