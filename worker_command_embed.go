@@ -22,7 +22,7 @@ const workerName = "python-worker" // as ps shows it
 
 // workerCommand returns the program that becomes a worker: this executable, with the
 // variables that worker.c looks for. Its control socket is descriptor 3.
-func workerCommand(venv string) (*exec.Cmd, error) {
+func workerCommand(e pythonEnvironment) (*exec.Cmd, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{workerName}
 	if runsSecurely() {
@@ -31,7 +31,8 @@ func workerCommand(venv string) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	cmd.Env = append(os.Environ(), "CADDYSNAKE_WORKER=3", "CADDYSNAKE_WORKER_VENV="+venv)
+	cmd.Env = append(append(os.Environ(), e.variables()...),
+		"CADDYSNAKE_WORKER=3", "CADDYSNAKE_WORKER_VENV="+e.Venv)
 	return cmd, nil
 }
 

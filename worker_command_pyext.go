@@ -9,6 +9,6 @@ import (
 
 // workerCommand returns the program that becomes a worker. The extension module has
 // none yet.
-func workerCommand(string) (*exec.Cmd, error) {
+func workerCommand(pythonEnvironment) (*exec.Cmd, error) {
 	return nil, errors.New("worker processes need the linked executable; this is the extension module")
 }

@@ -75,6 +75,21 @@ func (c controlSocket) sendRaw(data []byte, files ...int) error {
 	return err
 }
 
+// sendOrder sends a message whose content, in a file since it may be long, comes before
+// the other descriptors.
+func (c controlSocket) sendOrder(op string, content any, files ...int) error {
+	data, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	file, err := newMemoryFile(op, data)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return c.send(map[string]string{"op": op}, append([]int{int(file.Fd())}, files...)...)
+}
+
 // receive waits for a message. It returns io.EOF when the other process has ended or
 // closed its end, and errControl for a message that does not fit.
 func (c controlSocket) receive() (packet, error) {

@@ -12,34 +12,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pythonEnvironment is what must be settled before Python starts. Workers with equal
-// ones can be forked from the same zygote.
+// maxStartVariable is the longest value that a process gets at its start, in bytes: the
+// kernel's limit for one, with room for its name.
+const maxStartVariable = 100 << 10
+
+// pythonEnvironment is what a worker's Python finds when it starts, and when it imports
+// packages, which may read any variable then. Workers with equal ones can be forked
+// from the same zygote.
 type pythonEnvironment struct {
-	Venv      string            `json:"venv"`
-	Variables map[string]string `json:"variables"`
+	Venv     string            `json:"venv"`
+	Env      map[string]string `json:"env"`
+	EnvFiles []string          `json:"env_files"`
 }
 
-// environmentOf returns the environment of an app's workers. Variables from an
-// env_file are not in it: the worker reads that file.
+// environmentOf returns the environment of an app's workers.
 func environmentOf(config bridgeConfig) pythonEnvironment {
-	e := pythonEnvironment{Venv: config.Venv, Variables: make(map[string]string)}
-	for name, value := range config.Env {
-		if matterAtStart(name) {
-			e.Variables[name] = value
-		}
-	}
-	return e
+	return pythonEnvironment{config.Venv, config.Env, config.EnvFiles}
 }
 
-// matterAtStart tells the variables that Python, the loader of shared libraries and
-// the C library read at the start of a process.
-func matterAtStart(name string) bool {
-	for _, prefix := range []string{"PYTHON", "LD_", "LC_", "MALLOC_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
+// variables returns those that the process gets from its start. The worker's bridge sets
+// all of them, and says what is wrong with one.
+func (e pythonEnvironment) variables() []string {
+	var found []string
+	for name, value := range e.Env {
+		variable := name + "=" + value
+		if len(value) <= maxStartVariable && !strings.ContainsRune(variable, 0) {
+			found = append(found, variable)
 		}
 	}
-	return name == "LANG" || name == "TZ" || name == "GLIBC_TUNABLES"
+	return found
 }
 
 // launched is a process that Caddy or a zygote has started.
@@ -100,12 +101,9 @@ func (e pythonEnvironment) start(control controlSocket, streams standardStreams)
 		return launched{}, err
 	}
 	pidfd := -1
-	cmd, err := workerCommand(e.Venv)
+	cmd, err := workerCommand(e)
 	if err != nil {
 		return launched{}, fmt.Errorf("starting a worker: %w", err)
-	}
-	for name, value := range e.Variables {
-		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	cmd.ExtraFiles = []*os.File{streams.control}
 	cmd.Stdout, cmd.Stderr = streams.stdout, streams.stderr

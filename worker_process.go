@@ -4,7 +4,6 @@ package caddysnake
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -115,28 +114,12 @@ func launchWorker(spec workerSpec) (*workerProcess, error) {
 		return nil, err
 	}
 	go w.supervise()
-	if err := w.sendStart(spec); err != nil {
+	if err := w.control.sendOrder("start", spec.Load, spec.Files...); err != nil {
 		w.kill()
 		<-w.died
 		return nil, fmt.Errorf("%w: %w", err, w.whyNotReady())
 	}
 	return w, nil
-}
-
-// sendStart sends the configuration, in a file since it may be long, and the
-// descriptors for the core.
-func (w *workerProcess) sendStart(spec workerSpec) error {
-	load, err := json.Marshal(spec.Load)
-	if err != nil {
-		return err
-	}
-	file, err := newMemoryFile("load", load)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	files := append([]int{int(file.Fd())}, spec.Files...)
-	return w.control.send(map[string]string{"op": "start"}, files...)
 }
 
 // whyNotReady returns why a dead worker has not become ready.
@@ -282,6 +265,11 @@ func (w *workerProcess) signal(signal unix.Signal) {
 // for its end. It sends SIGTERM, then SIGKILL, when the worker is late. It returns
 // whether all requests had ended.
 func (w *workerProcess) stop(drain, tasks time.Duration) (idle bool) {
+	return w.stopWithin(drain, tasks, drain+tasks+shutdownTimeout)
+}
+
+// stopWithin is stop with a limit of its own for the whole.
+func (w *workerProcess) stopWithin(drain, tasks, patience time.Duration) (idle bool) {
 	w.mu.Lock()
 	if w.state == workerReady {
 		w.state = workerStopping
@@ -292,7 +280,6 @@ func (w *workerProcess) stop(drain, tasks time.Duration) (idle bool) {
 		Drain seconds `json:"drain"`
 		Tasks seconds `json:"tasks"`
 	}{"stop", seconds(drain), seconds(tasks)}
-	patience := drain + tasks + shutdownTimeout
 	if err := w.control.send(message); err != nil {
 		patience = 0
 	}

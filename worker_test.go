@@ -313,23 +313,50 @@ func TestWorkerThatHangsAtStartIsKilled(t *testing.T) {
 }
 
 func TestWorkerThatDoesNotShutDownIsTerminated(t *testing.T) {
-	h := newWorkerHouse(t, strings.Replace(noteApp, `note(message["type"])`,
-		`note(message["type"]); message["type"] == "lifespan.shutdown" and __import__("time").sleep(100)`, 1))
-	w := h.start()
-	w.signal(unix.SIGTERM)
-	if end := awaitEnd(t, w); end.String() != "signal 15 (terminated)" {
-		t.Error(end)
+	for _, c := range []struct{ handler, want string }{
+		{"SIG_DFL", "signal 15 (terminated)"},
+		{"SIG_IGN", "signal 9 (killed)"},
+	} {
+		t.Run(c.handler, func(t *testing.T) {
+			t.Parallel()
+			h := newWorkerHouse(t, "import signal, time\nsignal.signal(signal.SIGTERM, signal."+c.handler+")\n"+
+				strings.Replace(noteApp, `note(message["type"])`,
+					`note(message["type"]); message["type"] == "lifespan.shutdown" and time.sleep(100)`, 1))
+			w := h.start()
+			if w.stopWithin(0, 0, 200*time.Millisecond) || w.end.String() != c.want {
+				t.Error(w.idle, w.end)
+			}
+		})
 	}
 }
 
-func TestWorkerEndsWithCaddy(t *testing.T) {
-	for _, source := range []string{wsgiHello, noteApp} {
-		h := newWorkerHouse(t, source)
-		w := h.start()
-		w.control.close() // as the kernel does
-		if end := awaitEnd(t, w); end.String() != "exit code 0" {
-			t.Error(end)
-		}
+func TestWorkerEndsInOrderWhenCaddyIsGone(t *testing.T) {
+	h := newWorkerHouse(t, noteApp+"import atexit; atexit.register(note, 'atexit')")
+	w := h.start()
+	w.control.close() // as the kernel does
+	if end := awaitEnd(t, w); end.String() != "exit code 0" {
+		t.Error(end)
+	}
+	if notes := h.read("notes"); notes != "lifespan.startup\nlifespan.shutdown\natexit\n" {
+		t.Error(notes)
+	}
+}
+
+func TestWorkerGetsTheDescriptorsOfItsCore(t *testing.T) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	h := newWorkerHouse(t, wsgiHello+`
+import os
+links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+open("links", "w").write(" ".join(links))
+`)
+	h.spec.Load.Interface, h.spec.Files = "wsgi", []int{fd}
+	h.start()
+	if links := h.read("links"); strings.Count(links, "eventfd") != 1 {
+		t.Error(links)
 	}
 }
 

@@ -58,6 +58,12 @@ type forkAnswer struct {
 	err   error
 }
 
+// zygoteOrder says what a zygote is to be.
+type zygoteOrder struct {
+	pythonEnvironment
+	Preload []string `json:"preload"` // names of modules
+}
+
 // zygoteReport is anything that a zygote says.
 type zygoteReport struct {
 	Module string `json:"module"` // threads
@@ -82,10 +88,7 @@ func startZygote(e pythonEnvironment, modules []string) (*zygote, error) {
 		return nil, err
 	}
 	go z.supervise()
-	err = z.control.send(struct {
-		Op      string   `json:"op"`
-		Preload []string `json:"preload"`
-	}{"zygote", append([]string{}, modules...)})
+	err = z.control.sendOrder("zygote", zygoteOrder{e, append([]string{}, modules...)})
 	if err == nil {
 		err = z.awaitLoaded()
 	}

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var noPackages = pythonEnvironment{Env: map[string]string{}, EnvFiles: []string{}}
+
 // packages makes a directory of modules and returns an environment that finds them.
 func packages(t *testing.T, sources map[string]string) pythonEnvironment {
 	t.Helper()
@@ -23,7 +25,7 @@ func packages(t *testing.T, sources map[string]string) pythonEnvironment {
 			t.Fatal(err)
 		}
 	}
-	return pythonEnvironment{Variables: map[string]string{"PYTHONPATH": dir}}
+	return pythonEnvironment{Env: map[string]string{"PYTHONPATH": dir}, EnvFiles: []string{}}
 }
 
 func raiseZygote(t *testing.T, e pythonEnvironment, modules ...string) *zygote {
@@ -77,7 +79,7 @@ print("a line")
 }
 
 func TestZygoteSaysHowItsWorkersEnd(t *testing.T) {
-	z := raiseZygote(t, pythonEnvironment{})
+	z := raiseZygote(t, noPackages)
 	h := newWorkerHouse(t, "import os\nos._exit(9)")
 	h.spec.Zygote = z
 	if why := h.startFails(); why != "its worker has ended: exit code 9" {
@@ -93,7 +95,7 @@ func TestZygoteSaysHowItsWorkersEnd(t *testing.T) {
 }
 
 func TestWorkersOutliveTheirZygoteAndLaterOnesStartFromScratch(t *testing.T) {
-	z := raiseZygote(t, pythonEnvironment{})
+	z := raiseZygote(t, noPackages)
 	h := newWorkerHouse(t, noteApp)
 	h.spec.Zygote = z
 	w := h.start()
@@ -110,7 +112,7 @@ func TestWorkersOutliveTheirZygoteAndLaterOnesStartFromScratch(t *testing.T) {
 }
 
 func TestZygoteAndItsWorkersEndWithCaddy(t *testing.T) {
-	z := raiseZygote(t, pythonEnvironment{})
+	z := raiseZygote(t, noPackages)
 	h := newWorkerHouse(t, wsgiHello)
 	h.spec.Zygote = z
 	w := h.start()
@@ -137,7 +139,7 @@ func TestZygotesAreRaisedWithWhatWorkersNeed(t *testing.T) {
 		"threading.Thread(target=time.sleep, args=(100,), daemon=True).start()"})
 	pool := newZygotePool()
 	h := newWorkerHouse(t, wsgiHello)
-	h.spec.Load.Env = e.Variables
+	h.spec.Load.Env = e.Env
 	e = environmentOf(h.spec.Load.bridgeConfig)
 	start := func() *workerProcess {
 		w, err := pool.start(context.Background(), h.spec)

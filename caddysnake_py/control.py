@@ -7,10 +7,10 @@ that the application forks, need no lock.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import dataclasses
 import json
-import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 _MAX_MESSAGE = 128 << 10  # bytes
 _MAX_TEXT = 48 << 10  # bytes; JSON needs up to two for one, since control characters are escaped
 _MAX_DESCRIPTORS = 8
+_INT = array.array("i").itemsize
 
 
 @dataclasses.dataclass(slots=True)
@@ -35,6 +36,13 @@ class Message:
     @property
     def op(self) -> str:
         return str(self.fields["op"])
+
+    def content(self) -> dict[str, Any]:
+        """Returns the JSON object in the first of the files, and closes that file."""
+        with open(self.files.pop(0), "rb") as file:
+            file.seek(0)
+            content: dict[str, Any] = json.load(file)
+            return content
 
 
 def shorten(text: bytes) -> str:
@@ -62,8 +70,11 @@ class Control:
     def receive(self) -> Message | None:
         """Waits for a message; returns None once Caddy is gone."""
         try:
-            data, files, flags, _ = socket.recv_fds(
-                self._socket, _MAX_MESSAGE, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            # Not socket.recv_fds: it drops its flags, and programs would inherit the descriptors.
+            data, rights, flags, _ = self._socket.recvmsg(
+                _MAX_MESSAGE,
+                socket.CMSG_SPACE(_MAX_DESCRIPTORS * _INT),
+                socket.MSG_CMSG_CLOEXEC,
             )
         except ConnectionResetError:
             return None
@@ -71,7 +82,11 @@ class Control:
             return None
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             raise ValueError("a message on the control socket is too long")
-        return Message(json.loads(data), files)
+        files = array.array("i")
+        for level, kind, content in rights:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                files.frombytes(content[: len(content) // _INT * _INT])
+        return Message(json.loads(data), files.tolist())
 
     def send(self, op: str, files: Sequence[int] = (), **fields: Any) -> None:
         """Sends a message. It is lost if Caddy is gone."""
@@ -88,10 +103,3 @@ class Control:
         """Sends a record for Caddy's log: replaces `logs.Sink.write`."""
         name = source.encode("utf-8", "replace")[:256].decode("utf-8", "ignore")
         self.send("log", level=max(0, min(level, 100)), source=name, message=shorten(message))
-
-
-def read_file(fd: int) -> bytes:
-    """Returns the content of a file that came with a message, and closes the descriptor."""
-    with open(fd, "rb") as file:
-        os.lseek(fd, 0, os.SEEK_SET)
-        return file.read()

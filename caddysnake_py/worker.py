@@ -7,7 +7,6 @@ writes to its standard streams.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -28,7 +27,7 @@ from caddysnake_py import (
     worker_streams,
     zygote,
 )
-from caddysnake_py.control import Control, Message, read_file
+from caddysnake_py.control import Control, Message
 from caddysnake_py.limits import Limits
 from caddysnake_py.load_request import LoadRequest
 from caddysnake_py.worker_asgi import LoopRun
@@ -106,10 +105,9 @@ class Worker:
 
 
 def _work(control: Control, start: Message, preloaded: Collection[str]) -> int:
-    specification, *files = start.files
-    request = LoadRequest(**json.loads(read_file(specification)))
+    request = LoadRequest(**start.content())
     _caddysnake.watch_caddy(control.fileno(), _ORPHAN_SECONDS)
-    return Worker(control, request, files).run(preloaded)
+    return Worker(control, request, start.files).run(preloaded)
 
 
 def _end() -> None:
@@ -139,7 +137,7 @@ def run(fd: int) -> int:
     message = control.receive()
     preloaded: Collection[str] = ()
     if message is not None and message.op == "zygote":
-        forked = zygote.run(control, message.fields["preload"])
+        forked = zygote.run(control, zygote.Order(**message.content()))
         if forked is None:
             return os.EX_OK
         control, preloaded = forked

@@ -6,12 +6,15 @@ pidfd, which it opens while the worker is still its child; Caddy gets a copy.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import select
 import sys
 
-from caddysnake_py import preload
+from caddysnake_py import preload, venvs
 from caddysnake_py.control import Control, Message
+from caddysnake_py.loader import LoadError
 
 
 def preloadable() -> list[str]:
@@ -84,7 +87,24 @@ def _name_process(name: str) -> None:
         file.write(name)
 
 
-def run(control: Control, names: list[str]) -> tuple[Control, set[str]] | None:
+@dataclasses.dataclass(slots=True, frozen=True)
+class Order:
+    """What the zygote is to be.
+
+    Attributes:
+        venv: the virtual environment, in which Python has started.
+        env: variables of the applications, which packages may read when they are imported.
+        env_files: files with more of them. Workers say what is wrong with a file.
+        preload: the names of modules.
+    """
+
+    venv: str
+    env: dict[str, str]
+    env_files: list[str]
+    preload: list[str]
+
+
+def run(control: Control, order: Order) -> tuple[Control, set[str]] | None:
     """Preloads modules and forks workers until Caddy is gone.
 
     Returns:
@@ -92,8 +112,10 @@ def run(control: Control, names: list[str]) -> tuple[Control, set[str]] | None:
         the zygote, at its end.
     """
     _name_process("python-zygote")
+    with contextlib.suppress(LoadError, ValueError):
+        os.environ.update(venvs.variables(order.env_files, order.env))
     before = set(sys.modules)
-    culprit = preload.load(names)
+    culprit = preload.load(order.preload)
     if culprit is not None:
         control.send("threads", module=culprit)
         return None
