@@ -12,10 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxStartVariable is the longest value that a process gets at its start, in bytes: the
-// kernel's limit for one, with room for its name.
-const maxStartVariable = 100 << 10
-
 // pythonEnvironment is what a worker's Python finds when it starts, and when it imports
 // packages, which may read any variable then. Workers with equal ones can be forked
 // from the same zygote.
@@ -28,19 +24,6 @@ type pythonEnvironment struct {
 // environmentOf returns the environment of an app's workers.
 func environmentOf(config bridgeConfig) pythonEnvironment {
 	return pythonEnvironment{config.Venv, config.Env, config.EnvFiles}
-}
-
-// variables returns those that the process gets from its start. The worker's bridge sets
-// all of them, and says what is wrong with one.
-func (e pythonEnvironment) variables() []string {
-	var found []string
-	for name, value := range e.Env {
-		variable := name + "=" + value
-		if len(value) <= maxStartVariable && !strings.ContainsRune(variable, 0) {
-			found = append(found, variable)
-		}
-	}
-	return found
 }
 
 // launched is a process that Caddy or a zygote has started.

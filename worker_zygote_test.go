@@ -242,3 +242,32 @@ func TestStopOfAContextEndsAStartingWorker(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWorkersLeaveNothingBehindInCaddy(t *testing.T) {
+	z := raiseZygote(t, noPackages)
+	h := newWorkerHouse(t, wsgiHello)
+	broken := newWorkerHouse(t, "1 / 0")
+	broken.spec.Zygote = z
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	round := func() {
+		for _, h.spec.Zygote = range []*zygote{nil, z} {
+			h.start().stop(0, 0)
+		}
+		broken.startFails()
+	}
+	round() // the bridge package is in memory from then on
+	before := count()
+	round()
+	round()
+	for deadline := time.Now().Add(5 * time.Second); count() != before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d descriptors, before %d", count(), before)
+		}
+	}
+}

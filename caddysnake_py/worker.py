@@ -7,6 +7,7 @@ writes to its standard streams.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -59,7 +60,7 @@ class Worker:
             elif isinstance(error, KeyboardInterrupt):
                 return 128 + 2  # SIGINT, as shells say it
             else:
-                logs.emit(40, "caddysnake", f"exception in the worker\n{text}")
+                logs.emit(logging.ERROR, "caddysnake", f"exception in the worker\n{text}")
             return os.EX_SOFTWARE
         self._control.send("stopped", idle=idle)
         return os.EX_OK
