@@ -298,6 +298,7 @@ func TestWorkerEndsOnSIGINTAsPythonProgramsDo(t *testing.T) {
 }
 
 func TestWorkerOfAFailedAppDoesNotWaitForItsThreadsForever(t *testing.T) {
+	t.Parallel()
 	h := newWorkerHouse(t, "import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()\n1 / 0")
 	if why := h.startFails(); !strings.HasSuffix(why, "ZeroDivisionError: division by zero") {
 		t.Error(why)
@@ -313,6 +314,7 @@ func TestWorkerThatHangsAtStartIsKilled(t *testing.T) {
 }
 
 func TestWorkerThatDoesNotShutDownIsTerminated(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ handler, want string }{
 		{"SIG_DFL", "signal 15 (terminated)"},
 		{"SIG_IGN", "signal 9 (killed)"},
@@ -361,6 +363,7 @@ open("links", "w").write(" ".join(links))
 }
 
 func TestWorkerThatIsStuckEndsWithCaddyToo(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("5 s")
 	}
