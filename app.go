@@ -34,7 +34,7 @@ type appConfig struct {
 }
 
 // bridgeConfig is the part of appConfig that Go sends to the bridge: the fields of
-// LoadRequest in caddysnake_py/bridge.py.
+// LoadRequest in caddysnake_py/load_request.py.
 type bridgeConfig struct {
 	Module     string            `json:"app"`
 	Interface  string            `json:"interface"` // "wsgi", "asgi" or "" to detect it

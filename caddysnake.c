@@ -60,3 +60,4 @@
 #include "core/heap.c"
 #include "core/module.c"
 #include "core/netpoll.c"
+#include "core/worker_watch.c"

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "caddysnake.h"
+#include "embed.h"
 
 int snake_adopt(void);
 int snake_own_interpreter(char *err, size_t err_cap);
@@ -28,6 +29,8 @@ typedef struct start {
     size_t err_cap;
 } start;
 
+enum { MAX_UP = 3 }; /* from the library to <prefix> */
+
 /* sys.executable must be a python that belongs to this library: multiprocessing starts it, and
  * Python derives prefix and site-packages from it. Python's own search would take the first python3
  * on PATH. The library is in <prefix>/lib or, on Debian, <prefix>/lib/<triplet>. */
@@ -37,7 +40,7 @@ static int find_executable(char *path, size_t cap) {
     if (!dladdr((void *)(uintptr_t)Py_InitializeFromConfig, &info) ||
         !realpath(info.dli_fname, dir))
         return -1;
-    for (int up = 0; up < 3; up++) {
+    for (int up = 0; up < MAX_UP; up++) {
         char *slash = strrchr(dir, '/');
         if (!slash)
             return -1;
@@ -49,27 +52,43 @@ static int find_executable(char *path, size_t cap) {
     return -1;
 }
 
-static int failed(start *s, PyStatus status) {
-    if (!PyStatus_Exception(status))
-        return 0;
-    snprintf(s->err, s->err_cap, "%s: %s", status.func ? status.func : "Python",
-             status.err_msg ? status.err_msg : "could not start");
-    return 1;
+/* The same for a virtual environment, from which Python finds the rest by pyvenv.cfg. Returns -1 if
+ * the directory is none: the bridge says so later. */
+static int find_in_venv(const char *venv, char *path, size_t cap) {
+    int n = snprintf(path, cap, "%s/pyvenv.cfg", venv);
+    if (n < 0 || (size_t)n >= cap || access(path, R_OK))
+        return -1;
+    n = snprintf(path, cap, "%s/bin/python%d.%d", venv, PY_MAJOR_VERSION, PY_MINOR_VERSION);
+    if (n < 0 || (size_t)n >= cap)
+        return -1;
+    if (access(path, X_OK))
+        snprintf(path, cap, "%s/bin/python", venv); /* shorter, so it fits */
+    return 0;
 }
 
-static int initialize(start *s) {
+static bool failed(PyStatus status, char *err, size_t err_cap) {
+    if (!PyStatus_Exception(status))
+        return false;
+    snprintf(err, err_cap, "%s: %s", status.func ? status.func : "Python",
+             status.err_msg ? status.err_msg : "could not start");
+    return true;
+}
+
+int embed_initialize(const char *venv, bool own_signals, char *err, size_t err_cap) {
     char executable[PATH_MAX];
-    int found = find_executable(executable, sizeof executable) == 0;
+    bool found = (venv && find_in_venv(venv, executable, sizeof executable) == 0) ||
+                 find_executable(executable, sizeof executable) == 0;
     if (found)
         unsetenv("PYTHONHOME"); /* it is another Python's home; children must not see it either */
     PyConfig config;
     PyConfig_InitPythonConfig(&config);
-    config.install_signal_handlers = 0; /* signals are Caddy's */
+    config.install_signal_handlers = own_signals;
     config.parse_argv = 0;
     int rc = -1;
-    if (found && failed(s, PyConfig_SetBytesString(&config, &config.executable, executable)))
+    if (found &&
+        failed(PyConfig_SetBytesString(&config, &config.executable, executable), err, err_cap))
         goto out;
-    if (!failed(s, Py_InitializeFromConfig(&config)))
+    if (!failed(Py_InitializeFromConfig(&config), err, err_cap))
         rc = 0;
 out:
     PyConfig_Clear(&config);
@@ -92,7 +111,7 @@ static void error_text(start *s) {
 /* Python's main thread. It never runs app code. */
 static void *main_thread(void *arg) {
     start *s = arg;
-    s->rc = initialize(s);
+    s->rc = embed_initialize(NULL, false, s->err, s->err_cap); /* signals are Caddy's */
     if (s->rc == 0) {
         s->rc = snake_adopt();
         if (s->rc < 0)

@@ -1,29 +1,31 @@
-"""Serves ASGI apps: each app has an event loop on its own thread."""
+"""Serves ASGI apps, each on an event loop of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from time import monotonic, sleep
-from typing import Any
+from time import monotonic
+from typing import Any, Protocol, runtime_checkable
 
 import _caddysnake
 
-from caddysnake_py import logs, loops
+from caddysnake_py import logs
 from caddysnake_py.lifespan import Lifespan, Mode
 
 _SHUTDOWN_SECONDS = 10.0
-_PAUSE_SECONDS = 0.05
 _POLL_SECONDS = 0.05
 _MAX_NAMED = 10  # limit of tasks that a log record names
-_STOPPED = (
-    "the application has stopped its event loop, upon which other servers would exit: the loop was "
-    "restarted, and its tasks continue; further stops are not logged"
-)
+
+
+@runtime_checkable
+class WatchesRequests(Protocol):
+    """A loop that sees requests without a descriptor."""
+
+    def watch_requests(self, start: Callable[[], None]) -> None:
+        """Makes the loop call ``start`` when there are requests."""
 
 
 def extensions_of_http() -> tuple[dict[str, Any], ...]:
@@ -61,99 +63,18 @@ def scope_template() -> dict[str, Any]:
     }
 
 
-class AppThread:
-    """A thread with an event loop. One app is loaded, served and shut down on it.
+def _watch(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
+    """Makes a loop start the app's requests from now on."""
+    if isinstance(loop, WatchesRequests):
+        loop.watch_requests(core.drain)
+    else:
+        loop.add_reader(core.watch(), core.drain)
 
-    The app is imported inside the running loop, as under uvicorn, so objects that the app creates
-    at import time belong to the loop that serves the app.
-    """
 
-    def __init__(
-        self, app_id: int, name: str, loop: loops.LoopKind, core: _caddysnake.Generation
-    ) -> None:
-        self._app_id = app_id
-        self._kind = loop
-        self._core = core
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ending = False
-        self._thread = threading.Thread(target=self._run, name=f"asgi-{name}", daemon=True)
-
-    def start(self) -> asyncio.AbstractEventLoop:
-        """Starts the thread and returns its running loop.
-
-        Raises:
-            LoadError: the configured kind of loop is not available.
-        """
-        self._thread.start()
-        self._started.wait()
-        if self._failure is not None:
-            raise self._failure
-        assert self._loop is not None
-        return self._loop
-
-    def end(self) -> None:
-        """Stops the loop, and with it the thread. Thread-safe; does not wait."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._stop, self._loop)
-
-    def join(self) -> bool:
-        """Waits up to 10 seconds for the thread to end after `end`; False if it still runs."""
-        self._thread.join(_SHUTDOWN_SECONDS)
-        return not self._thread.is_alive()
-
-    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._ending = True
-        loop.stop()
-
-    def _run(self) -> None:
-        try:
-            loop = loops.new_loop(self._kind, self._core)
-        except BaseException as error:
-            self._failure = error
-            self._started.set()
-            return
-        self._loop = loop
-        asyncio.set_event_loop(loop)
-        loop.call_soon(self._started.set)
-        stopped_before = False
-        while not self._ending:
-            try:
-                loop.run_forever()
-            except BaseException as error:  # such as SystemExit in a task of the app
-                logs.app_exception(self._app_id, error, "a task of the ASGI application", None)
-                sleep(_PAUSE_SECONDS)  # avoids a busy loop if the exception repeats
-                continue
-            # The app stopped the loop. Its tasks are intact and continue (docs/decisions/0036).
-            if not self._ending and not stopped_before:
-                stopped_before = True
-                logs.emit(logging.ERROR, "caddysnake", _STOPPED, self._app_id)
-        loops.allow_close(loop)
-        self._close(loop)
-
-    @staticmethod
-    def _close(loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            tasks = asyncio.all_tasks(loop)
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                loop.run_until_complete(asyncio.wait(tasks, timeout=_SHUTDOWN_SECONDS))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(
-                asyncio.wait_for(loop.shutdown_default_executor(), _SHUTDOWN_SECONDS)
-            )
-        except BaseException as error:
-            logs.emit(
-                logging.ERROR,
-                "caddysnake",
-                f"exception while the event loop was closed\n{logs.format_exception(error)}",
-            )
-        finally:
-            asyncio.set_event_loop(None)
-            with contextlib.suppress(RuntimeError):
-                loop.close()
+def _unwatch(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
+    """Reverts `_watch`."""
+    if not isinstance(loop, WatchesRequests):
+        loop.remove_reader(core.watch())
 
 
 def _names(scopes: list[dict[str, Any]]) -> str:
@@ -197,7 +118,7 @@ class ASGIServer:
             asyncio.Task,
             options,
         )
-        loops.serve(loop, self._core)
+        _watch(loop, self._core)
 
     async def stop(self, drain: float, tasks: float) -> bool:
         """Waits for running requests, cancels the rest, and runs the app's lifespan shutdown.
@@ -216,7 +137,7 @@ class ASGIServer:
             self._core.cancel(True)
             idle = await self._wait_idle(_SHUTDOWN_SECONDS)
         await self._lifespan.shutdown()
-        loops.stop_serving(asyncio.get_running_loop(), self._core)
+        _unwatch(asyncio.get_running_loop(), self._core)
         if idle:
             self._core.stop()
         return idle

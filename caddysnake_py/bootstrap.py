@@ -1,6 +1,8 @@
 """Makes ``caddysnake_py`` importable from the sources embedded in the binary, and starts it.
 
-The C core executes this file with the global ``SOURCES`` (module name -> source text).
+The C core executes this file with the globals ``SOURCES`` (module name -> source text) and
+``CONTROL``: the descriptor of a worker's control socket, or -1 in Caddy's process. A worker leaves
+its exit code in ``EXIT_CODE``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from types import CodeType, ModuleType
 
 PACKAGE = "caddysnake_py"
 _builtins = dict(vars(builtins))
+CONTROL: int = globals()["CONTROL"]
 
 
 class EmbeddedSources(MetaPathFinder, InspectLoader):
@@ -59,9 +62,16 @@ mode: str = sys.get_lazy_imports() if hasattr(sys, "get_lazy_imports") else "nor
 if mode != "normal":
     sys.set_lazy_imports("normal")  # type: ignore[attr-defined]
 
-from caddysnake_py import bridge  # noqa: E402  (importable while the finder is on sys.meta_path)
+# Importable while the finder is on sys.meta_path.
+if CONTROL < 0:
+    from caddysnake_py import bridge
+else:
+    from caddysnake_py import worker
 
 sys.meta_path.remove(finder)
-bridge.start()
+if CONTROL < 0:
+    bridge.start()
 if mode != "normal":
     sys.set_lazy_imports(mode)  # type: ignore[attr-defined]
+if CONTROL >= 0:
+    EXIT_CODE = worker.run(CONTROL)

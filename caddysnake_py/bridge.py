@@ -10,11 +10,8 @@ import asyncio
 import dataclasses
 import json
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import _caddysnake
@@ -40,7 +37,6 @@ from caddysnake_py import (
     logs,
     loky_pools,
     loop_descriptors,
-    loops,
     patches,
     pools,
     process,
@@ -58,35 +54,11 @@ from caddysnake_py import (
     wsgi,
     zones,
 )
-from caddysnake_py.asgi import AppThread, ASGIServer
+from caddysnake_py.app_thread import AppThread
+from caddysnake_py.asgi import ASGIServer
 from caddysnake_py.layers import AppView
-from caddysnake_py.lifespan import Mode
+from caddysnake_py.load_request import LoadRequest
 from caddysnake_py.view import use
-
-
-@dataclasses.dataclass(slots=True, frozen=True)
-class LoadRequest:
-    """The configuration of an app to load, sent by Go as JSON.
-
-    All paths are absolute. Durations are in seconds; 0 disables a limit. The options are described
-    in docs/configuration.md.
-    """
-
-    id: int
-    app: str
-    interface: str
-    working_dir: str
-    python_path: list[str]
-    venv: str
-    env: dict[str, str]
-    env_files: list[str]
-    threads: int
-    lifespan: Mode
-    loop: loops.LoopKind
-    slow_request: float
-    request_timeout: float
-    blocked_loop: float
-    isolate: list[str]
 
 
 @dataclasses.dataclass(slots=True)
@@ -163,15 +135,10 @@ def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
 
 
 def _make_view(request: LoadRequest) -> AppView:
-    if not os.path.isdir(request.working_dir):
-        raise loader.LoadError(f"working_dir {request.working_dir}: no such directory")
+    venvs.check_directories(request.working_dir, request.python_path, request.id)
     values = venvs.variables(request.env_files, request.env)
     layer = installations.layer_for(request.venv or None)
     module = request.app.partition(":")[0]
-    for directory in request.python_path:
-        if not os.path.isdir(directory):
-            text = f"python_path {directory}: no such directory"
-            logs.emit(logging.WARNING, "caddysnake", text, request.id)
     directories = [request.working_dir, *request.python_path]
     own = AppView(request.id, directories, layer, module, request.isolate)
     environ.set_variables(own, values)
@@ -263,18 +230,11 @@ def _execute(question: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"unknown command {other!r}")
 
 
-def _error_text(error: BaseException) -> str:
-    if isinstance(error, loader.LoadError):
-        cause = error.__cause__
-        return str(error) if cause is None else f"{error}\n{logs.format_exception(cause)}"
-    return logs.format_exception(error)
-
-
 def _answer(command: _caddysnake.Command) -> None:
     try:
         answer = _execute(json.loads(command.payload))
     except BaseException as error:
-        answer = {"error": _error_text(error)}
+        answer = {"error": loader.error_text(error)}
     # The exception of a failed load has been released here: its traceback would keep the app alive.
     own = _caddysnake.current_view()
     _caddysnake.enter(None)
@@ -297,17 +257,6 @@ def _serve() -> None:
             threading.Thread(target=_answer, args=(command,), name="command", daemon=True).start()
         except RuntimeError as error:
             command.reply(json.dumps({"error": f"cannot start a thread: {error}"}).encode())
-
-
-_hidden: list[ModuleType] = []
-
-
-def _hide() -> None:
-    """Removes the core and this package from ``sys.modules``, so that applications cannot import
-    them."""
-    for name in list(sys.modules):
-        if name.partition(".")[0] in ("_caddysnake", "caddysnake_py"):
-            _hidden.append(sys.modules.pop(name))
 
 
 def _warn(problem: str | None) -> None:
@@ -362,7 +311,7 @@ def start() -> None:
     _warn(cpython.check(cpython.BEHAVIOUR))
     imports.watch_patches()
     sysmodule.watch()
-    _hide()
+    process.hide_server()
     release.start()
     watchdog.start()
     threading.Thread(target=_serve, name="bridge", daemon=True).start()

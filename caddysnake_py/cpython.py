@@ -56,6 +56,7 @@ importlib_file: str = (
     else "<frozen importlib._bootstrap>"
 )
 run_exit_functions = private(atexit, "_run_exitfuncs")
+join_threads = private(threading, "_shutdown")
 evaluate_reference = private(typing.ForwardRef, "_evaluate")  # until 3.13
 environment_data = private(os.environ, "_data")
 lazy_import = private(builtins, "__lazy_import__")  # since 3.15
@@ -162,6 +163,7 @@ WAKING = "applications can't close the sockets that wake event loops"
 LAZY = "lazy imports are an application's own"
 FREEING = "unloaded applications are freed alone"
 EXIT = "functions of atexit run at the end"
+JOINING = "a worker waits at its end for the application's threads"
 ESSENTIAL = frozenset({APART, ENVIRONMENT, THREADS})
 
 
@@ -290,6 +292,7 @@ ASSUMPTIONS = (
         lambda: (lazy_import is None) == (set_lazy_attributes is None),
     ),
     Assumption("atexit._run_exitfuncs", _EVER, EXIT, lambda: callable(run_exit_functions)),
+    Assumption("threading._shutdown", _EVER, JOINING, lambda: callable(join_threads)),
 )
 
 

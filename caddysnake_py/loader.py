@@ -9,9 +9,20 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from caddysnake_py import logs
+
 
 class LoadError(Exception):
     """The app cannot be loaded. The message explains the reason; no traceback is needed."""
+
+
+def error_text(error: BaseException) -> str:
+    """Returns what Caddy says about an app that cannot be loaded: a traceback, unless the error
+    explains itself."""
+    if isinstance(error, LoadError):
+        cause = error.__cause__
+        return str(error) if cause is None else f"{error}\n{logs.format_exception(cause)}"
+    return logs.format_exception(error)
 
 
 def load(spec: str) -> Callable[..., Any]:

@@ -14,13 +14,12 @@ import logging
 import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
-from typing import Any, TextIO
+from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs, settings
+from caddysnake_py import log_handlers, settings
 from caddysnake_py.layers import AppView
-from caddysnake_py.streams import LogStream, Router
 
 # The attributes of a logger, with factories of their default values.
 _STATE: dict[str, Callable[[], Any]] = {
@@ -172,35 +171,15 @@ def is_enabled_for(self: logging.Logger, level: int) -> bool:
     return _is_enabled_for(self, level)
 
 
-class _LastResort(logging.Handler):
+class _LastResort(log_handlers.LastResort):
     """Handles records of WARNING and above if the app has configured no handler."""
 
     def emit(self, record: logging.LogRecord) -> None:
         own = settings.get("logging.lastResort", self)
-        if own is not self:
-            if own is not None and record.levelno >= own.level:
-                own.handle(record)
-            return
-        try:
-            logs.emit(record.levelno, record.name, self.format(record))
-        except Exception:
-            self.handleError(record)
-
-
-_emit_to_stream = logging.StreamHandler.emit
-
-
-def emit_record(self: logging.StreamHandler[TextIO], record: logging.LogRecord) -> None:
-    """Replaces ``StreamHandler.emit``: keeps the record's level and logger name if the stream is
-    one of Caddy's log."""
-    stream = self.stream
-    if not isinstance(stream, (LogStream, Router)):
-        _emit_to_stream(self, record)
-        return
-    try:
-        logs.emit(record.levelno, record.name, self.format(record), getattr(stream, "app", None))
-    except Exception:
-        self.handleError(record)
+        if own is self:
+            super().emit(record)
+        elif own is not None and record.levelno >= own.level:
+            own.handle(record)
 
 
 def _set_logger_class(_: Any, cls: type[logging.Logger]) -> None:
@@ -259,11 +238,9 @@ def install() -> None:
     module._handlerList = _HandlerList(module._handlerList)
     module._handlers = _HandlersByName(module._handlers)
     module._logRecordFactory = _make_record
-    last_resort = _LastResort(logging.WARNING)
-    last_resort.setFormatter(logging.Formatter("%(message)s"))
-    module.lastResort = last_resort
+    last_resort = _LastResort()
+    log_handlers.install(last_resort)
     settings.own_attribute(logging, "lastResort", lambda: last_resort)
-    module.StreamHandler.emit = emit_record
     module.Logger.isEnabledFor = is_enabled_for
     for name, replacement in (
         ("setLoggerClass", _set_logger_class),

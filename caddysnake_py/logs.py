@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import _caddysnake
@@ -15,6 +15,17 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 # The start of a line that could be mistaken for a log record: one of JSON, or one that begins with
 # a time, or one with tabs between its fields.
 _LIKE_A_RECORD = re.compile(r"\n(?=[0-9{\[]|[^\s][^\n]*\t)")
+
+
+class Sink:
+    """Where records go: to a list of the core in Caddy's process, over the control socket in a
+    worker.
+
+    Attributes:
+        write: called with the level, the app's id, the source and the message in UTF-8.
+    """
+
+    write: Callable[[int, int, str, bytes], None] = staticmethod(_caddysnake.log)
 
 
 def printable(text: str) -> str:
@@ -47,7 +58,7 @@ def emit(level: int, source: str, message: str, app: int | None = None) -> None:
     owner = _caddysnake.current_app() if app is None else app
     if not message.isprintable():
         message = _LIKE_A_RECORD.sub("\n    ", printable(message))
-    _caddysnake.log(level, owner, source, message.encode("utf-8", "backslashreplace"))
+    Sink.write(level, owner, source, message.encode("utf-8", "backslashreplace"))
 
 
 def is_own(filename: str) -> bool:

@@ -1,4 +1,5 @@
-"""Event loops of ASGI apps: asyncio's loop with our own selector, or uvloop."""
+"""Event loops of the ASGI apps in Caddy's process: asyncio's loop with our own selector, or
+uvloop."""
 
 from __future__ import annotations
 
@@ -7,14 +8,13 @@ import functools
 import logging
 import selectors
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import _caddysnake
 
 from caddysnake_py import cpython, guards, logs, subprocesses
-from caddysnake_py.loader import LoadError
-
-LoopKind = Literal["auto", "asyncio", "uvloop"]
+from caddysnake_py.app_loop import ServerOwned, owned
+from caddysnake_py.loop_kind import LoopKind, find_uvloop
 
 _Event = tuple[selectors.SelectorKey, int]
 _NOTHING: list[_Event] = []
@@ -80,19 +80,7 @@ class Selector(selectors.BaseSelector):
             files.close()
 
 
-class _ServerOwned:
-    """A mixin for loops that only the server may close: requests could not run on a closed loop."""
-
-    _may_close = False
-
-    def close(self) -> None:
-        """Raises RuntimeError if the app calls it, as a running loop does."""
-        if not self._may_close:
-            raise RuntimeError("the event loop is the server's to close")
-        super().close()  # type: ignore[misc]
-
-
-class EventLoop(_ServerOwned, asyncio.SelectorEventLoop):
+class EventLoop(ServerOwned, asyncio.SelectorEventLoop):
     """asyncio's loop for one app. Other threads wake it through the core, not through a socket
     pair. Overrides the methods of `cpython.LOOP_METHODS`."""
 
@@ -120,45 +108,17 @@ class EventLoop(_ServerOwned, asyncio.SelectorEventLoop):
 
 
 def new_loop(kind: LoopKind, core: _caddysnake.Generation) -> asyncio.AbstractEventLoop:
-    """Returns a new event loop for an app. ``auto`` selects uvloop if it can be imported.
+    """Returns a new event loop for an app.
 
     Raises:
         LoadError: ``kind`` is uvloop, and uvloop is not installed.
     """
-    if kind != "asyncio":
-        try:
-            import uvloop  # type: ignore[import-not-found,unused-ignore]
-
-            class Loop(_ServerOwned, uvloop.Loop):  # type: ignore[misc,unused-ignore]
-                __module__ = uvloop.Loop.__module__  # libraries recognise uvloop by it
-
-            loop: asyncio.AbstractEventLoop = Loop()
-            subprocesses.set_up_uvloop(loop)
-            original: Any = loop.add_signal_handler
-            handle: Any = functools.partial(guards.add_signal_handler, original)
-            loop.add_signal_handler = handle  # type: ignore[method-assign]
-            return loop
-        except ImportError as error:
-            if kind == "uvloop":
-                raise LoadError(f"loop uvloop: {error}; install it into the app's venv") from None
-    return asyncio.SelectorEventLoop() if cpython.LOOPS in cpython.absent else EventLoop(core)
-
-
-def allow_close(loop: asyncio.AbstractEventLoop) -> None:
-    """Lets ``loop.close()`` close the loop, after the app has ended."""
-    if isinstance(loop, _ServerOwned):
-        loop._may_close = True
-
-
-def serve(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
-    """Makes a loop start the app's requests from now on."""
-    if isinstance(loop, EventLoop):
-        loop.watch_requests(core.drain)
-    else:
-        loop.add_reader(core.watch(), core.drain)
-
-
-def stop_serving(loop: asyncio.AbstractEventLoop, core: _caddysnake.Generation) -> None:
-    """Reverts `serve`."""
-    if not isinstance(loop, EventLoop):
-        loop.remove_reader(core.watch())
+    uvloop: Any = find_uvloop(kind)
+    if uvloop is None:
+        return asyncio.SelectorEventLoop() if cpython.LOOPS in cpython.absent else EventLoop(core)
+    loop: asyncio.AbstractEventLoop = owned(uvloop.Loop)()
+    subprocesses.set_up_uvloop(loop)
+    original: Any = loop.add_signal_handler
+    handle: Any = functools.partial(guards.add_signal_handler, original)
+    loop.add_signal_handler = handle  # type: ignore[method-assign]
+    return loop

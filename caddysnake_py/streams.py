@@ -21,6 +21,7 @@ import _caddysnake
 
 from caddysnake_py import logs
 from caddysnake_py.layers import AppView
+from caddysnake_py.log_handlers import StreamOfLog
 
 # Bytes. Longer lines are split, so that a line without an end cannot exhaust the memory.
 _LINE_LIMIT = 1 << 20
@@ -187,13 +188,9 @@ class _Binary(io.BufferedIOBase):
             raise ValueError("I/O operation on closed file.")
 
 
-class LogStream(io.TextIOWrapper):
+class LogStream(StreamOfLog, io.TextIOWrapper):
     """``sys.stdout`` or ``sys.stderr`` of one app, or of the server. Each complete line becomes a
-    log record, and a printed traceback becomes one record.
-
-    Attributes:
-        app: the app's id; None: the app of the writing thread.
-    """
+    log record, and a printed traceback becomes one record."""
 
     def __init__(self, lines: Lines, app: int | None = None) -> None:
         # write_through: several threads share the wrapper, so it must not buffer text.
@@ -209,7 +206,7 @@ class LogStream(io.TextIOWrapper):
         self.buffer.encoding = self.encoding.lower()  # type: ignore[attr-defined]
 
 
-class Router(io.TextIOBase):
+class Router(StreamOfLog, io.TextIOBase):
     """The stream in the dict of ``sys``, for the server and CPython's C code: delegates to the
     stream of the current app.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from caddysnake_py import env_files
+from caddysnake_py import env_files, logs
 from caddysnake_py.loader import LoadError
 
 
@@ -22,6 +23,20 @@ class Venv:
 
     site_packages: tuple[str, ...]
     sees_host: bool
+
+
+def check_directories(working_dir: str, python_path: Sequence[str], app: int) -> None:
+    """Checks the directories of an app, and logs which of ``python_path`` do not exist.
+
+    Raises:
+        LoadError: there is no ``working_dir``.
+    """
+    if not os.path.isdir(working_dir):
+        raise LoadError(f"working_dir {working_dir}: no such directory")
+    for directory in python_path:
+        if not os.path.isdir(directory):
+            text = f"python_path {directory}: no such directory"
+            logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
 def read_venv(venv: str) -> Venv:

@@ -1,6 +1,7 @@
 /* The _caddysnake module and the start of the core. */
 #include "asgi.h"
 #include "view.h"
+#include "worker.h"
 #include "wsgi.h"
 #include <ctype.h>
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 static snake_options options; /* copied at start, constant afterwards */
+static int control = -1;      /* a worker's control socket; -1 in Caddy's process */
 
 /* ---- module functions */
 
@@ -98,6 +100,8 @@ static PyMethodDef module_methods[] = {
      "collect(objects) -> int: empties the list, and frees objects reachable only from it."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
      "adopt_modules(): makes sys.modules answer for the current view."},
+    {"watch_caddy", worker_watch_caddy, METH_VARARGS,
+     "watch_caddy(fd, seconds): ends a worker that outlives its control socket's peer."},
     {"lazy_importer", lazy_importer, METH_VARARGS,
      "lazy_importer(original, pending, names, before, after): a __lazy_import__ for builtins."},
     {"open_guard", open_guard, METH_VARARGS,
@@ -179,7 +183,8 @@ static int module_exec(PyObject *module) {
         !(st->asgi_type = add_type(module, &asgi_spec)) ||
         !(st->await_type = add_type(module, &asgi_await_spec)) ||
         !(st->view_type = add_type(module, &view_spec)) ||
-        !(st->local_type = add_type(module, &local_spec)) || locals_install(st) < 0 ||
+        !(st->local_type = add_type(module, &local_spec)) ||
+        (control < 0 && locals_install(st) < 0) || /* a worker is one app's, and a plain Python */
         property_module_add_type(module) < 0)
         return -1;
     if (PyModule_AddIntConstant(module, "TURN", LOOP_TURN) < 0 ||
@@ -294,7 +299,7 @@ static PyObject *sources_dict(void) {
     return dict;
 }
 
-/* Runs bootstrap.py with SOURCES among its globals. */
+/* Runs bootstrap.py with SOURCES and CONTROL among its globals. Returns its globals. */
 static PyObject *run_bootstrap(PyObject *sources) {
     PyObject *bootstrap = PyDict_GetItemString(sources, "bootstrap"); /* borrowed */
     const char *text = bootstrap ? PyUnicode_AsUTF8AndSize(bootstrap, NULL) : NULL;
@@ -303,24 +308,48 @@ static PyObject *run_bootstrap(PyObject *sources) {
         return NULL;
     }
     PyObject *code = Py_CompileString(text, "<caddysnake_py/bootstrap.py>", Py_file_input);
-    PyObject *globals = code ? PyDict_New() : NULL, *result = NULL;
+    PyObject *globals = code ? PyDict_New() : NULL, *fd = NULL, *result = NULL;
     if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0 &&
-        PyDict_SetItemString(globals, "SOURCES", sources) == 0)
+        PyDict_SetItemString(globals, "SOURCES", sources) == 0 && (fd = PyLong_FromLong(control)) &&
+        PyDict_SetItemString(globals, "CONTROL", fd) == 0)
         result = PyEval_EvalCode(code, globals, globals);
-    Py_XDECREF(globals);
+    if (!result)
+        Py_CLEAR(globals);
+    Py_XDECREF(result);
+    Py_XDECREF(fd);
     Py_XDECREF(code);
-    return result;
+    return globals;
+}
+
+/* Creates the module and runs the bridge package. Returns the globals of bootstrap.py. */
+static PyObject *run_bridge(void) {
+    PyObject *module = create_module();
+    PyObject *sources = module ? sources_dict() : NULL;
+    PyObject *globals = sources ? run_bootstrap(sources) : NULL;
+    Py_XDECREF(sources);
+    Py_XDECREF(module);
+    return globals;
 }
 
 int snake_adopt(void) {
-    PyObject *module = create_module();
-    PyObject *sources = module ? sources_dict() : NULL;
-    PyObject *result = sources ? run_bootstrap(sources) : NULL;
-    int rc = result ? 0 : -1;
-    Py_XDECREF(result);
-    Py_XDECREF(sources);
-    Py_XDECREF(module);
+    PyObject *globals = run_bridge();
+    int rc = globals ? 0 : -1;
+    Py_XDECREF(globals);
     return rc;
+}
+
+int snake_work(const snake_options *given, int fd) {
+    options = *given;
+    control = fd;
+    PyObject *globals = run_bridge();
+    PyObject *code = globals ? PyDict_GetItemString(globals, "EXIT_CODE") : NULL; /* borrowed */
+    long exit_code = code ? PyLong_AsLong(code) : -1;
+    if (!code || (exit_code == -1 && PyErr_Occurred())) {
+        PyErr_Print();
+        exit_code = EXIT_FAILURE;
+    }
+    Py_XDECREF(globals);
+    return (int)exit_code;
 }
 
 const char *snake_python_version(void) { return Py_GetVersion(); }

@@ -11,7 +11,7 @@ import traceback
 import pytest
 from stand_in import Core
 
-from caddysnake_py import loggers, streams
+from caddysnake_py import log_handlers, streams
 
 
 def stream(app: int | None = None) -> streams.LogStream:
@@ -202,7 +202,7 @@ def test_the_collector_may_run_anywhere(core: Core) -> None:
 def test_stream_handlers_keep_the_level_and_the_logger(core: Core) -> None:
     handler = logging.StreamHandler(stream())
     record = logging.LogRecord("shop.db", logging.WARNING, "f.py", 1, "slow %s", ("query",), None)
-    loggers.emit_record(handler, record)
+    log_handlers.emit_record(handler, record)
     assert [(r.level, r.source, r.message) for r in core.records] == [
         (logging.WARNING, "shop.db", "slow query")
     ]
@@ -211,6 +211,6 @@ def test_stream_handlers_keep_the_level_and_the_logger(core: Core) -> None:
 def test_stream_handlers_on_other_streams_are_untouched(core: Core) -> None:
     out = io.StringIO()
     record = logging.LogRecord("x", logging.INFO, "f.py", 1, "hello", (), None)
-    loggers.emit_record(logging.StreamHandler(out), record)
+    log_handlers.emit_record(logging.StreamHandler(out), record)
     assert out.getvalue() == "hello\n"
     assert core.records == []

@@ -1,0 +1,152 @@
+"""A worker process: a plain Python with one application, which it imports and serves on its main
+thread.
+
+Caddy starts it, tells it over the control socket what to load and when to stop, and logs what it
+writes to its standard streams.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from typing import Any
+
+import _caddysnake
+
+from caddysnake_py import (
+    cpython,
+    interface,
+    loader,
+    logs,
+    process,
+    worker_environment,
+    worker_serving,
+    worker_streams,
+    zygote,
+)
+from caddysnake_py.control import Control, Message
+from caddysnake_py.limits import Limits
+from caddysnake_py.load_request import LoadRequest
+from caddysnake_py.worker_asgi import LoopRun
+
+_ORPHAN_SECONDS = 5  # for the end of a worker whose Caddy is gone
+
+
+class Worker:
+    """The life of one application in this process."""
+
+    def __init__(self, control: Control, request: LoadRequest, files: list[int]) -> None:
+        self._control = control
+        self._request = request
+        self._core = worker_serving.new_core(request, files)
+        self._app: Callable[..., Any] | None = None
+        self._is_ready = False
+        self._stopping: Future[Limits] = Future()
+
+    def run(self, preloaded: Collection[str]) -> int:
+        """Loads and serves the application until Caddy ends it. Returns the exit code."""
+        threading.Thread(target=self._listen, name="caddy-control", daemon=True).start()
+        try:
+            worker_environment.set_up(self._request, preloaded)
+            idle = self._serve()
+        except BaseException as error:
+            text = loader.error_text(error)
+            if not self._is_ready:
+                self._control.send_text("failed", "error", text)
+            elif isinstance(error, KeyboardInterrupt):
+                return 128 + 2  # SIGINT, as shells say it
+            else:
+                logs.emit(logging.ERROR, "caddysnake", f"exception in the worker\n{text}")
+            return os.EX_SOFTWARE
+        self._control.send("stopped", idle=idle)
+        return os.EX_OK
+
+    def _listen(self) -> None:
+        """Waits on a thread of its own for Caddy's request to stop, or for Caddy's end."""
+        while (message := self._control.receive()) is not None:
+            if message.op == "stop":
+                self._stop(Limits(message.fields["drain"], message.fields["tasks"]))
+        self._stop(Limits(0, 0))
+
+    def _stop(self, limits: Limits) -> None:
+        if not self._stopping.done():
+            self._stopping.set_result(limits)
+
+    def _serve(self) -> bool:
+        """Returns, after the stop, whether all requests have ended."""
+        if self._request.interface == "wsgi":
+            self._app = loader.load(self._request.app)
+        else:
+            run = LoopRun(self._request.id, self._request.loop, self._load_on_loop)
+            run.run(self._stopping)
+            if self._app is None:
+                return run.idle
+        stop = worker_serving.serve_wsgi(self._core, self._app, self._request)
+        self._ready("wsgi")
+        limits = self._stopping.result()
+        return stop(limits.drain, limits.tasks)
+
+    async def _load_on_loop(self) -> worker_serving.AsyncStop | None:
+        """Loads an app that is ASGI, or whose interface is not known yet."""
+        app = loader.load(self._request.app)
+        if self._request.interface != "asgi" and interface.detect(app) == "wsgi":
+            self._app = app
+            return None
+        stop = await worker_serving.serve_asgi(self._core, app, self._request)
+        self._ready("asgi")
+        return stop
+
+    def _ready(self, found: interface.Interface) -> None:
+        self._is_ready = True
+        self._control.send("ready", interface=found, pid=os.getpid(), modules=zygote.preloadable())
+
+
+def _work(control: Control, start: Message, preloaded: Collection[str]) -> int:
+    request = LoadRequest(**start.content())
+    _caddysnake.watch_caddy(control.fileno(), _ORPHAN_SECONDS)
+    return Worker(control, request, start.files).run(preloaded)
+
+
+def _end() -> None:
+    """Ends Python as at the end of a program, but for the objects that still exist: threads of the
+    core may use them."""
+    if cpython.join_threads is not None:
+        cpython.join_threads()
+    if cpython.run_exit_functions is not None:
+        cpython.run_exit_functions()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def run(fd: int) -> int:
+    """Runs this process as Caddy's first message says: as a worker, or as a zygote that forks
+    workers. Returns the exit code.
+
+    Args:
+        fd: the control socket.
+    """
+    process.set_up()
+    process.hide_server()
+    control = Control(fd)
+    logs.Sink.write = control.log
+    worker_streams.set_up()
+    message = control.receive()
+    preloaded: Collection[str] = ()
+    if message is not None and message.op == "zygote":
+        forked = zygote.run(control, zygote.Order(**message.content()))
+        if forked is None:
+            return os.EX_OK
+        control, preloaded = forked
+        logs.Sink.write = control.log
+        message = control.receive()
+    if message is None:
+        return os.EX_OK
+    try:
+        return _work(control, message, preloaded)
+    finally:
+        _end()

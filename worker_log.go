@@ -1,0 +1,89 @@
+package caddysnake
+
+// Writes a worker's records and the lines of its standard streams to Caddy's log.
+
+import (
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+// lastOutputLimit is how much of its last output Caddy quotes when a worker dies, in
+// bytes.
+const lastOutputLimit = 4 << 10
+
+// Levels of Python's logging.
+const (
+	pythonInfo  = 20
+	pythonError = 40
+)
+
+// workerLog is a worker's identity in the log.
+type workerLog struct {
+	app    *appLog // nil for a zygote
+	number int
+	pipes  sync.WaitGroup
+
+	mu   sync.Mutex
+	last string // the last output, not longer than lastOutputLimit
+}
+
+// logger returns the logger of the newest config, and what identifies the worker.
+func (l *workerLog) logger() *zap.Logger {
+	if l.app == nil {
+		return caddy.Log().Named(loggerName).With(zap.String("worker", "zygote"))
+	}
+	return l.app.logger.Load().With(zap.String("app", l.app.app), zap.Int("worker", l.number))
+}
+
+// write writes a record. level is one of Python's.
+func (l *workerLog) write(level int, field, source, message string) {
+	if entry := l.logger().Check(zapLevel(level), printable(message)); entry != nil {
+		entry.Write(zap.String(field, oneLine(source)))
+	}
+}
+
+// report writes a record that the worker has sent.
+func (l *workerLog) report(r *logReport) {
+	l.write(r.Level, "python_logger", r.Source, r.Message)
+}
+
+// follow logs the lines of a stream, in the background, until all processes that
+// write to it have closed it. It closes the pipe.
+func (l *workerLog) follow(pipe *os.File, stream string, level int) {
+	l.pipes.Go(func() {
+		defer pipe.Close()
+		lines := lineSplitter{emit: func(message string) {
+			l.remember(message)
+			l.write(level, "stream", stream, strings.ToValidUTF8(message, "\ufffd"))
+		}}
+		data := make([]byte, 16<<10)
+		for {
+			n, err := pipe.Read(data)
+			lines.write(data[:n])
+			if err != nil {
+				lines.close()
+				return
+			}
+		}
+	})
+}
+
+func (l *workerLog) remember(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last += "\n" + line
+	if len(l.last) > lastOutputLimit {
+		l.last = l.last[len(l.last)-lastOutputLimit:]
+	}
+}
+
+// lastOutput returns the last lines of both streams.
+func (l *workerLog) lastOutput() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return printable(strings.ToValidUTF8(strings.TrimPrefix(l.last, "\n"), ""))
+}

@@ -1,0 +1,139 @@
+package caddysnake
+
+// What a worker says on the control socket. The application runs in the same process
+// and may write there, too: nothing is believed before it is checked.
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+)
+
+const (
+	maxReportSource  = 256  // bytes
+	maxReportModules = 2000 // see caddysnake_py/preload.py
+	maxModuleName    = 256  // bytes
+)
+
+var errReport = errors.New("a worker has sent what it cannot have meant")
+
+// workerReport is one of the structs below.
+type workerReport interface{ check() error }
+
+// readyReport says that the app takes requests.
+type readyReport struct {
+	Interface string   `json:"interface"` // "wsgi" or "asgi"
+	PID       int      `json:"pid"`
+	Modules   []string `json:"modules"` // of installed packages, which a zygote may preload
+}
+
+// failedReport says why the app cannot be loaded.
+type failedReport struct {
+	Error string `json:"error"`
+}
+
+// logReport is a record for Caddy's log.
+type logReport struct {
+	Level   int    `json:"level"` // of Python's logging
+	Source  string `json:"source"`
+	Message string `json:"message"`
+}
+
+// stoppedReport says that the app has shut down.
+type stoppedReport struct {
+	Idle bool `json:"idle"` // all of its requests had ended
+}
+
+var importableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+func (r *readyReport) check() error {
+	if r.Interface != "wsgi" && r.Interface != "asgi" {
+		return fmt.Errorf("%w: interface %.20q", errReport, r.Interface)
+	}
+	if len(r.Modules) > maxReportModules {
+		return fmt.Errorf("%w: %d modules", errReport, len(r.Modules))
+	}
+	for _, name := range r.Modules {
+		if len(name) > maxModuleName || !importableName.MatchString(name) {
+			return fmt.Errorf("%w: module %.20q", errReport, name)
+		}
+	}
+	return nil
+}
+
+func (r *failedReport) check() error {
+	if r.Error == "" {
+		return fmt.Errorf("%w: a failure without a reason", errReport)
+	}
+	return nil
+}
+
+func (r *logReport) check() error {
+	if r.Level < 0 || r.Level > 100 || len(r.Source) > maxReportSource {
+		return fmt.Errorf("%w: a record of level %d from %.20q", errReport, r.Level, r.Source)
+	}
+	return nil
+}
+
+func (*stoppedReport) check() error { return nil }
+
+// parseReport returns a *readyReport, *failedReport, *logReport or *stoppedReport.
+func parseReport(p packet) (workerReport, error) {
+	if len(p.files) > 0 {
+		return nil, fmt.Errorf("%w: it comes with descriptors", errReport)
+	}
+	op, err := opOf(p.data)
+	if err != nil {
+		return nil, err
+	}
+	var report workerReport
+	switch op {
+	case "ready":
+		report = new(readyReport)
+	case "failed":
+		report = new(failedReport)
+	case "log":
+		report = new(logReport)
+	case "stopped":
+		report = new(stoppedReport)
+	default:
+		return nil, fmt.Errorf("%w: op %.20q", errReport, op)
+	}
+	if err := unmarshalReport(p.data, report); err != nil {
+		return nil, err
+	}
+	return report, report.check()
+}
+
+// opOf returns the name of a message.
+func opOf(data []byte) (string, error) {
+	var message struct {
+		Op string `json:"op"`
+	}
+	if err := json.Unmarshal(data, &message); err != nil {
+		return "", fmt.Errorf("%w: %w", errReport, err)
+	}
+	return message.Op, nil
+}
+
+// unmarshalReport decodes the fields beside "op". It refuses others.
+func unmarshalReport(data []byte, report any) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return fmt.Errorf("%w: %w", errReport, err)
+	}
+	delete(fields, "op")
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReport, err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(rest))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(report); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %w", errReport, err)
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package caddysnake
+
+// The zygotes of the process: one for each environment, from the time that a worker
+// has shown which packages its applications need.
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+// maxPreloadSize limits the names of the modules that a zygote imports, in bytes: they
+// are sent in one message.
+const maxPreloadSize = maxControlMessage / 2
+
+// zygotePool holds the zygote of each environment.
+type zygotePool struct {
+	mu        sync.Mutex
+	nurseries map[string]*nursery // by keyOf
+}
+
+func newZygotePool() *zygotePool {
+	return &zygotePool{nurseries: make(map[string]*nursery)}
+}
+
+// start starts a worker, from a zygote if there is one, and learns from the worker.
+func (p *zygotePool) start(ctx context.Context, spec workerSpec) (*workerProcess, error) {
+	environment := environmentOf(spec.Load.bridgeConfig)
+	spec.Zygote = p.get(environment)
+	w, err := startWorker(ctx, spec)
+	if err == nil {
+		p.learn(environment, w.modules)
+	}
+	return w, err
+}
+
+// nursery is one environment.
+type nursery struct {
+	zygote  *zygote // nil: there is none
+	raising bool    // one is being started
+	round   int     // number of forget calls
+	modules []string
+	size    int // of the names, in bytes
+	// leftOut are top-level packages that start threads.
+	leftOut map[string]bool
+}
+
+// get returns the zygote of an environment; nil if there is none.
+func (p *zygotePool) get(e pythonEnvironment) *zygote {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nurseries[keyOf(e)]
+	if n == nil || n.zygote == nil || !n.zygote.alive() {
+		return nil
+	}
+	return n.zygote
+}
+
+// learn adds the modules that a worker has imported, and starts a zygote in the
+// background if the environment has none.
+func (p *zygotePool) learn(e pythonEnvironment, modules []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := keyOf(e)
+	n := p.nurseries[key]
+	if n == nil {
+		n = &nursery{leftOut: make(map[string]bool)}
+		p.nurseries[key] = n
+	}
+	for _, name := range modules {
+		if n.size+len(name) <= maxPreloadSize && !slices.Contains(n.modules, name) {
+			n.modules = append(n.modules, name)
+			n.size += len(name)
+		}
+	}
+	if n.raising || n.zygote != nil && n.zygote.alive() {
+		return
+	}
+	n.raising = true
+	go p.raise(e, n)
+}
+
+// raise starts the zygote of an environment, without the packages that start threads.
+func (p *zygotePool) raise(e pythonEnvironment, n *nursery) {
+	logger := caddy.Log().Named(loggerName)
+	for {
+		modules, round := p.selected(n)
+		z, err := startZygote(e, modules)
+		var threads errThreads
+		if errors.As(err, &threads) {
+			name, _, _ := strings.Cut(threads.module, ".")
+			if p.leaveOut(n, name) {
+				logger.Warn("python workers are forked without a package that starts threads when it is imported",
+					zap.String("package", name), zap.String("module", threads.module), zap.String("venv", e.Venv))
+				continue
+			}
+		}
+		if err != nil {
+			logger.Warn("python workers start without a zygote", zap.Error(err), zap.String("venv", e.Venv))
+		}
+		p.mu.Lock()
+		if n.round != round { // its code may be old
+			p.mu.Unlock()
+			if z != nil {
+				z.retire()
+			}
+			continue
+		}
+		n.zygote, n.raising = z, false
+		p.mu.Unlock()
+		return
+	}
+}
+
+func (p *zygotePool) selected(n *nursery) (modules []string, round int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range n.modules {
+		top, _, _ := strings.Cut(name, ".")
+		if !n.leftOut[top] {
+			modules = append(modules, name)
+		}
+	}
+	return modules, n.round
+}
+
+// leaveOut returns whether the package was not left out before.
+func (p *zygotePool) leaveOut(n *nursery, name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := n.leftOut[name]
+	n.leftOut[name] = true
+	return !before
+}
+
+// forget retires all zygotes: the packages on disk have changed, or may have.
+func (p *zygotePool) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, n := range p.nurseries {
+		n.round++
+		if n.zygote != nil {
+			n.zygote.retire()
+			n.zygote = nil
+		}
+		if !n.raising {
+			delete(p.nurseries, key)
+		}
+	}
+}
