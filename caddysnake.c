@@ -11,7 +11,7 @@
 #include "core/queue.c"
 #include "core/segment.c"
 #include "core/slot.c"
-#include "core/worker_segment.c"
+#include "core/worker_home.c"
 
 /* Requests and responses as objects. */
 #include "core/body.c"
@@ -60,4 +60,5 @@
 #include "core/heap.c"
 #include "core/module.c"
 #include "core/netpoll.c"
+#include "core/worker_attach.c"
 #include "core/worker_watch.c"

@@ -42,7 +42,7 @@ class Worker:
     def __init__(self, control: Control, request: LoadRequest, files: list[int]) -> None:
         self._control = control
         self._request = request
-        self._core = worker_serving.new_core(request, files)
+        self._core = worker_serving.new_core(request, control.fileno(), files)
         self._app: Callable[..., Any] | None = None
         self._is_ready = False
         self._stopping: Future[Limits] = Future()

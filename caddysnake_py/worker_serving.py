@@ -6,12 +6,14 @@ side.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import body, interface, logs, threadstate
+from caddysnake_py import body, interface, logs, threadstate, watchdog, wsgi
 from caddysnake_py import files as files_of_wsgi
 from caddysnake_py.asgi import ASGIServer
 from caddysnake_py.load_request import LoadRequest
@@ -28,8 +30,16 @@ class _NoView(_caddysnake.View):
     """Carries the app's id. No thread enters it: a worker has one app, and no views."""
 
 
-def new_core(request: LoadRequest, files: list[int]) -> _caddysnake.Generation:
-    """Returns the app's generation in the core. The descriptors belong to it from now on."""
+def new_core(request: LoadRequest, control: int, files: list[int]) -> _caddysnake.Generation:
+    """Returns the app's generation in the core.
+
+    Args:
+        control: the control socket, on which the core sends files.
+        files: the segment and the two eventfds. They belong to the core from now on.
+    """
+    segment, down, up = files
+    _caddysnake.attach(control, segment, down, up)
+    os.close(segment)
     _caddysnake.set_hooks(
         logs.app_exception,
         body.open_body,
@@ -44,7 +54,8 @@ def new_core(request: LoadRequest, files: list[int]) -> _caddysnake.Generation:
 
 def serve_wsgi(core: _caddysnake.Generation, app: Callable[..., Any], request: LoadRequest) -> Stop:
     """Serves a WSGI app on threads of the core while the main thread waits."""
-    return lambda drain, tasks: True
+    watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
+    return wsgi.WSGIServer(request.id, core, app, request.threads, multiprocess=True).stop
 
 
 async def serve_asgi(
@@ -57,4 +68,6 @@ async def serve_asgi(
     """
     server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
     await server.start()
+    if request.blocked_loop:
+        watchdog.watch_loop(core, request.id, threading.get_ident(), request.blocked_loop)
     return server.stop

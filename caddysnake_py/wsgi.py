@@ -42,7 +42,7 @@ def _start_pool() -> None:
     watchdog.start()
 
 
-def environ_template(limit: int) -> dict[str, Any]:
+def environ_template(limit: int, multiprocess: bool) -> dict[str, Any]:
     """Returns the part of the environ that is the same for every request of an app (PEP 3333,
     "environ Variables").
 
@@ -51,6 +51,7 @@ def environ_template(limit: int) -> dict[str, Any]:
 
     Args:
         limit: the largest number of threads that call the app at the same time.
+        multiprocess: other processes may call the app at the same time.
     """
     return {
         "SCRIPT_NAME": "",
@@ -60,7 +61,7 @@ def environ_template(limit: int) -> dict[str, Any]:
         "wsgi.url_scheme": "http",
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": limit > 1,
-        "wsgi.multiprocess": False,
+        "wsgi.multiprocess": multiprocess,
         "wsgi.run_once": False,
         "wsgi.input": io.BytesIO(),
         "wsgi.file_wrapper": FileWrapper,
@@ -73,11 +74,17 @@ class WSGIServer:
     _pool_started = False
 
     def __init__(
-        self, app_id: int, core: _caddysnake.Generation, app: Callable[..., Any], threads: int
+        self,
+        app_id: int,
+        core: _caddysnake.Generation,
+        app: Callable[..., Any],
+        threads: int,
+        *,
+        multiprocess: bool = False,
     ) -> None:
         self._core = core
         self._app_id = app_id
-        core.serve_wsgi(app, environ_template(threads), threads)
+        core.serve_wsgi(app, environ_template(threads, multiprocess), threads)
         if not WSGIServer._pool_started:
             WSGIServer._pool_started = True
             _start_pool()

@@ -163,11 +163,12 @@ int message_list_init(message_list *list);
 /* Lists a message and announces it. Go owns it from here on. */
 void message_list_add(message_list *list, snake_message *message);
 
-/* ---- worker_segment.c: what a worker process shares with Caddy */
-/* attach(segment, down, up): the descriptors of the first segment and of the eventfds. */
-PyObject *worker_attach(PyObject *module, PyObject *args);
+/* ---- worker_home.c: what a worker process shares with Caddy, besides the segments */
+void worker_share(int control, int down);
 /* The eventfd that Caddy writes to wake an event loop; -1 in Caddy's own process. */
 int worker_down(void);
+/* Sends Caddy the file of a response, and closes fd. -1 if Caddy is gone. */
+int worker_send_file(const snake_slot *slot, int fd);
 
 /* ---- log_list.c */
 int log_list_init(void);
@@ -357,6 +358,8 @@ bool netpoll_has(int member, int fd);
 /* ---- fork.c */
 /* member: a descriptor in the epoll instance of Go's netpoller. */
 int fork_init(int member);
+/* The same for a plain Python process: a child only learns that it is one. */
+int fork_init_plain(void);
 /* True in a forked child. The server's threads do not exist there, so the caller must exit. */
 bool fork_is_child(void);
 /* With the GIL: writes a line to a descriptor, because a forked child has no Caddy that could log

@@ -67,6 +67,10 @@ int fork_init(int member) {
     return pthread_atfork(before_fork, after_in_parent, after_in_child) ? -1 : 0;
 }
 
+static void note_child(void) { is_child = 1; }
+
+int fork_init_plain(void) { return pthread_atfork(NULL, NULL, note_child) ? -1 : 0; }
+
 bool fork_is_child(void) { return is_child; }
 
 /* False when a write fails; the child has no place to report that. */

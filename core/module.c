@@ -69,7 +69,7 @@ static PyMethodDef module_methods[] = {
     {"log", module_log, METH_VARARGS, "log(level: int, app: int, source: str, message: bytes)"},
     {"set_hooks", module_set_hooks, METH_VARARGS,
      "set_hooks(error, input, file, system, restore, settle, owner)"},
-    {"attach", worker_attach, METH_VARARGS, "attach(segment, down, up): in a worker process."},
+    {"attach", worker_attach, METH_VARARGS, "attach(control, segment, down, up): what a worker process shares with Caddy."},
     {"next_command", command_next, METH_NOARGS, "next_command() -> Command: waits for Go."},
     {"wsgi_serve", wsgi_serve, METH_NOARGS, "wsgi_serve(): the body of a WSGI thread."},
     {"wsgi_next_thread", wsgi_pool_next_thread, METH_NOARGS,

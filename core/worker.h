@@ -9,6 +9,7 @@
  * the process's exit code. options.sources must stay valid. */
 int snake_work(const snake_options *options, int control);
 
+PyObject *worker_attach(PyObject *module, PyObject *args);
 /* watch_caddy(fd, seconds) */
 PyObject *worker_watch_caddy(PyObject *module, PyObject *args);
 
