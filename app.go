@@ -27,6 +27,7 @@ const lateTimeout = 500 * time.Millisecond
 // are absolute.
 type appConfig struct {
 	bridgeConfig
+	Workers    int // 0: in Caddy's process
 	WebSocket  webSocketConfig
 	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool

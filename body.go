@@ -29,6 +29,7 @@ type bodyStream struct {
 	body     io.Reader
 	left     int64 // rest of the announced length, if any
 	stop     chan struct{}
+	begun    atomic.Bool // the app has asked for the body
 	finished atomic.Bool // the whole body has been read
 	tooLarge atomic.Bool
 	broken   atomic.Bool // the client sent a malformed or incomplete body
@@ -81,6 +82,7 @@ func (b *bodyStream) run() {
 	if !b.wait() {
 		return
 	}
+	b.begun.Store(true)
 	for room := b.room(); room != nil; room = b.room() {
 		if b.fill(room) {
 			return

@@ -37,6 +37,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    venv          <dir>
 //	    lifespan      auto|on|off
 //	    threads       <n>
+//	    workers       <n>|auto
 //	    loop          auto|asyncio|uvloop
 //	    env_var       <name> <value>
 //	    env_file      <path>
@@ -76,6 +77,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	if h.workersRuntime == "thread" {
+		h.Workers = ""
+	}
 	if err := h.check(); err != nil {
 		return d.Err(err.Error())
 	}
@@ -104,6 +108,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		return onlyArg(d, &h.Lifespan)
 	case "loop":
 		return onlyArg(d, &h.Loop)
+	case "workers":
+		return onlyArg(d, &h.Workers)
 	case "threads":
 		return onlyNumber(d, &h.Threads)
 	case "env_var":

@@ -21,7 +21,6 @@ import (
 // JSON fields. Syntax:
 //
 //	python … {
-//	    workers          <n>
 //	    workers_runtime  thread|process
 //	    runtime          <name>
 //	    max_dynamic_apps <n>
@@ -32,10 +31,8 @@ import (
 //	}
 func (h *Handler) unmarshalLegacyOption(d *caddyfile.Dispenser) error {
 	switch option := d.Val(); option {
-	case "workers":
-		return unmarshalWorkers(d)
 	case "workers_runtime":
-		return unmarshalWorkersRuntime(d)
+		return h.unmarshalWorkersRuntime(d)
 	case "runtime":
 		var name string
 		if !d.AllArgs(&name) {
@@ -56,27 +53,17 @@ func (h *Handler) unmarshalLegacyOption(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func unmarshalWorkers(d *caddyfile.Dispenser) error {
-	var n int
-	if err := onlyNumber(d, &n); err != nil {
-		return err
-	}
-	warn(d, "workers "+d.Val()+" has no effect: all requests are served by one process; remove it, and "+
-		"set how many requests of a WSGI application may run at once with threads")
-	return nil
-}
-
-func unmarshalWorkersRuntime(d *caddyfile.Dispenser) error {
-	var value string
-	if !d.AllArgs(&value) {
+func (h *Handler) unmarshalWorkersRuntime(d *caddyfile.Dispenser) error {
+	if !d.AllArgs(&h.workersRuntime) {
 		return d.ArgErr()
 	}
-	switch value {
-	case "thread": // the only mode
+	switch h.workersRuntime {
+	case "thread":
+		warn(d, "workers_runtime thread is called workers 0 now: write that instead of both options")
 	case "process":
-		warn(d, "workers_runtime process is not available: threads of Caddy's process are used; remove it")
+		warn(d, "workers_runtime process is the only kind of workers: remove it")
 	default:
-		return d.Errf("workers_runtime must be thread or process, not '%s'", value)
+		return d.Errf("workers_runtime must be thread or process, not '%s'", h.workersRuntime)
 	}
 	return nil
 }

@@ -77,6 +77,11 @@ type Handler struct {
 	// further requests wait. Default: 32.
 	Threads int `json:"threads,omitempty"`
 
+	// Workers is the number of processes that serve the application: "auto" is one
+	// for each core that Caddy may use, "0" serves it in Caddy's own process.
+	// Default: 0.
+	Workers string `json:"workers,omitempty"`
+
 	// Loop is the event loop of an ASGI application: "asyncio", "uvloop", or
 	// "auto", which is uvloop if it can be imported. Default: auto.
 	Loop string `json:"loop,omitempty"`
@@ -135,6 +140,8 @@ type Handler struct {
 	app     *App
 	tenants *tenants
 	key     string
+
+	workersRuntime string // only while a Caddyfile is read, like maxBody
 
 	maxBody int64 // only while a Caddyfile is read; see caddyfile_legacy.go
 }
@@ -265,12 +272,15 @@ func (h *Handler) parse() (*appTemplate, error) {
 	if config.Threads < 1 {
 		return nil, fmt.Errorf("threads must be at least 1, not %d", config.Threads)
 	}
+	var err error
+	if config.Workers, err = parseWorkers(h.Workers); err != nil {
+		return nil, err
+	}
 	config.SlowRequest = seconds(max(0, h.SlowRequest))
 	if h.SlowRequest == 0 {
 		config.SlowRequest = seconds(defaultSlowRequest)
 	}
 	config.BlockedLoop = seconds(max(0, cmp.Or(time.Duration(h.BlockedLoop), defaultBlockedLoop)))
-	var err error
 	if config.WebSocket, err = h.WebSocket.resolve(); err != nil {
 		return nil, err
 	}

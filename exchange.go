@@ -23,6 +23,9 @@ type exchange struct {
 	sent bool        // the head is written
 	slow bool        // setClient was called
 
+	mayRepeat bool // the request may be tried again
+	again     bool // it is to be tried again
+
 	pushed bool // Python has got the slot
 	over   bool // the slot was released
 
@@ -44,7 +47,7 @@ func (x *exchange) run(timeout time.Duration) error {
 	for {
 		select {
 		case <-x.slot.piece:
-			news := x.slot.take(C.SNAKE_GO_OUT | newsNudge | newsCut)
+			news := x.slot.take(C.SNAKE_GO_OUT | newsNudge | newsCut | newsLost)
 			if news&C.SNAKE_GO_OUT != 0 {
 				if done, err := x.write(); done {
 					return err
@@ -55,6 +58,9 @@ func (x *exchange) run(timeout time.Duration) error {
 			}
 			if news&newsCut != 0 {
 				return x.giveUp(errReplaced)
+			}
+			if news&newsLost != 0 {
+				return x.loseWorker()
 			}
 		case <-gone:
 			if x.r.ProtoMajor > 1 || x.slot.features&C.SNAKE_WEBSOCKET != 0 {
@@ -79,6 +85,24 @@ func (x *exchange) giveUp(err error) error {
 		return x.breakOff()
 	}
 	return refuse(x.w, err)
+}
+
+// loseWorker ends the exchange after the end of its worker. The request is tried again
+// if the app was not called, and its body is not gone.
+func (x *exchange) loseWorker() error {
+	gen := x.slot.gen
+	repeat := x.mayRepeat && !x.sent && !x.slot.hasBegun() && x.r.Context().Err() == nil &&
+		x.slot.features&C.SNAKE_BODY_WHOLE == 0 && (x.body == nil || !x.body.begun.Load())
+	x.again = repeat && gen.acquire()
+	x.finish()
+	switch {
+	case x.again:
+		return nil
+	case x.sent:
+		return x.breakOff()
+	}
+	x.closeIfUnread()
+	return refuse(x.w, errWorkerDied)
 }
 
 // standsStill is called at intervals while the app's code is being replaced. A
@@ -128,7 +152,7 @@ func (x *exchange) stop() {
 		close(x.body.stop)
 	}
 	if x.slow {
-		slots.setClient(x.slot, nil)
+		x.slot.setClient(nil)
 	}
 }
 

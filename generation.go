@@ -50,6 +50,7 @@ type generation struct {
 	refs    atomic.Int64
 	drained chan struct{}
 	appLog  *appLog
+	workers *workers // nil: the app runs in Caddy's process
 
 	webSockets webSockets
 }
@@ -87,7 +88,7 @@ func (r *retirement) Wait() {
 
 // loadGeneration has the bridge load the app's code. It returns when the generation
 // can answer requests.
-func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
+func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
 	start := time.Now()
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -101,6 +102,16 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 	gen.appLog = addAppLog(id, config.Module, logger)
 	gen.refs.Store(1)
 	gen.webSockets.config = config.WebSocket
+	if config.Workers > 0 {
+		gen.workers, err = startWorkers(ctx, gen, config, loadRequest{id, config.bridgeConfig}, timeout)
+		if err != nil {
+			removeAppLog(id)
+			return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
+		}
+		gen.isWSGI = gen.workers.limit > 0
+		gen.logLoaded(logger, start)
+		return gen, nil
+	}
 	loaded, err := ask(ctx, command{Op: "load", Load: &loadRequest{id, config.bridgeConfig}}, func(late answer, err error) {
 		if err != nil {
 			removeAppLog(id)
@@ -119,12 +130,51 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 	//nolint:govet // an address in C memory, given back to C as it is
 	gen.handle = (*C.snake_generation)(*(*unsafe.Pointer)(unsafe.Pointer(&loaded.Handle)))
 	gen.isWSGI = loaded.Interface == "wsgi"
-	logger.Info("python app loaded",
-		zap.String("app", config.Module),
-		zap.String("interface", loaded.Interface),
-		zap.String("python", pythonVersion()),
-		zap.Duration("duration", time.Since(start)))
+	gen.logLoaded(logger, start)
 	return gen, nil
+}
+
+func (g *generation) logLoaded(logger *zap.Logger, start time.Time) {
+	fields := []zap.Field{
+		zap.String("app", g.appLog.app),
+		zap.String("interface", g.interfaceName()),
+		zap.String("python", pythonVersion()),
+		zap.Duration("duration", time.Since(start)),
+	}
+	if g.workers != nil {
+		fields = append(fields, zap.Int("workers", g.workers.config.Workers))
+	}
+	logger.Info("python app loaded", fields...)
+}
+
+func (g *generation) interfaceName() string {
+	if g.isWSGI {
+		return "wsgi"
+	}
+	return "asgi"
+}
+
+// nudge tells the generation's exchanges that it is being retired.
+func (g *generation) nudge() {
+	for _, pool := range g.pools() {
+		pool.nudge(g)
+	}
+}
+
+// pools are the pools of the slots that the generation's requests use.
+func (g *generation) pools() []*slotPool {
+	if g.workers != nil {
+		return g.workers.pools()
+	}
+	return []*slotPool{&slots}
+}
+
+// takeSlot returns a slot for a request. It may wait for a worker.
+func (g *generation) takeSlot(ctx context.Context) (*slot, error) {
+	if g.workers != nil {
+		return g.workers.take(ctx)
+	}
+	return slots.get(g, 1)
 }
 
 // acquire counts a request; the caller must release the generation. It returns
@@ -164,7 +214,7 @@ func (g *generation) drain(limits drainLimits) {
 	default:
 	}
 	deadline := time.After(limits.Requests)
-	slots.nudge(g) // marks the streams; idle ones are found at the next nudge
+	g.nudge() // marks the streams; idle ones are found at the next nudge
 	webSockets, streams := time.NewTimer(limits.WebSockets), time.NewTicker(max(limits.Streams, time.Second))
 	defer webSockets.Stop()
 	defer streams.Stop()
@@ -174,7 +224,11 @@ func (g *generation) drain(limits drainLimits) {
 			return
 		case <-deadline:
 			g.webSockets.closeAll()
-			if cut := slots.cut(g); cut > 0 {
+			cut := 0
+			for _, pool := range g.pools() {
+				cut += pool.cut(g)
+			}
+			if cut > 0 {
 				g.appLog.logger.Load().Warn("requests are cancelled: their code is being unloaded",
 					zap.String("app", g.appLog.app), zap.Int("requests", cut))
 			}
@@ -182,7 +236,7 @@ func (g *generation) drain(limits drainLimits) {
 		case <-webSockets.C:
 			g.webSockets.closeAll()
 		case <-streams.C:
-			slots.nudge(g)
+			g.nudge()
 		}
 	}
 }
@@ -201,6 +255,10 @@ func taskTimeout() time.Duration {
 // drain. Tasks that run after their response are ended only when their own time is
 // over.
 func (g *generation) unload(drain, tasks time.Duration) {
+	if g.workers != nil {
+		g.unloaded(answer{Idle: g.workers.stop(drain, tasks)}, nil)
+		return
+	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), drain+tasks+shutdownTimeout,
 		errors.New("it does not shut down; it is left behind"))
 	defer cancel()
@@ -222,7 +280,9 @@ func (g *generation) unloaded(left answer, err error) {
 	case !left.Idle:
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
 			zap.String("app", g.appLog.app))
-		if g.isWSGI { // a thread may still return from C; a loop is closed
+		if g.workers != nil {
+			removeAppLog(g.id)
+		} else if g.isWSGI { // a thread may still return from C; a loop is closed
 			go g.unload(forever, 0)
 		}
 	default:

@@ -15,13 +15,13 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 )
 
 // Further bits of slot.news, distinct from SNAKE_GO_*.
 const (
 	newsNudge = 1 << 31 // the generation is being retired
 	newsCut   = 1 << 30 // the generation's time is over
+	newsLost  = 1 << 29 // the worker has ended
 )
 
 // receiver gets a slot's news after its handler has returned or handed over.
@@ -35,14 +35,14 @@ var (
 	errReleaseTwice = errors.New("a request was released that no app has")
 )
 
-// readList calls take whenever C has listed something, until the process ends. take
+// readList calls take whenever C has listed something, until the file is closed. take
 // returns false if the list is empty. The goroutine parks in the netpoller: the
 // eventfd is edge-triggered and never read.
-func readList(fd C.int, rung *uint32, take func() bool) error {
+func readList(fd int, rung *uint32, take func() bool) (*os.File, error) {
 	file := os.NewFile(uintptr(fd), "caddysnake-list")
 	conn, err := file.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("watching a list of the C core: %w", err)
+		return nil, fmt.Errorf("watching a list of the C core: %w", err)
 	}
 	go func() {
 		_ = conn.Read(func(uintptr) bool {
@@ -55,36 +55,47 @@ func readList(fd C.int, rung *uint32, take func() bool) error {
 			}
 		})
 	}()
-	return nil
+	return file, nil
+}
+
+// prepare makes the first segment, which has the lists.
+func (p *slotPool) prepare() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open()
 }
 
 // readNews dispatches the news of all slots, which an eventfd announces.
 func (p *slotPool) readNews(fd C.int) error {
-	p.mu.Lock()
-	err := p.open()
-	p.mu.Unlock()
-	if err != nil {
+	if err := p.prepare(); err != nil {
 		return err
 	}
-	first := p.segments.first()
-	return readList(fd, (*uint32)(&first.rung), func() bool {
-		newest := atomic.SwapUint32((*uint32)(&first.up), 0)
-		if newest != 0 {
-			p.dispatch(newest)
+	_, err := readList(int(fd), (*uint32)(&p.segments.first().rung), func() bool { return p.takeNews(logBroken) })
+	return err
+}
+
+func logBroken(err error) { caddy.Log().Named(loggerName).Error(err.Error()) }
+
+// takeNews dispatches the news that are there. It returns false if there are none.
+// Only one goroutine calls it at a time.
+func (p *slotPool) takeNews(broken func(error)) bool {
+	newest := atomic.SwapUint32((*uint32)(&p.segments.first().up), 0)
+	if newest != 0 {
+		if err := p.dispatch(newest); err != nil {
+			broken(err)
 		}
-		return newest != 0
-	})
+	}
+	return newest != 0
 }
 
 // dispatch passes on the news of a list of slots. newest is the index + 1 of the
-// first slot on the list. Only one goroutine calls it.
-func (p *slotPool) dispatch(newest uint32) {
+// first slot on the list. It returns an error if the list or a release is broken.
+func (p *slotPool) dispatch(newest uint32) (err error) {
 	known := *p.view.Load()
 	listed := p.listed[:0]
 	for link := newest; link != 0; {
 		if int(link) > len(known) || len(listed) == len(known) {
-			caddy.Log().Named(loggerName).Error(errBrokenList.Error(), zap.Uint32("link", link))
-			return
+			return errBrokenList
 		}
 		s := known[link-1]
 		listed = append(listed, s)
@@ -92,23 +103,24 @@ func (p *slotPool) dispatch(newest uint32) {
 	}
 	p.listed = listed
 	for i := len(listed) - 1; i >= 0; i-- {
-		listed[i].dispatch(atomic.SwapUint32((*uint32)(&listed[i].wire.to_go), 0))
+		err = errors.Join(err, listed[i].dispatch(atomic.SwapUint32((*uint32)(&listed[i].wire.to_go), 0)))
 	}
+	return err
 }
 
 // dispatch passes news to the slot's receiver or handler.
-func (s *slot) dispatch(events uint32) {
-	if news := events &^ C.SNAKE_GO_RELEASED; news != 0 {
+func (s *slot) dispatch(events uint32) error {
+	if news := events & (C.SNAKE_GO_OUT | C.SNAKE_GO_WANT_BODY); news != 0 {
 		s.tell(news)
 	}
 	if events&C.SNAKE_GO_RELEASED == 0 {
-		return
+		return nil
 	}
 	if s.refs.Load() < appRef {
-		caddy.Log().Named(loggerName).Error(errReleaseTwice.Error(), zap.Uint32("id", s.id))
-		return
+		return errReleaseTwice
 	}
 	s.drop(appRef)
+	return nil
 }
 
 func (s *slot) tell(news uint32) {

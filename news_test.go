@@ -1,6 +1,7 @@
 package caddysnake
 
 import (
+	"errors"
 	"testing"
 )
 
@@ -12,7 +13,9 @@ func TestNewsOfSlotsArePassedOnInTheirOrder(t *testing.T) {
 		s.wire.to_go = goOut | goReleased
 	}
 	*(*uint32)(&second.wire.next_up) = first.id + 1
-	slots.dispatch(second.id + 1)
+	if err := slots.dispatch(second.id + 1); err != nil {
+		t.Error(err)
+	}
 	for _, s := range []*slot{first, second} {
 		if len(s.piece) != 1 || s.take(goOut) != goOut || s.wire.to_go != 0 || s.refs.Load() != 1 {
 			t.Errorf("%d: told %d times, %d references", s.id, len(s.piece), s.refs.Load())
@@ -31,9 +34,8 @@ func TestABrokenListOfNewsIsDropped(t *testing.T) {
 	} {
 		s.wire.to_go = goOut
 		*(*uint32)(&s.wire.next_up) = c.next
-		slots.dispatch(c.newest)
-		if len(s.piece) > 0 {
-			t.Errorf("%s: it was told", name)
+		if err := slots.dispatch(c.newest); !errors.Is(err, errBrokenList) || len(s.piece) > 0 {
+			t.Errorf("%s: %v, told %d times", name, err, len(s.piece))
 		}
 	}
 }
@@ -41,7 +43,9 @@ func TestABrokenListOfNewsIsDropped(t *testing.T) {
 func TestASlotThatNoAppHasIsNotReleasedByOne(t *testing.T) {
 	s, _, _, _ := slotNowhere(t)
 	s.wire.to_go = goReleased
-	slots.dispatch(s.id + 1)
+	if err := slots.dispatch(s.id + 1); !errors.Is(err, errReleaseTwice) {
+		t.Error(err)
+	}
 	if isPooled(s) || s.refs.Load() != 1 {
 		t.Error("it was released")
 	}

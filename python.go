@@ -69,14 +69,14 @@ var startPython = sync.OnceValue(func() error {
 	}
 	records := C.snake_logs()
 	logs.head = (*unsafe.Pointer)(unsafe.Pointer(records.newest))
-	if err := readList(records.fd, (*uint32)(records.rung), logs.take); err != nil {
+	if _, err := readList(int(records.fd), (*uint32)(records.rung), logs.take); err != nil {
 		return err
 	}
 	answers := C.snake_answers()
 	takeAnswers := func() bool {
 		return takeMessages((*unsafe.Pointer)(unsafe.Pointer(answers.newest)), takeAnswer)
 	}
-	if err := readList(answers.fd, (*uint32)(answers.rung), takeAnswers); err != nil {
+	if _, err := readList(int(answers.fd), (*uint32)(answers.rung), takeAnswers); err != nil {
 		return err
 	}
 	caddy.OnExit(leavePython)

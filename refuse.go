@@ -39,6 +39,7 @@ var (
 	errTimeout      = errors.New("python application did not respond within its request_timeout")
 	errReplaced     = errors.New("python application was replaced or stopped before it responded")
 	errTooManySlots = errors.New("out of memory for requests")
+	errWorkerDied   = errors.New("the worker of the python application has ended")
 )
 
 // Another try may succeed soon.
@@ -46,6 +47,7 @@ var (
 	errAllBusy    = errors.New("all python apps that max_apps allows are busy")
 	errAppStopped = errors.New("the python app has been stopped")
 	errAbandoned  = errors.New("too many requests that this client has left still run")
+	errNoWorker   = errors.New("no worker of the python application runs")
 )
 
 // refusals maps errors to statuses. Other errors get 503.
@@ -72,9 +74,11 @@ var refusals = []struct {
 	{errTimeout, http.StatusGatewayTimeout, ""},
 	{errReplaced, http.StatusServiceUnavailable, ""},
 	{errTooManySlots, http.StatusServiceUnavailable, ""},
+	{errWorkerDied, http.StatusBadGateway, ""},
 	{errAllBusy, http.StatusServiceUnavailable, "1"},
 	{errAppStopped, http.StatusServiceUnavailable, "1"},
 	{errAbandoned, http.StatusServiceUnavailable, "1"},
+	{errNoWorker, http.StatusServiceUnavailable, "1"},
 }
 
 // refuse returns the error with its status, for Caddy's error routes. It sets the

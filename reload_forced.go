@@ -63,6 +63,7 @@ func loadBy(handler caddy.AdminHandler) caddy.AdminHandler {
 		}
 		loads.lastRound++
 		before := codeRound.Swap(loads.lastRound)
+		zygotes.forget() // the packages may have changed, too
 		err := handler.ServeHTTP(w, r)
 		if err != nil {
 			codeRound.Store(before) // the running config stays in use

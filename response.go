@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddysnake/caddysnake/internal/ring"
@@ -120,6 +121,9 @@ func (x *exchange) flush() bool {
 	return err == nil || errors.Is(err, http.ErrNotSupported)
 }
 
+// copies are buffers for parts of a body.
+var copies = sync.Pool{New: func() any { return new([]byte) }}
+
 // writeData writes a part of the body.
 func (x *exchange) writeData(record ring.Record) error {
 	if !x.sent {
@@ -129,9 +133,16 @@ func (x *exchange) writeData(record ring.Record) error {
 		x.slow = true
 		// Wrappers added by other handlers are not safe for concurrent use, nor
 		// after ServeHTTP has returned.
-		slots.setClient(x.slot, http.NewResponseController(innermost(x.w)))
+		x.slot.setClient(http.NewResponseController(innermost(x.w)))
 	}
-	for _, part := range [2][]byte{record.First, record.Second} {
+	parts := [2][]byte{record.First, record.Second}
+	if !x.slot.home.isTrusted() { // writers such as encoders read more than once
+		buffer := copies.Get().(*[]byte)
+		defer copies.Put(buffer)
+		*buffer = record.AppendTo((*buffer)[:0])
+		parts = [2][]byte{*buffer, nil}
+	}
+	for _, part := range parts {
 		if len(part) == 0 {
 			continue
 		}
@@ -197,7 +208,7 @@ func (x *exchange) writeFile(record ring.Record) error {
 	if offset < 0 || length < 0 {
 		return x.misfit()
 	}
-	file := x.slot.takeFile()
+	file := x.slot.home.takeFile(x.slot, true)
 	if file == nil {
 		return x.misfit()
 	}

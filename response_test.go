@@ -32,9 +32,9 @@ type nowhere struct {
 	waits         atomic.Uint32 // of the last wake
 }
 
-func (n *nowhere) push(*generation, uint32) { n.pushes.Add(1) }
+func (n *nowhere) push(*slot) { n.pushes.Add(1) }
 
-func (n *nowhere) wake(_, waits uint32) {
+func (n *nowhere) wake(_ *slot, waits uint32) {
 	n.waits.Store(waits)
 	n.wakes.Add(1)
 }

@@ -48,9 +48,15 @@ func (g *segments) place(s *slot) bool {
 // first returns the segment with the home's lists.
 func (g *segments) first() *C.snake_segment { return (*C.snake_segment)(g.all[0]) }
 
-// forget returns memory to the system; it then reads as 0. Where the system refuses,
-// the memory is only kept.
-func forget(memory []byte) { _ = unix.Madvise(memory, unix.MADV_DONTNEED) }
+// forget returns a ring's memory to the system; it then reads as 0. Where the system
+// refuses, the memory is only kept.
+func (s *slot) forget(memory []byte) {
+	advice := unix.MADV_DONTNEED
+	if !s.home.isTrusted() { // shared memory is also another process's
+		advice = unix.MADV_REMOVE
+	}
+	_ = unix.Madvise(memory, advice)
+}
 
 // The constants of internal/ring are those of caddysnake.h.
 var (

@@ -50,17 +50,34 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		gen.release()
 		return refuse(w, errExtendedConnect)
 	}
-	s, err := slots.get(gen, 1)
+	for tries := 0; ; tries++ {
+		again, err := gen.tryOn(w, r, timeout, tries < maxTries)
+		if !again {
+			return err
+		}
+	}
+}
+
+// maxTries limits on how many workers, after the first, a request is tried.
+const maxTries = 5
+
+// tryOn passes r to one worker, or to the app in Caddy's process. again is true, with
+// the generation acquired, if the worker has died before the app was called.
+func (gen *generation) tryOn(w http.ResponseWriter, r *http.Request, timeout time.Duration, mayRepeat bool) (again bool, err error) {
+	s, err := gen.takeSlot(r.Context())
 	if err != nil {
 		gen.release()
-		return refuse(w, err)
+		return false, refuse(w, err)
 	}
-	x := exchange{w: w, r: r, slot: s}
+	x := exchange{w: w, r: r, slot: s, mayRepeat: mayRepeat}
 	// Release the slot on every path: other handlers' code, behind w and r.Body,
 	// may panic.
 	defer x.letGo()
 	if err := x.prepare(gen.isWSGI); err != nil {
-		return err
+		return false, err
+	}
+	if gen.workers != nil {
+		s.request, s.since = r, time.Now()
 	}
 	if x.body != nil {
 		s.refs.Add(1)
@@ -70,7 +87,8 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 	if x.body != nil {
 		go x.body.run()
 	}
-	return x.run(timeout)
+	err = x.run(timeout)
+	return x.again, err
 }
 
 // prepare packs the request into the slot.

@@ -21,8 +21,9 @@ import (
 // goroutine that reads a streamed body hold references. The slot returns to the
 // pool when all three are released.
 type slot struct {
-	id   uint32 // index within its home's segments; constant
-	home home   // constant
+	id   uint32    // index within its home's segments; constant
+	pool *slotPool // constant, like home
+	home home
 	wire *C.snake_wire
 	in   ring.Writer // for one goroutine at a time
 	out  ring.Reader // likewise
@@ -34,10 +35,16 @@ type slot struct {
 	refs     atomic.Int32  // 1 for each reference of Go's, and appRef
 	next     *slot         // in the pool
 
+	file     chan *os.File // capacity 1: of the response, from a worker
+	toldGone atomic.Uint32 // the last value of gone that a worker's loop was told
+
 	receiver  atomic.Pointer[receiver] // notified instead of the channels; or nil
+	request   *http.Request            // for the log, if a worker dies
+	since     time.Time                // likewise
 	abandoned *leftExchange            // or nil: the handler has not left, or it is not counted
 
 	// Guarded by the pool's lock.
+	serial uint32                   // of the request
 	gen    *generation              // the request's generation
 	client *http.ResponseController // for a response in pieces, while its handler runs
 }
@@ -55,6 +62,7 @@ type slotPool struct {
 	segments segments
 	view     atomic.Pointer[[]*slot] // the news reader's copy of all
 	listed   []*slot                 // room for the news reader's list
+	freed    func()                  // called when a slot is free again; or nil
 }
 
 var slots = slotPool{segments: segments{home: inProcess{}}}
@@ -70,9 +78,14 @@ func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
 		return nil, errTooManySlots
 	}
 	s.gen = gen
+	s.serial++
+	serial := s.serial
 	s.refs.Store(refs)
 	p.mu.Unlock()
-	*s.wire = C.snake_wire{file: -1}
+	*s.wire = C.snake_wire{file: -1, serial: C.uint32_t(serial)}
+	if s.toldGone.Load() != 0 {
+		s.toldGone.Store(0)
+	}
 	s.in.Reset()
 	s.out.Reset()
 	s.features = 0
@@ -96,8 +109,11 @@ func (p *slotPool) open() error {
 // grow adds a slot; the caller holds the lock.
 func (p *slotPool) grow() *slot {
 	s := &slot{
-		id: uint32(len(p.all)), home: p.segments.home,
+		id: uint32(len(p.all)), pool: p, home: p.segments.home,
 		piece: make(chan struct{}, 1), want: make(chan struct{}, 1),
+	}
+	if !s.home.isTrusted() {
+		s.file = make(chan *os.File, 1)
 	}
 	if !p.segments.place(s) {
 		return nil
@@ -141,10 +157,10 @@ func (p *slotPool) tell(gen *generation, news uint32, also func(*slot)) (told in
 }
 
 // setClient sets the slot's response controller, or clears it with nil.
-func (p *slotPool) setClient(s *slot, client *http.ResponseController) {
-	p.mu.Lock()
+func (s *slot) setClient(client *http.ResponseController) {
+	s.pool.mu.Lock()
 	s.client = client
-	p.mu.Unlock()
+	s.pool.mu.Unlock()
 }
 
 // release drops one of Go's references.
@@ -154,12 +170,12 @@ func (s *slot) drop(refs int32) {
 	if s.refs.Add(-refs) > 0 {
 		return
 	}
-	if file := s.takeFile(); file != nil { // no handler took it
+	if file := s.home.takeFile(s, false); file != nil { // no handler took it
 		file.Close()
 	}
 	if max(s.in.Made(), atomic.LoadUint32((*uint32)(&s.wire.out_made))) > keepRing {
-		forget(s.in.Memory())
-		forget(s.out.Memory())
+		s.forget(s.in.Memory())
+		s.forget(s.out.Memory())
 	}
 	if s.receiver.Load() != nil {
 		s.receiver.Store(nil)
@@ -169,7 +185,8 @@ func (s *slot) drop(refs int32) {
 		s.abandoned = nil
 	}
 	gen := s.gen
-	slots.mu.Lock()
+	p := s.pool
+	p.mu.Lock()
 	s.gen = nil
 	// A handler that returned early may have left a message. From here on nudge
 	// sends none, because gen is nil.
@@ -184,9 +201,12 @@ func (s *slot) drop(refs int32) {
 	if s.news.Load() != 0 { // for most requests the load is enough
 		s.news.Store(0)
 	}
-	s.next = slots.free
-	slots.free = s
-	slots.mu.Unlock()
+	s.next = p.free
+	p.free = s
+	p.mu.Unlock()
+	if p.freed != nil {
+		p.freed()
+	}
 	if gen != nil {
 		gen.release()
 	}
@@ -196,14 +216,4 @@ func (s *slot) drop(refs int32) {
 func (s *slot) abandon(why uint32) {
 	s.gone(why)
 	s.release()
-}
-
-// takeFile returns the file that came with the response, if there is one.
-func (s *slot) takeFile() *os.File {
-	if s.wire.file < 0 {
-		return nil
-	}
-	file := os.NewFile(uintptr(s.wire.file), "response")
-	s.wire.file = -1
-	return file
 }

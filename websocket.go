@@ -24,6 +24,7 @@ const (
 
 	// Close codes (IANA's registry).
 	codeAbnormal       = 1006 // no close frame has arrived
+	codeInternalError  = 1011
 	codeServiceRestart = 1012
 )
 
@@ -126,9 +127,13 @@ func (w *webSocket) run() {
 
 // receive implements receiver.
 func (w *webSocket) receive() {
-	news := w.slot.take(C.SNAKE_GO_OUT | C.SNAKE_GO_WANT_BODY)
+	news := w.slot.take(C.SNAKE_GO_OUT | C.SNAKE_GO_WANT_BODY | newsLost)
 	if news&C.SNAKE_GO_OUT != 0 && w.conn != nil {
 		w.write()
+	}
+	if news&newsLost != 0 && w.conn != nil {
+		w.stop()
+		go w.conn.Close(codeInternalError, "")
 	}
 	if news&C.SNAKE_GO_WANT_BODY != 0 {
 		w.mu.Lock()

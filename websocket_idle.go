@@ -77,7 +77,7 @@ func (w *webSocket) forgetRings() bool {
 	if !w.slot.in.IsEmpty() || !w.slot.out.IsEmpty() {
 		return false
 	}
-	forget(w.slot.in.Memory())
-	w.slot.home.wake(w.slot.id, C.SNAKE_IDLE)
+	w.slot.forget(w.slot.in.Memory())
+	w.slot.home.wake(w.slot, C.SNAKE_IDLE)
 	return true
 }

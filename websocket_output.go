@@ -8,6 +8,7 @@ package caddysnake
 import "C"
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"sync/atomic"
@@ -85,6 +86,9 @@ func (w *webSocket) writeRecord(record ring.Record) error {
 			return nil
 		}
 		message := record.Payload()
+		if !w.slot.home.isTrusted() { // compression reads it more than once
+			message = bytes.Clone(message)
+		}
 		if output.partsKind != 0 {
 			message = record.AppendTo(output.parts)
 			output.parts, output.partsKind = nil, 0

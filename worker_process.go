@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -34,6 +35,9 @@ type workerSpec struct {
 	Zygote  *zygote // forks the worker; nil: it starts from scratch
 	// Files are descriptors for the core. They remain the caller's.
 	Files []int
+	// File gets the files of responses; it owns them. The slot and the serial are
+	// what the worker says.
+	File func(slot, serial uint32, file *os.File)
 }
 
 // workerState is where a worker is in its life. What it may say depends on it.
@@ -54,6 +58,7 @@ type workerProcess struct {
 	process launched
 	kind    string
 	modules []string
+	file    func(slot, serial uint32, file *os.File)
 
 	ready chan struct{} // closed when kind and modules are set
 	gone  chan struct{} // closed at once when the process has ended
@@ -96,6 +101,7 @@ func launchWorker(spec workerSpec) (*workerProcess, error) {
 	w := &workerProcess{
 		number: spec.Number,
 		log:    &workerLog{app: spec.Log, number: spec.Number},
+		file:   spec.File,
 		ready:  make(chan struct{}),
 		gone:   make(chan struct{}),
 		died:   make(chan struct{}),
@@ -187,8 +193,12 @@ func (w *workerProcess) listen() {
 		var report workerReport
 		if err == nil {
 			report, err = parseReport(p)
-			closeAll(p.files)
 		}
+		if file, ok := report.(*fileReport); ok && err == nil && w.file != nil {
+			w.file(file.Slot, file.Serial, os.NewFile(uintptr(p.files[0]), "response"))
+			continue
+		}
+		closeAll(p.files)
 		if err == nil {
 			err = w.handle(report)
 		}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -80,14 +82,36 @@ func (r *logReport) check() error {
 
 func (*stoppedReport) check() error { return nil }
 
+// fileReport brings the file of a response.
+type fileReport struct {
+	Slot   uint32 `json:"slot"`
+	Serial uint32 `json:"serial"`
+}
+
+func (*fileReport) check() error { return nil }
+
+// isRegular tells whether a descriptor is a regular file that can be read.
+func isRegular(fd int) bool {
+	var about unix.Stat_t
+	if unix.Fstat(fd, &about) != nil || about.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_PATH == 0 && flags&unix.O_ACCMODE != unix.O_WRONLY
+}
+
 // parseReport returns a *readyReport, *failedReport, *logReport or *stoppedReport.
 func parseReport(p packet) (workerReport, error) {
-	if len(p.files) > 0 {
-		return nil, fmt.Errorf("%w: it comes with descriptors", errReport)
-	}
 	op, err := opOf(p.data)
 	if err != nil {
 		return nil, err
+	}
+	files := 0
+	if op == "file" {
+		files = 1
+	}
+	if len(p.files) != files || files == 1 && !isRegular(p.files[0]) {
+		return nil, fmt.Errorf("%w: %.20q comes with other descriptors", errReport, op)
 	}
 	var report workerReport
 	switch op {
@@ -99,6 +123,8 @@ func parseReport(p packet) (workerReport, error) {
 		report = new(logReport)
 	case "stopped":
 		report = new(stoppedReport)
+	case "file":
+		report = new(fileReport)
 	default:
 		return nil, fmt.Errorf("%w: op %.20q", errReport, op)
 	}

@@ -38,6 +38,12 @@ func newWorkerHouse(t *testing.T, source string) *workerHouse {
 		Module: "main:app", WorkingDir: h.dir, PythonPath: []string{}, Env: map[string]string{},
 		EnvFiles: []string{}, Isolate: []string{}, Threads: 4, Lifespan: "auto", Loop: "asyncio",
 	}}}
+	home, err := newWorkerHome()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(home.close)
+	h.spec.Files = home.descriptors()
 	return h
 }
 

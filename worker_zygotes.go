@@ -24,6 +24,9 @@ type zygotePool struct {
 	nurseries map[string]*nursery // by keyOf
 }
 
+// zygotes are the zygotes of all apps.
+var zygotes = newZygotePool()
+
 func newZygotePool() *zygotePool {
 	return &zygotePool{nurseries: make(map[string]*nursery)}
 }

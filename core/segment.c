@@ -12,7 +12,9 @@ enum { SEGMENTS_AT_MOST = 4096 };
 static snake_slot *private_halves[SEGMENTS_AT_MOST];
 static uint32_t segment_count;       /* [atomic] */
 static snake_segment *first_segment; /* [atomic] */
-static bool is_shared;               /* set before the first request */
+/* A worker's segments; set before the first request. */
+static unsigned char *shared_memory;
+static uint32_t shared_count;
 
 static void slot_place(snake_slot *slot, unsigned char *segment, uint32_t i) {
     snake_wire *wire = (snake_wire *)(segment + snake_slot_offset(i));
@@ -21,23 +23,12 @@ static void slot_place(snake_slot *slot, unsigned char *segment, uint32_t i) {
     slot->out = (ring){segment + snake_ring_offset(i, 1), &wire->out_made, &wire->out_used, 0};
 }
 
-/* Maps and numbers the next segment: plain memory, or Caddy's (fd). NULL when memory is out. */
-static snake_segment *segment_add(int fd) {
+/* Numbers the next segment. -1 when memory is out. */
+static int segment_number(unsigned char *memory) {
     uint32_t n = __atomic_load_n(&segment_count, __ATOMIC_RELAXED);
-    if (n == SEGMENTS_AT_MOST)
-        return NULL;
-    size_t size = snake_segment_size();
-    int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
-    /* Else a slot could occupy 2 MiB. Kernels without huge pages refuse. */
-    madvise(memory, size, MADV_NOHUGEPAGE);
     snake_slot *slots = calloc(SNAKE_SEGMENT_SLOTS, sizeof *slots);
-    if (!slots) {
-        munmap(memory, size);
-        return NULL;
-    }
+    if (!slots)
+        return -1;
     for (uint32_t i = 0; i < SNAKE_SEGMENT_SLOTS; i++) {
         slots[i].id = n * SNAKE_SEGMENT_SLOTS + i;
         slot_place(&slots[i], memory, i);
@@ -46,10 +37,29 @@ static snake_segment *segment_add(int fd) {
     if (!n)
         __atomic_store_n(&first_segment, (snake_segment *)memory, __ATOMIC_RELEASE);
     __atomic_store_n(&segment_count, n + 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+static void *map_memory(size_t size, int flags, int fd) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    /* Else a slot could occupy 2 MiB. Kernels without huge pages refuse. */
+    madvise(memory, size, MADV_NOHUGEPAGE);
     return memory;
 }
 
-snake_segment *snake_segment_add(void) { return segment_add(-1); }
+snake_segment *snake_segment_add(void) {
+    if (__atomic_load_n(&segment_count, __ATOMIC_RELAXED) == SEGMENTS_AT_MOST)
+        return NULL;
+    size_t size = snake_segment_size();
+    void *memory = map_memory(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    if (memory && segment_number(memory) < 0) {
+        munmap(memory, size);
+        memory = NULL;
+    }
+    return memory;
+}
 
 int segment_map(int fd) {
     struct stat about;
@@ -57,24 +67,34 @@ int segment_map(int fd) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    if ((size_t)about.st_size != snake_segment_size()) {
-        PyErr_SetString(PyExc_ValueError, "a segment has another size");
+    size_t size = (size_t)about.st_size, count = size / snake_segment_size();
+    if (!count || size % snake_segment_size() || count > SEGMENTS_AT_MOST) {
+        PyErr_SetString(PyExc_ValueError, "segments have another size");
         return -1;
     }
-    if (!segment_add(fd)) {
+    shared_memory = map_memory(size, MAP_SHARED, fd);
+    if (!shared_memory) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    is_shared = true;
+    shared_count = (uint32_t)count;
+    if (segment_number(shared_memory) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
     return 0;
 }
 
-bool segment_is_shared(void) { return is_shared; }
+bool segment_is_shared(void) { return shared_count != 0; }
 
 snake_segment *segment_first(void) { return __atomic_load_n(&first_segment, __ATOMIC_ACQUIRE); }
 
 snake_slot *slot_at(uint32_t id) {
     uint32_t segment = id / SNAKE_SEGMENT_SLOTS;
+    /* Caddy may use any of its segments. Only the queue's consumer meets a new one. */
+    while (segment < shared_count && segment >= __atomic_load_n(&segment_count, __ATOMIC_ACQUIRE))
+        if (segment_number(shared_memory + segment_count * snake_segment_size()) < 0)
+            return NULL;
     if (segment >= __atomic_load_n(&segment_count, __ATOMIC_ACQUIRE))
         return NULL;
     return &private_halves[segment][id % SNAKE_SEGMENT_SLOTS];
