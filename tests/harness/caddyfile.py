@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.ports import HOST
-from harness.settings import APPS, CANARY, VENV
+from harness.settings import APPS, CANARY, HOME, VENV
 
 # An option for tests that see Caddy's patience with requests end.
 BRIEF_GRACE = "grace_period 500ms"
@@ -24,6 +24,8 @@ def python(
     lines = [f"{interface} {target}", f"working_dir {APPS / folder}"]
     if venv is not None:
         lines.append(f"venv {venv}")
+    if HOME == "workers" and not any(option.startswith("workers") for option in options):
+        lines.append("workers 1")
     inside = "\n".join(f"    {line}" for line in [*lines, *options])
     return f"python {matcher} {{\n{inside}\n}}"
 

@@ -15,3 +15,6 @@ BINARY = Path(os.environ.get("CADDYSNAKE_BIN", REPOSITORY / "bin" / "caddy"))
 VENV = Path(os.environ.get("CADDYSNAKE_VENV", sys.prefix))
 # Where `tests/autobahn/install` has put the Autobahn test suite.
 AUTOBAHN = Path(os.environ.get("CADDYSNAKE_AUTOBAHN", REPOSITORY / ".tools" / "autobahn"))
+
+# Where the apps of the test sites run: "process", which is Caddy's, or "workers".
+HOME = os.environ.get("CADDYSNAKE_HOME", "process")
