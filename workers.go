@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,6 +28,7 @@ type workers struct {
 	mu      sync.Mutex
 	ready   []*worker
 	waiting []chan *worker // requests, first come, first served
+	looking bool           // a goroutine looks for threads that wait for clients
 	deaths  map[int]int    // of each number, since the last healthy worker
 	paused  bool           // a worker that keeps dying is not started at once
 	ended   bool           // no worker is started any more
@@ -43,6 +45,7 @@ type worker struct {
 	begun   time.Time
 
 	inflight int        // guarded by the lock of workers
+	aside    int        // likewise: requests that wait for their clients, as last seen
 	gone     bool       // likewise: the process has ended
 	news     sync.Mutex // held while news are read
 	lost     bool       // guarded by news: nothing more is read
@@ -153,6 +156,10 @@ func (ws *workers) take(ctx context.Context) (*slot, error) {
 		}
 		place := make(chan *worker, 1)
 		ws.waiting = append(ws.waiting, place)
+		if !ws.looking {
+			ws.looking = true
+			go ws.look()
+		}
 		ws.mu.Unlock()
 		select {
 		case w = <-place:
@@ -179,7 +186,7 @@ func (ws *workers) take(ctx context.Context) (*slot, error) {
 func (ws *workers) pick() *worker {
 	var best *worker
 	for _, w := range ws.ready {
-		if (ws.limit == 0 || w.inflight < ws.limit) && (best == nil || w.inflight < best.inflight) {
+		if (ws.limit == 0 || w.inflight-w.aside < ws.limit) && (best == nil || w.inflight < best.inflight) {
 			best = w
 		}
 	}
@@ -199,6 +206,47 @@ func (ws *workers) serveWaiting() {
 		ws.waiting[0] <- w
 		ws.waiting = ws.waiting[1:]
 	}
+}
+
+const (
+	// lookInterval is how often workers are looked at while requests wait.
+	lookInterval = 5 * time.Millisecond
+	// maxAside is ASIDE_AT_MOST of core/wsgi_places.c.
+	maxAside = 256
+)
+
+// look gives the places of threads that only wait for their clients to requests that
+// wait (docs/decisions/0051), as long as there are some.
+func (ws *workers) look() {
+	for {
+		time.Sleep(lookInterval)
+		ws.mu.Lock()
+		for _, w := range ws.ready {
+			w.aside = 0
+			if ws.limit > 1 { // an app with one thread may rely on strict order
+				w.aside = min(w.slots.countWaiting(), maxAside)
+			}
+		}
+		ws.serveWaiting()
+		if len(ws.waiting) == 0 {
+			ws.looking = false
+			ws.mu.Unlock()
+			return
+		}
+		ws.mu.Unlock()
+	}
+}
+
+// countWaiting counts the requests whose app waits for the client.
+func (p *slotPool) countWaiting() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.all {
+		if s.gen != nil && atomic.LoadUint32((*uint32)(&s.wire.waits)) != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // refuseWaiting ends the waiting of all requests. The caller holds the lock.
@@ -288,7 +336,7 @@ func (w *worker) watch() {
 	if !ended {
 		ws.starts.Go(func() { ws.replace(w.number, time.Since(w.begun)) })
 	}
-	w.endRequests()
+	w.endRequests(ended)
 	<-w.process.died // its last words come first
 	w.closeUp()
 	ws.mu.Lock()
@@ -299,14 +347,19 @@ func (w *worker) watch() {
 	ws.mu.Unlock()
 }
 
-// endRequests ends the exchanges that the process has left.
-func (w *worker) endRequests() {
+// endRequests ends the exchanges that the process has left. expected: Caddy has ended
+// it.
+func (w *worker) endRequests(expected bool) {
 	w.news.Lock()
 	w.slots.takeNews(func(error) {}) // what it has finished counts
 	w.lost = true
 	w.news.Unlock()
+	level := zap.ErrorLevel
+	if expected {
+		level = zap.WarnLevel
+	}
 	if begun := w.slots.lose(); len(begun) > 0 {
-		w.process.log.logger().Error("requests of an ended python worker are lost", zap.Strings("requests", begun))
+		w.process.log.logger().Log(level, "requests of an ended python worker are lost", zap.Strings("requests", begun))
 	}
 }
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs, settings, streams
+from caddysnake_py import log_hooks, settings, streams
 
 
 def _dispatcher(key: str, default: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,29 +25,6 @@ def _dispatcher(key: str, default: Callable[..., Any]) -> Callable[..., Any]:
 def _own_hook(module: Any, name: str, default: Callable[..., Any]) -> None:
     setattr(module, name, _dispatcher(f"{module.__name__}.{name}", default))
     settings.own_attribute(module, name, lambda: default)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    text = warnings.formatwarning(message, category, filename, lineno, line)
-    if file is not None:
-        file.write(text)
-    else:
-        logs.emit(logging.WARNING, "py.warnings", text.rstrip("\n"))
-
-
-def _thread_exception(args: threading.ExceptHookArgs) -> None:
-    if args.exc_type is SystemExit or args.exc_value is None:
-        return
-    name = args.thread.name if args.thread else "?"
-    text = f"exception in thread {name}\n{logs.format_exception(args.exc_value)}"
-    logs.emit(logging.ERROR, "threading", text)
 
 
 def _add_audit_hook(add: Callable[..., None], hook: Callable[..., object]) -> None:
@@ -74,7 +50,7 @@ def install() -> None:
         settings.own_attribute(sys, router.source, router.own)
     for name in ("excepthook", "unraisablehook", "displayhook", "breakpointhook"):
         _own_hook(sys, name, getattr(sys, f"__{name}__"))
-    _own_hook(threading, "excepthook", _thread_exception)
-    _own_hook(warnings, "showwarning", _show_warning)
+    _own_hook(threading, "excepthook", log_hooks.thread_exception)
+    _own_hook(warnings, "showwarning", log_hooks.show_warning)
     _own_hook(warnings, "formatwarning", warnings.formatwarning)
     settings.function_for_apps(sys, "addaudithook", _add_audit_hook)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
+import warnings
 
+from caddysnake_py import log_hooks
 from caddysnake_py.log_handlers import LastResort, StreamOfLog, install
 
 
@@ -25,3 +28,5 @@ def set_up() -> None:
     sys.stdout = sys.__stdout__ = _open(1, "<stdout>")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _open(2, "<stderr>")  # type: ignore[misc]
     install(LastResort())
+    warnings.showwarning = log_hooks.show_warning
+    threading.excepthook = log_hooks.thread_exception
