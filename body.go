@@ -63,16 +63,39 @@ func hasOtherLength(r *http.Request) bool {
 // readInline reads the whole body into the ring, where it has room.
 func readInline(in *ring.Writer, r *http.Request) error {
 	n := int(r.ContentLength)
-	if _, err := io.ReadFull(r.Body, in.Reserve(n)[:n]); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return fmt.Errorf("%w: %w", errTooLarge, err)
-		}
-		return fmt.Errorf("%w: %w", errBroken, err)
+	if err := readWhole(r, in.Reserve(n)[:n]); err != nil {
+		return err
 	}
 	in.Commit(C.SNAKE_DATA, n)
 	in.Write(C.SNAKE_END, nil, nil)
 	return nil
+}
+
+// readWhole fills b with the body, which has that length.
+func readWhole(r *http.Request, b []byte) error {
+	_, err := io.ReadFull(r.Body, b)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &tooLarge):
+		return fmt.Errorf("%w: %w", errTooLarge, err)
+	default:
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+}
+
+// smallBody is the largest body that is read before a worker has a place for the
+// request.
+const smallBody = 48 << 10
+
+// readSmallBody reads a body that is small, and keeps it for every try.
+func (x *exchange) readSmallBody() error {
+	if !isInline(x.r, smallBody) {
+		return nil
+	}
+	x.small = make([]byte, x.r.ContentLength)
+	return readWhole(x.r, x.small)
 }
 
 // run reads ahead from when the app first wants the body, until the body's end or

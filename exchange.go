@@ -23,8 +23,10 @@ type exchange struct {
 	sent bool        // the head is written
 	slow bool        // setClient was called
 
-	mayRepeat bool // the request may be tried again
-	again     bool // it is to be tried again
+	deadline time.Time // the end of request_timeout; 0: none
+	small    []byte    // the whole body, if it was read before there was a slot; else nil
+	tries    int       // number of workers that have died before they began
+	again    bool      // the request is to be tried on another worker
 
 	pushed bool // Python has got the slot
 	over   bool // the slot was released
@@ -36,11 +38,11 @@ type exchange struct {
 
 // run writes the app's response. It returns when the response is complete or the
 // client is gone; in the latter case the app may still be running.
-func (x *exchange) run(timeout time.Duration) error {
+func (x *exchange) run() error {
 	gone := x.r.Context().Done()
 	var timedOut <-chan time.Time
-	if timeout > 0 {
-		timer := time.NewTimer(timeout)
+	if !x.deadline.IsZero() {
+		timer := time.NewTimer(time.Until(x.deadline))
 		defer timer.Stop()
 		timedOut = timer.C
 	}
@@ -91,8 +93,8 @@ func (x *exchange) giveUp(err error) error {
 // if the app was not called, and its body is not gone.
 func (x *exchange) loseWorker() error {
 	gen := x.slot.gen
-	repeat := x.mayRepeat && !x.sent && !x.slot.hasBegun() && x.r.Context().Err() == nil &&
-		x.slot.features&C.SNAKE_BODY_WHOLE == 0 && (x.body == nil || !x.body.begun.Load())
+	repeat := x.tries < maxTries && !x.sent && !x.slot.hasBegun() && x.r.Context().Err() == nil &&
+		(x.body == nil || x.small != nil || !x.body.begun.Load())
 	x.again = repeat && gen.acquire()
 	x.finish()
 	switch {

@@ -170,11 +170,16 @@ func (g *generation) pools() []*slotPool {
 }
 
 // takeSlot returns a slot for a request. It may wait for a worker.
-func (g *generation) takeSlot(ctx context.Context) (*slot, error) {
-	if g.workers != nil {
-		return g.workers.take(ctx)
+func (g *generation) takeSlot(ctx context.Context, deadline time.Time) (*slot, error) {
+	if g.workers == nil {
+		return slots.get(g, 1)
 	}
-	return slots.get(g, 1)
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, deadline, errTimeout)
+		defer cancel()
+	}
+	return g.workers.take(ctx)
 }
 
 // acquire counts a request; the caller must release the generation. It returns

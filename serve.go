@@ -8,6 +8,7 @@ package caddysnake
 import "C"
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/http"
@@ -50,8 +51,18 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		gen.release()
 		return refuse(w, errExtendedConnect)
 	}
-	for tries := 0; ; tries++ {
-		again, err := gen.tryOn(w, r, timeout, tries < maxTries)
+	x := exchange{w: w, r: r}
+	if timeout > 0 {
+		x.deadline = time.Now().Add(timeout)
+	}
+	if gen.workers != nil { // a slow client must not occupy a worker's place
+		if err := x.readSmallBody(); err != nil {
+			gen.release()
+			return refuse(w, err)
+		}
+	}
+	for x.tries = 0; ; x.tries++ {
+		again, err := gen.tryOn(x)
 		if !again {
 			return err
 		}
@@ -61,15 +72,16 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 // maxTries limits on how many workers, after the first, a request is tried.
 const maxTries = 5
 
-// tryOn passes r to one worker, or to the app in Caddy's process. again is true, with
-// the generation acquired, if the worker has died before the app was called.
-func (gen *generation) tryOn(w http.ResponseWriter, r *http.Request, timeout time.Duration, mayRepeat bool) (again bool, err error) {
-	s, err := gen.takeSlot(r.Context())
+// tryOn passes the request to one worker, or to the app in Caddy's process. again is
+// true, with the generation acquired, if the worker has died before the app was called.
+func (gen *generation) tryOn(x exchange) (again bool, err error) {
+	x.slot, err = gen.takeSlot(x.r.Context(), x.deadline)
 	if err != nil {
 		gen.release()
-		return false, refuse(w, err)
+		x.closeIfUnread()
+		return false, refuse(x.w, err)
 	}
-	x := exchange{w: w, r: r, slot: s, mayRepeat: mayRepeat}
+	s := x.slot
 	// Release the slot on every path: other handlers' code, behind w and r.Body,
 	// may panic.
 	defer x.letGo()
@@ -77,7 +89,7 @@ func (gen *generation) tryOn(w http.ResponseWriter, r *http.Request, timeout tim
 		return false, err
 	}
 	if gen.workers != nil {
-		s.request, s.since = r, time.Now()
+		s.request, s.since = x.r, time.Now()
 	}
 	if x.body != nil {
 		s.refs.Add(1)
@@ -87,7 +99,7 @@ func (gen *generation) tryOn(w http.ResponseWriter, r *http.Request, timeout tim
 	if x.body != nil {
 		go x.body.run()
 	}
-	err = x.run(timeout)
+	err = x.run()
 	return x.again, err
 }
 
@@ -127,10 +139,16 @@ func (x *exchange) prepare(forWSGI bool) error {
 // prepareBody puts a small body behind the head; a larger one will be streamed.
 func (x *exchange) prepareBody() error {
 	r, s := x.r, x.slot
+	x.body = nil
 	switch {
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
 		return nil
-	case isInline(r, s.in.Room()):
+	case x.small != nil && len(x.small) <= s.in.Room():
+		s.features |= C.SNAKE_BODY_WHOLE
+		s.in.Write(C.SNAKE_DATA, x.small, nil)
+		s.in.Write(C.SNAKE_END, nil, nil)
+		return nil
+	case x.small == nil && isInline(r, s.in.Room()):
 		s.features |= C.SNAKE_BODY_WHOLE
 		return readInline(&s.in, r)
 	}
@@ -139,6 +157,10 @@ func (x *exchange) prepareBody() error {
 		s.features |= C.SNAKE_UNSIZED
 	}
 	x.body = &bodyStream{slot: s, body: r.Body, left: r.ContentLength, stop: make(chan struct{})}
+	if x.small != nil { // it does not fit behind a long head
+		x.body.body = bytes.NewReader(x.small)
+		return nil
+	}
 	if r.ProtoMajor == 1 {
 		// Otherwise net/http would consume the body when the head is written.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()

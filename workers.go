@@ -165,6 +165,9 @@ func (ws *workers) take(ctx context.Context) (*slot, error) {
 		case w = <-place:
 		case <-ctx.Done():
 			ws.leave(place)
+			if errors.Is(context.Cause(ctx), errTimeout) {
+				return nil, errTimeout
+			}
 			return nil, errClientLeft
 		}
 		if w == nil {
