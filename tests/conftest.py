@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from harness.settings import HOME
+
 pytest.register_assert_rewrite("harness")
 
 pytest_plugins = ["harness.plugin"]
@@ -20,7 +22,12 @@ LEFT_OUT = {file: why for file, (since, why) in SINCE.items() if sys.version_inf
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = [item for item in items if item.path.name in LEFT_OUT]
+    left_out = [
+        item
+        for item in items
+        if item.path.name in LEFT_OUT
+        or (HOME == "workers" and item.get_closest_marker("in_process") is not None)
+    ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item.path.name not in LEFT_OUT]
 

@@ -104,6 +104,7 @@ def test_a_file_response_is_the_file(server: Server) -> None:
     assert response.get("content-length") == str(path.stat().st_size)
 
 
+@pytest.mark.in_process("a worker runs in working_dir")
 def test_a_file_response_may_have_a_relative_path(server: Server) -> None:
     (server.cwd / "relative").write_bytes(b"content")
     response = server.get("/file?relative")

@@ -41,6 +41,7 @@ def test_environ_is_a_dict_of_str(server: Server, way: str) -> None:
 
 @pytest.mark.conformance("W02", "W13", "W19")
 @pytest.mark.parametrize("way", EVERY_WAY)
+@pytest.mark.in_process("wsgi.multiprocess differs")
 def test_environ_has_every_key_that_pep_3333_demands(server: Server, way: str) -> None:
     found = shown(ask(server, way, "GET", "/path"))
     text = found["environ"]
@@ -64,6 +65,7 @@ def test_environ_has_every_key_that_pep_3333_demands(server: Server, way: str) -
 
 
 @pytest.mark.conformance("W19")
+@pytest.mark.in_process("wsgi.multiprocess differs")
 def test_an_app_with_one_thread_is_told_so(serve: Serve) -> None:
     flags = shown(serve(wsgi("wsgi_request:app", "threads 1")).get("/"))["flags"]
     assert (flags["wsgi.multithread"], flags["wsgi.multiprocess"]) == (False, False)

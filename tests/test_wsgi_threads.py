@@ -31,6 +31,7 @@ def handed_over(server: Server) -> int:
 
 
 @pytest.mark.conformance("S31")
+@pytest.mark.in_process("it looks into Caddy's process")
 def test_one_thread_serves_in_the_order_of_arrival(serve: Serve, board: Board) -> None:
     server = serve(wsgi("wsgi_threads:app", "threads 1"), probe="/hello")
     clients = []
@@ -46,6 +47,7 @@ def test_one_thread_serves_in_the_order_of_arrival(serve: Serve, board: Board) -
 
 
 @pytest.mark.conformance("S31")
+@pytest.mark.in_process("it looks into Caddy's process")
 def test_requests_that_wait_for_a_thread_and_are_given_up_are_never_run(
     serve: Serve, board: Board
 ) -> None:
@@ -63,6 +65,7 @@ def test_requests_that_wait_for_a_thread_and_are_given_up_are_never_run(
 
 
 @pytest.mark.conformance("S31")
+@pytest.mark.in_process("it looks into Caddy's process")
 def test_one_thread_at_a_time_is_added_however_long_it_takes_to_start(
     serve: Serve, board: Board
 ) -> None:
@@ -183,6 +186,7 @@ def test_what_a_late_thread_says_is_logged_for_its_app(server: Server, board: Bo
 
 
 @pytest.mark.conformance("S35", "T14")
+@pytest.mark.in_process("a worker has its own signals")
 def test_signal_handlers_are_not_set_and_the_log_says_so(serve: Serve) -> None:
     server = serve(wsgi("wsgi_threads:app"))
     assert server.get("/takes_signals").text == "true", "the handler is the one from before"

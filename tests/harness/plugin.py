@@ -23,6 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LIVE] = []
     config.addinivalue_line("markers", "conformance(id, ...): the conformance items a test covers")
     config.addinivalue_line("markers", "smoke: the fast subset that runs for each Python version")
+    config.addinivalue_line(
+        "markers", "in_process(reason): true only of apps in Caddy's process, not in workers"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
