@@ -108,6 +108,12 @@ test: build module $(venvs)/tests/ready $(autobahn) ## run the Go, Python and bl
 	$(GO) test ./...
 	$(if $(autobahn),,@echo 'Left out: tests/test_autobahn.py. $(no_autobahn)')
 	$(pytest) $(parallel) $(if $(autobahn),,--deselect=tests/test_autobahn.py) $(ARGS)
+	$(if $(ARGS),,CADDYSNAKE_HOME=workers $(pytest) $(parallel) -m smoke $(served))
+
+# What apps serve is the same in workers: these tests run there, too, unless ARGS selects tests.
+served = tests/test_asgi_*.py tests/test_wsgi_*.py tests/test_websocket_*.py tests/test_clients_*.py \
+    tests/test_hostile_*.py tests/test_lifespan.py tests/test_django.py tests/test_fastapi.py tests/test_flask.py \
+    tests/test_loading.py tests/test_logging.py tests/test_stopping.py tests/test_background_tasks.py
 
 # The Go tests, and the black-box tests of concurrent code, under Go's race detector: a report fails the test.
 # Tests that take too long or too much memory with it are left out.
@@ -148,7 +154,8 @@ fuzz_targets := head records fields
 # $(call fuzz_in,DIRECTORY): Go's targets in that directory.
 fuzz_in       = $(shell sed -n 's/^func Fuzz\([A-Za-z]*\).*/\1/p' $1/*_test.go)
 fuzz_wsconn  := $(call fuzz_in,internal/wsconn)
-fuzz_go      := $(call fuzz_in,.) $(fuzz_wsconn)
+fuzz_ring    := $(call fuzz_in,internal/ring)
+fuzz_go      := $(call fuzz_in,.) $(fuzz_wsconn) $(fuzz_ring)
 
 .PHONY: fuzz
 fuzz: $(fuzz_targets:%=fuzz-%) $(fuzz_go:%=fuzz-go-%) ## run every fuzz target for FUZZ_SECONDS=60, the core's under AddressSanitizer
@@ -159,11 +166,12 @@ $(fuzz_build)/go-tests: | $(toolchain)
 	@mkdir -p $@
 	$(GO) test -c -gcflags='github.com/caddysnake/caddysnake=-I=$(python_id) -d=libfuzzer' \
 	    -gcflags='github.com/caddysnake/caddysnake/internal/wsconn=-d=libfuzzer' \
-	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $@/ . ./internal/wsconn
+	    -gcflags='github.com/caddysnake/caddysnake/internal/ring=-d=libfuzzer' \
+	    -gcflags='github.com/gobwas/...=-d=libfuzzer' -o $@/ . ./internal/ring ./internal/wsconn
 
 # Each target runs in the directory of its package and keeps failing inputs in testdata/fuzz there.
-fuzz_package = $(if $(filter $*,$(fuzz_wsconn)),internal/wsconn,.)
-fuzz_binary  = $(abspath $(fuzz_build)/go-tests)/$(if $(filter $*,$(fuzz_wsconn)),wsconn,caddysnake).test
+fuzz_package = $(if $(filter $*,$(fuzz_wsconn)),internal/wsconn,$(if $(filter $*,$(fuzz_ring)),internal/ring,.))
+fuzz_binary  = $(abspath $(fuzz_build)/go-tests)/$(patsubst .,caddysnake,$(notdir $(fuzz_package))).test
 
 .PHONY: $(fuzz_go:%=fuzz-go-%)
 $(fuzz_go:%=fuzz-go-%): fuzz-go-%: $(fuzz_build)/go-tests

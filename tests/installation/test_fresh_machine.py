@@ -80,12 +80,18 @@ def test_make_run_serves_the_example(machine: Machine, tmp_path: Path) -> None:
         assert container.wait_for("http://127.0.0.1:9080/countdown")
 
 
+# On one release only: the tests take minutes, and the other one builds with the same commands.
+newest = pytest.mark.parametrize("machine", [RELEASE], indirect=True)
+
+
+@newest
 def test_make_test_passes_and_says_what_it_left_out(machine: Machine) -> None:
     output = machine.first_test
     assert output.count("Left out: tests/test_autobahn.py") == 1
     assert re.search(r"^=+ \d\d+ passed(?:, \d+ warnings?)? in ", output, re.MULTILINE), output
 
 
+@newest
 def test_make_installs_nothing_for_a_second_time(machine: Machine) -> None:
     """Not even after a checkout, which gives files the time that it is."""
     assert "Installing tests/requirements.txt" in machine.first_test
