@@ -50,7 +50,7 @@ def test_ci_leaves_nothing_out(tmp_path: Path) -> None:
     smoke = [f"make smoke-{minor} MISSING=root" for minor in MINORS if minor != whole]
     assert [call for call in run.calls if "smoke" in call] == smoke
     assert "make test AUTOBAHN=required" in run.calls
-    assert "make --jobs=2 fuzz" in run.calls
+    assert "make --jobs=2 fuzz FUZZ_SECONDS=30" in run.calls
     assert "make test-asan" in run.calls
     assert "make test-installation MISSING=root" in run.calls
 
