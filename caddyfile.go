@@ -77,9 +77,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if h.workersRuntime == "thread" {
-		h.Workers = ""
-	}
+	h.Workers = withRuntime(h.Workers, h.workersRuntime)
 	if err := h.check(); err != nil {
 		return d.Err(err.Error())
 	}

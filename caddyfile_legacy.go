@@ -57,15 +57,22 @@ func (h *Handler) unmarshalWorkersRuntime(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&h.workersRuntime) {
 		return d.ArgErr()
 	}
-	switch h.workersRuntime {
-	case "thread":
-		warn(d, "workers_runtime thread is called workers 0 now: write that instead of both options")
-	case "process":
-		warn(d, "workers_runtime process is the only kind of workers: remove it")
-	default:
+	if h.workersRuntime != "thread" && h.workersRuntime != "process" {
 		return d.Errf("workers_runtime must be thread or process, not '%s'", h.workersRuntime)
 	}
 	return nil
+}
+
+// withRuntime returns the number of workers for a workers_runtime of earlier releases.
+func withRuntime(workers, runtime string) string {
+	switch {
+	case runtime == "thread":
+		return ""
+	case runtime == "process" && workers == "":
+		return "1"
+	default:
+		return workers
+	}
 }
 
 func (h *Handler) unmarshalRequestBody(d *caddyfile.Dispenser) error {

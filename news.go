@@ -131,7 +131,7 @@ func (s *slot) tell(news uint32) {
 		(*receiver).receive()
 		return
 	}
-	if news&C.SNAKE_GO_OUT != 0 {
+	if news&(C.SNAKE_GO_OUT|newsLost) != 0 {
 		notify(s.piece)
 	}
 	if news&C.SNAKE_GO_WANT_BODY != 0 {

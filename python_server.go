@@ -61,8 +61,8 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 			flags.StringVar(&o.venv, "venv", "", "Virtual environment with its packages (default: $VIRTUAL_ENV)")
 			flags.StringVar(&o.lifespan, "lifespan", "", "ASGI lifespan: auto, on or off (default auto)")
 			flags.IntVar(&o.threads, "threads", defaultThreads, "How many WSGI requests run at once")
-			flags.IntVar(&o.workers, "workers", 1, "Has no effect: one process serves all requests")
-			flags.StringVar(&o.workersRuntime, "workers-runtime", "thread", "thread or process, which is not available: threads are used")
+			flags.StringVar(&o.workers, "workers", "", "Worker processes that serve the application, a number or auto (default: this process serves it)")
+			flags.StringVar(&o.workersRuntime, "workers-runtime", "", "thread or process, of earlier releases: the same as --workers 0 and --workers 1")
 			flags.StringVar(&o.staticPath, "static-path", "", "Directory of files to serve without the application")
 			flags.StringVar(&o.staticRoute, "static-route", "/static", "Path prefix of those files")
 			flags.BoolVar(&o.autoreload, "autoreload", false, "Load the application again when its code changes")
@@ -100,7 +100,8 @@ func Arguments(args []string) []string {
 type serverOptions struct {
 	app, serverType, domain, listen, workingDir, venv, lifespan string
 
-	threads, workers        int
+	threads                 int
+	workers                 string
 	workersRuntime          string
 	staticPath, staticRoute string
 
@@ -129,7 +130,6 @@ func (o *serverOptions) run() error {
 		}
 		return errors.New(reason(err))
 	}
-	o.warn()
 	fmt.Println(o.greeting())
 	select {}
 }
@@ -142,16 +142,6 @@ func reason(err error) string {
 		return err.Error()
 	}
 	return own
-}
-
-func (o *serverOptions) warn() {
-	if o.workers > 1 {
-		caddy.Log().Warn("--workers has no effect: one process serves all requests; " +
-			"--threads sets how many run at once in a WSGI application")
-	}
-	if o.workersRuntime == "process" {
-		caddy.Log().Warn("--workers-runtime process is not available: threads of this process are used")
-	}
 }
 
 // greeting names the application, its address and the versions.
@@ -303,6 +293,7 @@ func (o *serverOptions) handler() (json.RawMessage, error) {
 		Venv:       cmp.Or(o.venv, os.Getenv("VIRTUAL_ENV")),
 		Lifespan:   o.lifespan,
 		Threads:    o.threads,
+		Workers:    o.workers,
 		EnvFiles:   o.envFiles,
 		Env:        make(map[string]string),
 		Debug:      o.debug,
@@ -330,11 +321,14 @@ func (o *serverOptions) handler() (json.RawMessage, error) {
 	if o.threads < 1 {
 		return nil, fmt.Errorf("--threads must be at least 1, not %d", o.threads)
 	}
-	if o.workers < 1 {
-		return nil, fmt.Errorf("--workers must be at least 1, not %d", o.workers)
+	h.Workers = withRuntime(h.Workers, o.workersRuntime)
+	if _, err := parseWorkers(h.Workers); err != nil {
+		return nil, fmt.Errorf("--%w", err)
 	}
-	if err := oneOf("--workers-runtime", &o.workersRuntime, "thread", "process"); err != nil {
-		return nil, err
+	if o.workersRuntime != "" {
+		if err := oneOf("--workers-runtime", &o.workersRuntime, "thread", "process"); err != nil {
+			return nil, err
+		}
 	}
 	if err := h.check(); err != nil {
 		return nil, err

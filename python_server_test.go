@@ -16,7 +16,7 @@ func httpConfig(t *testing.T, o serverOptions) (server struct {
 	}
 }) {
 	t.Helper()
-	o.workers, o.workersRuntime, o.threads, o.admin = 1, "thread", 1, "off"
+	o.threads, o.admin = 1, "off"
 	config, err := o.config()
 	if err != nil {
 		t.Fatal(err)

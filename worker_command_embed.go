@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// workersAvailable tells whether this build has worker processes.
+const workersAvailable = true
+
 const workerName = "python-worker" // as ps shows it
 
 // maxStartVariable is the longest value that a process gets at its start, in bytes: the

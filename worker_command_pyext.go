@@ -7,6 +7,9 @@ import (
 	"os/exec"
 )
 
+// workersAvailable tells whether this build has worker processes.
+const workersAvailable = false
+
 // workerCommand returns the program that becomes a worker. The extension module has
 // none yet.
 func workerCommand(pythonEnvironment) (*exec.Cmd, error) {

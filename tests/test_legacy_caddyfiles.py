@@ -205,7 +205,8 @@ def told(response: http1.Response) -> dict[str, object]:
 def test_a_small_site(configure: Run) -> None:
     server = configure(SMALL).start()
     assert told(server.get("/hello"))["path"] == "/hello"
-    assert warnings(server) == ["workers 1 has no effect"]
+    assert warnings(server) == []
+    assert len(server.log.find("python app loaded", workers=1)) == 1
 
 
 @pytest.mark.smoke
@@ -218,8 +219,6 @@ def test_a_site_with_all_options(configure: Run, folder: Path) -> None:
     assert found["sys.path"][:3] == first  # type: ignore[index]
     assert server.get("/static/style.css").text == "body {}\n"
     assert warnings(server) == [
-        "workers 4 has no effect",
-        "workers_runtime process is not available",
         "request_body has become a directive of Caddy",
     ]
 
@@ -238,7 +237,7 @@ def test_prefixes_of_blocks_stay_in_the_path(configure: Run) -> None:
     assert told(server.get("/api/users/5")) == {"script": "", "path": "/api/users/5"}
     found = told(server.get("/users"))
     assert (found["script"], found["path"]) == ("", "/users")
-    assert warnings(server) == ["runtime thread has no effect", "workers 2 has no effect"]
+    assert warnings(server) == ["runtime thread has no effect"]
 
 
 def test_applications_by_host_with_a_limit(configure: Run) -> None:
@@ -258,18 +257,18 @@ def test_commands_that_read_a_caddyfile_show_the_warnings(
     path = server.write_text(SHOP)
     done = server.command(*command, "--config", str(path), "--adapter", "caddyfile")
     assert done.returncode == 0, done.stderr
-    said = "python: workers 4 has no effect: all requests are served by one process; remove it"
+    said = "python: request_body has become a directive of Caddy"
     assert said in done.stderr
 
 
 def test_a_reload_over_the_admin_api_logs_the_warnings(configure: Run) -> None:
     server = configure(SMALL).start()
-    text = SMALL.replace("workers 1", "workers 7").replace("9080", str(server.port))
+    text = SMALL.replace("workers 1", "runtime thread").replace("9080", str(server.port))
     text = text.replace(":2019", f":{server.admin}")
     headers = [("Content-Type", "text/caddyfile")]
     answer = http1.request(server.admin, "POST", "/load", headers, text.encode(), timeout=60)
     assert answer.status == 200, answer.text
-    assert warnings(server) == ["workers 1 has no effect", "workers 7 has no effect"]
+    assert warnings(server) == ["runtime thread has no effect"]
 
 
 def adapt(*options: str) -> subprocess.CompletedProcess[str]:
@@ -311,7 +310,7 @@ def test_a_bad_value_is_an_error_with_its_line() -> None:
 def test_all_old_options_are_documented() -> None:
     source = (REPOSITORY / "caddyfile_legacy.go").read_text()
     known = set(re.findall(r'^\tcase "(\w+)":', source, re.MULTILINE)) - {"thread", "process"}
-    assert {"workers", "request_body"} < known
+    assert {"runtime", "request_body"} < known
     text = (REPOSITORY / "docs" / "configuration.md").read_text()
     section = text.partition("## Caddyfiles from earlier releases")[2].partition("\n## ")[0]
     assert {name for name in known if f"`{name}" in section} == known

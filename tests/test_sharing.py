@@ -47,11 +47,12 @@ SAME = {
     "websocket's defaults": "websocket {\n ping_interval 20s\n}",
     "another time to start": "start_timeout 2m",
     "no limit to start": "start_timeout forever",
-    "old options without effect": "workers 2\nworkers_runtime process",
+    "old options without effect": "workers 2\nworkers_runtime thread",
     "a limit for bodies, which is Caddy's": "request_body {\n max_size 1MB\n}",
 }
 
 DIFFERENT = {
+    "workers": "workers 1",
     "env_var": "env_var OTHER 1",
     "value of env_var": "env_var OTHER 2",
     "env_file": "env_file {folder}/empty.env",
