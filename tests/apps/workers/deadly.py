@@ -58,7 +58,9 @@ def scribbles(environ):
     chance = random.Random(environ["QUERY_STRING"])
     reach = min(words, SHARED_BYTES // 4)
     for _ in range(20000):
-        shared[chance.randrange(reach)] = chance.choice((0, 1, 2, 7, 1 << 31, chance.getrandbits(32)))
+        shared[chance.randrange(reach)] = chance.choice(
+            (0, 1, 2, 7, 1 << 31, chance.getrandbits(32))
+        )
     Board.of(environ).note("scribbled")
 
 

@@ -16,7 +16,8 @@ case = Cases()
 
 at_import = {
     "thread": threading.current_thread() is threading.main_thread(),
-    "signal": signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number)) is not None,
+    "signal": signal.signal(signal.SIGUSR1, lambda number, frame: received.append(number))
+    is not None,
     "directory": os.getcwd(),
 }
 received = []
@@ -63,7 +64,9 @@ def takes_a_signal(environ):
 @case
 def environment(environ):
     os.environ["SET_LATER"] = "seen"
-    return subprocess.run(["printenv", "PLANTED", "SET_LATER"], capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["printenv", "PLANTED", "SET_LATER"], capture_output=True, text=True
+    ).stdout
 
 
 @case
