@@ -214,13 +214,13 @@ def test_a_worker_that_ends_costs_the_requests_that_it_had_begun(
     await_successor(server, pid)
     (record,) = wait_for(lambda: server.log.find(ENDED), "the record of the end")
     assert record.fields["end"].startswith(end)
-    (requests,) = server.log.find(LOST)
+    (requests,) = wait_for(lambda: server.log.find(LOST), "the record of what is lost")
     named = requests.fields["requests"]
     assert {each.rpartition(" after ")[0] for each in named} == {f"GET {target}", "GET /waits"}
 
 
 def await_read(server: Server, connection: Connection) -> None:
-    """Waits until Caddy has read what was sent, and so has the request in its queue or on the way."""
+    """Waits until Caddy has read what was sent: the request is in its queue, or on the way."""
     mine = connection.socket.getsockname()[1]
 
     def nothing_left() -> bool:
@@ -373,10 +373,8 @@ def test_files_of_some_megabytes_are_delivered(serve: Serve, board: Board, tmp_p
     content = os.urandom(3 << 20)
     (tmp_path / "large").write_bytes(content)
     files = wsgi("wsgi_files:app", "workers 1")
-    server = serve(
-        f"handle /wsgi/* {{\nuri strip_prefix /wsgi\n{files}\n}}\nhandle {{\n{loop_worker(board)}\n}}",
-        slack=WORKERS,
-    )
+    site = f"handle_path /wsgi/* {{\n{files}\n}}\nhandle {{\n{loop_worker(board)}\n}}"
+    server = serve(site, slack=WORKERS)
     for _ in range(3):
         assert server.get(f"/wsgi/file?path={tmp_path / 'large'}", board.headers).body == content
         assert server.get(f"/file?{tmp_path / 'large'}").body == content
