@@ -79,7 +79,7 @@ def test_runtimes_of_earlier_releases_still_mean_the_same(
     tmp_path: Path, runtime: str, workers: int
 ) -> None:
     with PythonServer(tmp_path, "main:wsgi", "--workers-runtime", runtime, cwd=SITE) as server:
-        assert server.output.count('"workers": 1') == workers
+        assert server.output.count('"workers":1') == workers
 
 
 def test_saved_files_are_served_and_mistakes_are_shown(tmp_path: Path) -> None:

@@ -45,7 +45,11 @@ RENAMED = """
 from asyncio.selector_events import BaseSelectorEventLoop as Loop
 Loop._make_pipe = Loop._make_self_pipe
 del Loop._make_self_pipe
-Loop.__getattr__ = lambda self, name: {"_make_self_pipe": self._make_pipe}[name]
+def missing(self, name):
+    if name == "_make_self_pipe":
+        return self._make_pipe
+    raise AttributeError(name)
+Loop.__getattr__ = missing
 """
 
 
