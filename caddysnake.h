@@ -43,7 +43,7 @@ typedef struct snake_wire {
     uint32_t out_used;    /* [atomic] bytes taken from `out` */
     uint32_t gone;        /* [atomic] 0, or SNAKE_GONE … */
     uint32_t room_wanted; /* [atomic] 1: Go waits for room in `in`; the app's side clears it */
-    uint32_t serial;      /* of the request: what the app's side sends apart from the rings names it */
+    uint32_t serial; /* of the request: what the app's side sends apart from the rings names it */
     uint32_t spare_go[11];
     /* The app's side writes. */
     uint32_t out_made; /* [atomic] bytes put into `out` */

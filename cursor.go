@@ -38,13 +38,8 @@ func (c *cursor[T]) uint32() int {
 // field reads a length and that many bytes.
 func (c *cursor[T]) field() T { return c.take(c.uint32()) }
 
-// header reads a name and a value; both lengths come first (out in caddysnake.h).
+// header reads a name and a value; both lengths come first (SNAKE_HEAD in caddysnake.h).
 func (c *cursor[T]) header() (name, value T) {
 	nameLen, valueLen := c.uint32(), c.uint32()
 	return c.take(nameLen), c.take(valueLen)
-}
-
-// record reads a message of a websocket (core/asgi_websocket.c).
-func (c *cursor[T]) record() (opcode byte, payload T) {
-	return c.byte(), c.field()
 }

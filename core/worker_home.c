@@ -1,5 +1,5 @@
-/* What a worker process shares with Caddy: eventfds and the control socket. Caddy pushes requests and
- * wakes the app without running code of this process; see worker_home.go. */
+/* What a worker process shares with Caddy: eventfds and the control socket. Caddy pushes requests
+ * and wakes the app without running code of this process; see worker_home.go. */
 #include "core.h"
 #include <errno.h>
 #include <string.h>

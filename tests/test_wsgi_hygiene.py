@@ -191,9 +191,7 @@ def test_large_headers_within_the_limit_reach_the_app(
 
 @pytest.mark.conformance("M05")
 @pytest.mark.parametrize("tls", [False, True])
-def test_headers_that_do_not_fit_into_a_slot_are_431(
-    generous: Server, tls: bool
-) -> None:
+def test_headers_that_do_not_fit_into_a_slot_are_431(generous: Server, tls: bool) -> None:
     """Whatever Caddy's own limit is."""
     headers = [(f"X-{number}", "x" * 10_000) for number in range(8)]
     port = generous.ports[0 if tls else 1]

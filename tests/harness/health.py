@@ -168,7 +168,12 @@ class Health:
             ("threads", base.threads, now.threads, slack.threads),
             ("WSGI threads", base.wsgi_threads, now.wsgi_threads, slack.wsgi_threads),
             ("Python threads", base.python_threads, now.python_threads, slack.python_threads),
-            ("descriptors", base.descriptors, now.descriptors, slack.descriptors + more.descriptors),
+            (
+                "descriptors",
+                base.descriptors,
+                now.descriptors,
+                slack.descriptors + more.descriptors,
+            ),
             ("child processes", base.children, now.children, slack.children + more.children),
         ]:
             if len(new) > len(old) + allowed:
