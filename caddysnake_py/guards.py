@@ -10,6 +10,7 @@ import functools
 import gc
 import io
 import logging
+import operator
 import os
 import signal
 import socket
@@ -23,11 +24,13 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs, loop_descriptors, settings
+from caddysnake_py import descriptor_owners, logs, loop_descriptors, settings
 
 _server = os.getpid()
 _LAST_STANDARD = 2  # descriptors 0 to 2
 _KINDS_OF_LOOPS = ("[eventfd]", "[eventpoll]", "[io_uring]")
+# Not guarded: a duplicate of a loop's descriptor is known as the loop's, too.
+_really_close = os.close
 _warned: set[str] = set()  # warnings about shared packages while they were imported
 
 
@@ -103,10 +106,21 @@ def _dump_later(
 # Descriptors
 
 
+def _number(fd: Any) -> int:
+    """Returns what C code takes a descriptor for, whatever methods its class has.
+
+    Raises:
+        TypeError: it is no integer.
+    """
+    return int.__index__(operator.index(fd))
+
+
 def _is_servers(fd: Any) -> bool:
     """Returns whether the server depends on a descriptor, as far as can be determined: a standard
     stream, a descriptor of Go's network poller, or one that an event loop has for itself."""
-    if type(fd) is not int:
+    try:
+        fd = _number(fd)
+    except TypeError:
         return False
     if 0 <= fd <= _LAST_STANDARD:
         return True
@@ -127,11 +141,15 @@ def _is_servers(fd: Any) -> bool:
 
 
 def _close(close: Callable[[int], None], fd: int) -> None:
+    fd = _number(fd)
     if _is_servers(fd):
         _warn("os.close() of a descriptor that the server uses: it stays open")
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     (settings.get("os.eventfd") or set()).discard(fd)
-    close(fd)
+    if descriptor_owners.is_owned(fd):
+        descriptor_owners.vacate(fd)
+    else:
+        close(fd)
 
 
 def _init_socket(init: Callable[..., None]) -> Callable[..., None]:
@@ -154,8 +172,9 @@ def _init_socket(init: Callable[..., None]) -> Callable[..., None]:
             init(self, family, type, proto, fileno)
         except BaseException:
             if fileno is not None and fileno != given:
-                os.close(fileno)
+                _really_close(fileno)
             raise
+        descriptor_owners.add_socket(self)
 
     return init_guarded
 
@@ -190,16 +209,21 @@ def _open_descriptor(
     closefd: bool = True,
     opener: Any = None,
 ) -> Any:
-    """Implements ``open`` of a descriptor. A descriptor of the server is duplicated, so that the
-    file object closes the duplicate."""
+    """Implements ``open`` of a descriptor. A descriptor of the server, or of another socket or
+    file, is duplicated, so that the file object closes the duplicate."""
     in_app = _caddysnake.current_view() is not None and os.getpid() == _server
-    fd = os.dup(file) if in_app and closefd and _is_servers(int(file)) else file
+    number = _number(file)
+    is_others = in_app and closefd and (_is_servers(number) or descriptor_owners.is_owned(number))
+    fd = os.dup(file) if is_others else file
     try:
-        return open_(fd, mode, buffering, encoding, errors, newline, closefd, opener)
+        opened = open_(fd, mode, buffering, encoding, errors, newline, closefd, opener)
     except BaseException:
         if fd != file:
-            os.close(fd)
+            _really_close(fd)
         raise
+    if closefd:
+        descriptor_owners.add_file(opened)
+    return opened
 
 
 # The interpreter
@@ -251,9 +275,10 @@ def install() -> None:
     _guard(os, "dup2", _dup2)
     _guard(os, "eventfd", _eventfd)
     _guard(socket, "close", _close)
+    descriptor_owners.install()
     socket.socket.__init__ = _init_socket(socket.socket.__init__)  # type: ignore[method-assign]
     io.open = builtins.open = _caddysnake.open_guard(
-        io.open, functools.partial(_open_descriptor, io.open)
+        io.open, functools.partial(_open_descriptor, io.open), descriptor_owners.add_file
     )
     _guard(sys, "setswitchinterval", functools.partial(_ignore, "sys.setswitchinterval"))
     _guard(sys, "setrecursionlimit", _recursion_limit)

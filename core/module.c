@@ -106,7 +106,8 @@ static PyMethodDef module_methods[] = {
     {"lazy_importer", lazy_importer, METH_VARARGS,
      "lazy_importer(original, pending, names, before, after): a __lazy_import__ for builtins."},
     {"open_guard", open_guard, METH_VARARGS,
-     "open_guard(original, of_descriptor): an open() that passes descriptors to of_descriptor."},
+     "open_guard(original, of_descriptor, add_file): an open() that passes descriptors to "
+     "of_descriptor, and the other files that it opens to add_file."},
     {NULL, NULL, 0, NULL},
 };
 

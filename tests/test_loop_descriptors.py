@@ -117,11 +117,12 @@ def test_a_loop_keeps_what_wakes_it(serve: Serve, tmp_path: Path, way: str) -> N
     ]
     server = serve(*sites, slack=Slack(threads=24, python_threads=8, descriptors=96))
     server.allow_log("that the server uses")
-    for _ in range(2):  # and once more by a forced reload
+    for is_first in True, False:  # the second time after a forced reload
         _all_wake(server)
         before = _nameless(server)
         assert ask(server, 0, "/close") == "closed"
-        assert before.items() <= _nameless(server).items()
+        if is_first:  # later, the loops of the earlier applications are closed meanwhile
+            assert before.items() <= _nameless(server).items()
         _all_wake(server)
         for number in 0, 1:
             assert ask(server, number, "/end") == ENDED
