@@ -92,7 +92,7 @@ enum {
  * and counters move by whole records with their padding. Counters only grow, modulo 2^32; a byte's
  * place in the ring is its number modulo SNAKE_RING. A payload may wrap around the ring's end; a
  * record's head of 8 bytes never does. The reader checks every length against the bytes that are in
- * the ring, whoever wrote it: core/cursor.h in C, cursor.go in Go. */
+ * the ring, whoever wrote it: core/ring.h in C, internal/ring in Go. */
 enum { SNAKE_RECORD_HEAD = 8 };
 enum {
     SNAKE_SKIP = 0, /* nothing: padding. A writer that finds the ring empty goes back to its start,

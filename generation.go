@@ -233,6 +233,9 @@ func (g *generation) drain(limits drainLimits) {
 			for _, pool := range g.pools() {
 				cut += pool.cut(g)
 			}
+			if g.workers != nil {
+				g.workers.cutWaiting()
+			}
 			if cut > 0 {
 				g.appLog.logger.Load().Warn("requests are cancelled: their code is being unloaded",
 					zap.String("app", g.appLog.app), zap.Int("requests", cut))
@@ -282,12 +285,13 @@ func (g *generation) unloaded(left answer, err error) {
 	switch {
 	case err != nil:
 		logger.Error("unloading python app", zap.String("app", g.appLog.app), zap.Error(err))
+	case !left.Idle && g.workers != nil:
+		logger.Warn("requests of an unloaded python app have ended with its workers", zap.String("app", g.appLog.app))
+		removeAppLog(g.id)
 	case !left.Idle:
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
 			zap.String("app", g.appLog.app))
-		if g.workers != nil {
-			removeAppLog(g.id)
-		} else if g.isWSGI { // a thread may still return from C; a loop is closed
+		if g.isWSGI { // a thread may still return from C; a loop is closed
 			go g.unload(forever, 0)
 		}
 	default:

@@ -56,7 +56,20 @@ func (inProcess) isTrusted() bool { return true }
 // push hands the request to its generation. The slot is then shared until the app's
 // side has released it.
 func (s *slot) push() {
-	s.refs.Add(appRef)
+	if !s.home.isTrusted() { // it may be gone since the slot was taken
+		s.pool.mu.Lock()
+		lost := s.pool.lost
+		if !lost {
+			s.refs.Add(appRef)
+		}
+		s.pool.mu.Unlock()
+		if lost {
+			s.tell(newsLost)
+			return
+		}
+	} else {
+		s.refs.Add(appRef)
+	}
 	s.in.Publish()
 	s.home.push(s)
 }

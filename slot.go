@@ -63,6 +63,7 @@ type slotPool struct {
 	view     atomic.Pointer[[]*slot] // the news reader's copy of all
 	listed   []*slot                 // room for the news reader's list
 	freed    func()                  // called when a slot is free again; or nil
+	lost     bool                    // the home is gone: lose has been called
 }
 
 var slots = slotPool{segments: segments{home: inProcess{}}}

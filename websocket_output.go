@@ -17,6 +17,9 @@ import (
 	"github.com/caddysnake/caddysnake/internal/wsconn"
 )
 
+// maxParts is the largest message in parts, in bytes.
+const maxParts = 4 << 30
+
 var errBadRecord = errors.New("a websocket record does not fit into its ring")
 
 // webSocketOutput is the state of a websocket's writing. At most one goroutine
@@ -82,6 +85,9 @@ func (w *webSocket) writeRecord(record ring.Record) error {
 			return errBadRecord
 		}
 		if record.Kind != kind {
+			if len(output.parts) > maxParts {
+				return errBadRecord
+			}
 			output.parts, output.partsKind = record.AppendTo(output.parts), kind
 			return nil
 		}

@@ -100,7 +100,7 @@ func isRegular(fd int) bool {
 	return err == nil && flags&unix.O_PATH == 0 && flags&unix.O_ACCMODE != unix.O_WRONLY
 }
 
-// parseReport returns a *readyReport, *failedReport, *logReport or *stoppedReport.
+// parseReport returns a pointer to one of the structs above.
 func parseReport(p packet) (workerReport, error) {
 	op, err := opOf(p.data)
 	if err != nil {

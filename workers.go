@@ -89,29 +89,30 @@ func (ws *workers) start(ctx context.Context, number int) (*worker, error) {
 	}
 	w := &worker{of: ws, number: number, home: home, begun: time.Now()}
 	w.slots = slotPool{segments: segments{home: home}, freed: w.freed}
-	files := home.descriptors() // the reader of news takes one over
-	if err := w.listen(); err != nil {
+	if err := w.slots.prepare(); err != nil {
 		home.close()
 		return nil, err
 	}
 	spec := ws.spec
-	spec.Number, spec.Files, spec.File = number, files, w.slots.give
+	spec.Number, spec.Files, spec.File = number, home.descriptors(), w.slots.give
 	w.process, err = zygotes.start(ctx, spec)
 	home.started()
 	if err != nil {
-		w.closeUp()
 		home.close()
 		return nil, err
 	}
 	home.isWSGI = w.process.kind == "wsgi"
+	if err := w.listen(); err != nil {
+		w.process.kill()
+		<-w.process.died
+		home.close()
+		return nil, err
+	}
 	return w, nil
 }
 
 // listen reads the news of the worker's slots, until closeUp is called.
 func (w *worker) listen() error {
-	if err := w.slots.prepare(); err != nil {
-		return err
-	}
 	up := w.home.up
 	w.home.up = -1 // the reader's from now on
 	file, err := readList(up, (*uint32)(&w.home.first().rung), func() bool {
@@ -146,7 +147,10 @@ func (ws *workers) add(w *worker) {
 func (ws *workers) take(ctx context.Context) (*slot, error) {
 	ws.mu.Lock()
 	w := ws.pick()
-	if w == nil && len(ws.ready) == 0 && (ws.paused || ws.ended) {
+	if ws.ended || w == nil && len(ws.ready) == 0 && ws.paused {
+		if w != nil {
+			w.inflight--
+		}
 		ws.mu.Unlock()
 		return nil, errNoWorker
 	}
@@ -302,11 +306,19 @@ func (ws *workers) pools() []*slotPool {
 	return pools
 }
 
+// cutWaiting refuses the requests that wait for a worker.
+func (ws *workers) cutWaiting() {
+	ws.mu.Lock()
+	ws.refuseWaiting()
+	ws.mu.Unlock()
+}
+
 // stop ends all workers after their requests. It returns whether all requests had
 // ended.
 func (ws *workers) stop(drain, tasks time.Duration) (idle bool) {
 	ws.mu.Lock()
 	ws.ended = true
+	ws.refuseWaiting()
 	ready := append([]*worker{}, ws.ready...)
 	ws.mu.Unlock()
 	ws.starts.Wait()
@@ -335,10 +347,10 @@ func (w *worker) watch() {
 		}
 	}
 	ended := ws.ended
-	ws.mu.Unlock()
-	if !ended {
+	if !ended { // stop waits for it
 		ws.starts.Go(func() { ws.replace(w.number, time.Since(w.begun)) })
 	}
+	ws.mu.Unlock()
 	w.endRequests(ended)
 	<-w.process.died // its last words come first
 	w.closeUp()
@@ -451,19 +463,23 @@ const maxLostNamed = 10
 // the app had begun.
 func (p *slotPool) lose() (begun []string) {
 	p.mu.Lock()
-	var held []*slot
+	p.lost = true
+	var used []*slot
 	for _, s := range p.all {
-		if s.refs.Load() >= appRef {
-			held = append(held, s)
+		if s.gen != nil {
+			used = append(used, s)
 			if s.hasBegun() && s.request != nil && len(begun) < maxLostNamed {
 				begun = append(begun, s.describe())
 			}
 		}
 	}
 	p.mu.Unlock()
-	for _, s := range held {
+	for _, s := range used {
+		// The worker may have released a slot without ending its response.
 		s.tell(newsLost)
-		s.drop(appRef)
+		if s.refs.Load() >= appRef {
+			s.drop(appRef)
+		}
 	}
 	return begun
 }

@@ -56,23 +56,19 @@ void asgi_loop_wakes(snake_generation *app) {
  * descriptor or -1. Returns true if files may have events. Without the GIL. */
 static bool sleep_on(snake_generation *app, uint64_t timeout, int files) {
     uint32_t none = 0;
-    bool by_futex = files < 0 && worker_down() < 0;
-    if (!__atomic_compare_exchange_n(&app->signal, &none, by_futex ? ASLEEP : POLLING, false,
+    if (!__atomic_compare_exchange_n(&app->signal, &none, files < 0 ? ASLEEP : POLLING, false,
                                      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         return files >= 0;
-    if (by_futex) {
+    if (files < 0) {
         futex_wait(&app->signal, ASLEEP, timeout);
         return false;
     }
     struct pollfd watched[] = {{.fd = app->efd, .events = POLLIN}, {.fd = files, .events = POLLIN}};
     struct timespec t = {(time_t)(timeout / 1000000), (long)(timeout % 1000000) * 1000};
-    int count = ppoll(watched, files < 0 ? 1 : 2, timeout ? &t : NULL, NULL);
-    if (count > 0 && watched[0].revents) {
+    int count = ppoll(watched, 2, timeout ? &t : NULL, NULL);
+    if (count > 0 && watched[0].revents)
         read_eventfd(app);
-        if (worker_down() >= 0) /* Caddy can't set the reason */
-            __atomic_fetch_or(&app->signal, LOOP_TURN, __ATOMIC_SEQ_CST);
-    }
-    return count > 0 && files >= 0 && watched[1].revents;
+    return count > 0 && watched[1].revents;
 }
 
 enum { FOREVER = 0 };

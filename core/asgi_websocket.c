@@ -241,8 +241,9 @@ static void on_peer_close(asgi_exchange *self, const ring_record *record) {
     unsigned char payload[2 + REASON_AT_MOST];
     size_t len = ring_len(record);
     self->peer_code = ABNORMAL;
-    if (!record->len[1] && len >= 2 && len <= sizeof payload) {
-        memcpy(payload, record->part[0], len);
+    if (len >= 2 && len <= sizeof payload) {
+        memcpy(payload, record->part[0], record->len[0]);
+        memcpy(payload + record->len[0], record->part[1], record->len[1]);
         memcpy(&self->peer_code, payload, 2);
         self->peer_reason =
             PyUnicode_DecodeUTF8((char *)payload + 2, (Py_ssize_t)len - 2, "replace");

@@ -131,7 +131,8 @@ static PyObject *app_serve_asgi(PyObject *object, PyObject *args) {
     }
     __atomic_store_n(self->armed, 1, __ATOMIC_SEQ_CST);
     self->thread = PyThread_get_thread_ident();
-    prctl(PR_SET_NAME, "asgi"); /* this is the loop's thread */
+    if (worker_down() < 0)
+        prctl(PR_SET_NAME, "asgi"); /* this is the loop's thread */
     Py_RETURN_NONE;
 }
 

@@ -141,7 +141,7 @@ void slot_put_file(snake_slot *slot, int fd, int64_t offset, int64_t len, bool s
         uint32_t shared, zero;
     } part = {offset, len, shared, 0};
     if (segment_is_shared())
-        worker_send_file(slot, fd); /* a failure means that nobody reads the rest */
+        worker_send_file(slot, fd); /* without it, Caddy ends the response */
     else
         slot->wire->file = fd;
     ring_put(&slot->out, SNAKE_FILE, NULL, 0, &part, sizeof part);

@@ -208,13 +208,13 @@ snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
         set_hot(w);
         hot = w;
     }
+    __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED); /* it has the role, or waits for it anew */
     if (hot == w && (slot = take_request())) {
         __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
         want_spare();
     } else if (hot == w) {
         __atomic_store_n(&pool.hot_since, 0, __ATOMIC_RELAXED);
     } else {
-        __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED);
         wsgi_thread **link = &pool.idle;
         while (!w->serial &&
                *link) /* new threads go to the end: threads that have served are warm */
