@@ -59,5 +59,5 @@ def test_event_loops_that_are_built_in_another_way_are_used_as_they_are(
     env = pretend(tmp_path / "newer", RENAMED)
     source = Source(tmp_path / "one", ASGI)
     server = serve(source.block("loop asyncio", autoreload=None), env=env, canary=False)
-    server.expect_log(r"true that event loops share the server's selector; all else", level="warn")
+    server.expect_log(r"that event loops share the server's selector; all else", level="warn")
     assert [server.get("/").text for _ in range(3)] == ["1", "1", "1"]
