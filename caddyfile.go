@@ -107,7 +107,12 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 	case "loop":
 		return onlyArg(d, &h.Loop)
 	case "workers":
-		return onlyArg(d, &h.Workers)
+		if err := onlyArg(d, &h.Workers); err != nil {
+			return err
+		}
+		if _, err := parseWorkers(h.Workers); err != nil {
+			return d.Err(err.Error())
+		}
 	case "threads":
 		return onlyNumber(d, &h.Threads)
 	case "env_var":

@@ -137,9 +137,9 @@ func (h *workerHome) wake(s *slot, waits uint32) {
 		return
 	}
 	var events uint32
-	for wait, event := range workerEvents {
-		if waits&wait != 0 {
-			events |= event
+	for _, e := range workerEvents {
+		if waits&e.wait != 0 {
+			events |= e.event
 		}
 	}
 	if s.toldGone.Swap(gone) != gone {
@@ -150,8 +150,9 @@ func (h *workerHome) wake(s *slot, waits uint32) {
 	}
 }
 
-var workerEvents = map[uint32]uint32{
-	C.SNAKE_WAIT_IN: C.SNAKE_TO_PY_IN, C.SNAKE_WAIT_ROOM: C.SNAKE_TO_PY_ROOM, C.SNAKE_IDLE: C.SNAKE_TO_PY_IDLE,
+// workerEvents are the events for what a loop need not wait for any longer.
+var workerEvents = [...]struct{ wait, event uint32 }{
+	{C.SNAKE_WAIT_IN, C.SNAKE_TO_PY_IN}, {C.SNAKE_WAIT_ROOM, C.SNAKE_TO_PY_ROOM}, {C.SNAKE_IDLE, C.SNAKE_TO_PY_IDLE},
 }
 
 func (h *workerHome) isTrusted() bool { return false }

@@ -32,7 +32,9 @@ type workers struct {
 	deaths  map[int]int    // of each number, since the last healthy worker
 	paused  bool           // a worker that keeps dying is not started at once
 	ended   bool           // no worker is started any more
-	starts  sync.WaitGroup // of successors
+	end     context.Context
+	cancel  context.CancelFunc // ends the starts of successors, and their pauses
+	starts  sync.WaitGroup     // of successors
 }
 
 // worker is one process, with the memory that Caddy shares with it.
@@ -56,8 +58,10 @@ type worker struct {
 // the others end.
 func startWorkers(ctx context.Context, gen *generation, config appConfig, load loadRequest, timeout time.Duration) (*workers, error) {
 	ws := &workers{gen: gen, config: config, deaths: map[int]int{}, spec: workerSpec{Load: load, Timeout: timeout, Log: gen.appLog}}
+	ws.end, ws.cancel = context.WithCancel(context.Background())
 	first, err := ws.start(ctx, 1) // the others may be forked from what it has shown
 	if err != nil {
+		ws.cancel()
 		return nil, err
 	}
 	ws.add(first)
@@ -318,10 +322,13 @@ func (ws *workers) cutWaiting() {
 func (ws *workers) stop(drain, tasks time.Duration) (idle bool) {
 	ws.mu.Lock()
 	ws.ended = true
+	ws.cancel()
 	ws.refuseWaiting()
+	ws.mu.Unlock()
+	ws.starts.Wait() // after it, no worker is added
+	ws.mu.Lock()
 	ready := append([]*worker{}, ws.ready...)
 	ws.mu.Unlock()
-	ws.starts.Wait()
 	ended := make([]bool, len(ready))
 	var group sync.WaitGroup
 	for i, w := range ready {
@@ -396,21 +403,18 @@ func (ws *workers) replace(number int, lived time.Duration) {
 	deaths := ws.deaths[number]
 	ws.mu.Unlock()
 	for {
-		if deaths > 1 && !ws.pause(number, min(firstPause<<min(deaths-2, 10), longestPause)) {
+		if deaths > 1 {
+			ws.pause(number, min(firstPause<<min(deaths-2, 10), longestPause))
+		}
+		if ws.end.Err() != nil {
 			return
 		}
-		w, err := ws.start(context.Background(), number)
-		ws.mu.Lock()
-		ended := ws.ended
-		ws.mu.Unlock()
-		switch {
-		case err == nil && ended:
-			w.abandon()
+		w, err := ws.start(ws.end, number)
+		if err == nil {
+			ws.add(w) // if the workers are to end, stop ends it as well
 			return
-		case err == nil:
-			ws.add(w)
-			return
-		case ended:
+		}
+		if ws.end.Err() != nil {
 			return
 		}
 		ws.gen.appLog.logger.Load().Error("a python worker can't be started again",
@@ -422,8 +426,8 @@ func (ws *workers) replace(number int, lived time.Duration) {
 	}
 }
 
-// pause waits before the next start. It returns false if the workers are to end.
-func (ws *workers) pause(number int, pause time.Duration) bool {
+// pause waits before the next start, or until the workers are to end.
+func (ws *workers) pause(number int, pause time.Duration) {
 	ws.mu.Lock()
 	if len(ws.ready) == 0 {
 		ws.paused = true
@@ -432,23 +436,10 @@ func (ws *workers) pause(number int, pause time.Duration) bool {
 	ws.mu.Unlock()
 	ws.gen.appLog.logger.Load().Warn("a python worker keeps ending; it is started again after a pause",
 		zap.String("app", ws.gen.appLog.app), zap.Int("worker", number), zap.Duration("pause", pause))
-	for end := time.Now().Add(pause); time.Now().Before(end); time.Sleep(min(pause, 50*time.Millisecond)) {
-		ws.mu.Lock()
-		ended := ws.ended
-		ws.mu.Unlock()
-		if ended {
-			return false
-		}
+	select {
+	case <-ws.end.Done():
+	case <-time.After(pause):
 	}
-	return true
-}
-
-// abandon ends a worker that gets no requests.
-func (w *worker) abandon() {
-	w.process.kill()
-	<-w.process.died
-	w.closeUp()
-	w.home.close()
 }
 
 // describe tells the log which request ran, and for how long.
