@@ -27,7 +27,9 @@ from servers import Server, ServerError, free_ports
 from targets import APPS_DIR, BASELINE, EXPECTED_BODY, Target
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("granian", "uvicorn", "gunicorn", "flask", "fastapi", "uvloop")
+PACKAGES = ("granian", "pyvoy", "uvicorn", "gunicorn", "flask", "fastapi", "uvloop")
+SETTINGS = ("seconds", "rounds", "connections", "headers", "workers", "gomaxprocs", "only")
+PLUGINS = (targets.PLUGIN, targets.WORKERS)
 
 
 @dataclass(slots=True)
@@ -55,38 +57,47 @@ class Bench:
     def start(self) -> None:
         """Start every server and wait until each row gives the expected answer."""
         backends = self._start_backends()
-        direct = [row for row in self._rows if not row.proxied]
+        in_caddy = [row for row in self._rows if row.server in (targets.RESPOND, *PLUGINS)]
         proxied = [row for row in self._rows if row.proxied]
-        # Two Caddys: the proxying one has no Python in it and uses all cores, as in production.
-        self._start_caddy("caddy", direct, self._direct_directives(direct))
+        earlier = [row for row in self._rows if row.server == targets.EARLIER]
+        self._start_caddy("caddy", in_caddy, [self._directive(row) for row in in_caddy])
+        if earlier:
+            directives = [self._directive(row) for row in earlier]
+            self._start_caddy("caddy-earlier", earlier, directives, self._options.earlier)
+        # A Caddy of its own: it has no Python in it and uses all cores, as in production.
         if proxied:
             directives = [targets.proxy_directive(backends[row].port) for row in proxied]
             self._start_caddy("caddy-proxy", proxied, directives)
             for row in proxied:
-                self.endpoints[row].servers += backends[row].servers
+                self.endpoints[row].servers += backends.pop(row).servers
+        self.endpoints |= backends
 
     def _start_backends(self) -> dict[Target, Endpoint]:
-        rows = [row for row in self._rows if row.proxied]
+        rows = [row for row in self._rows if row.proxied or row.server == targets.PYVOY]
         backends = {}
         for row, port in zip(rows, free_ports(len(rows)), strict=True):
-            name, *arguments = targets.backend_command(row, port)
-            command = [str(self._options.venv / "bin" / "python"), "-m", name, *arguments]
+            arguments = targets.backend_command(row, port, self._options.workers)
+            command = [str(self._options.venv / "bin" / "python"), "-m", *arguments]
             backends[row] = Endpoint(port, [self._spawn(row.name, command, APPS_DIR)])
         for backend in backends.values():
             backend.servers[0].wait_ready(backend.port, EXPECTED_BODY)
         return backends
 
-    def _direct_directives(self, rows: Sequence[Target]) -> list[str]:
-        return [
-            targets.plugin_directive(row.app, self._options.venv)
-            if row.app
-            else targets.respond_directive()
-            for row in rows
-        ]
+    def _directive(self, row: Target) -> str:
+        if row.app is None:
+            return targets.respond_directive()
+        workers = self._options.workers if row.server == targets.WORKERS else 0
+        return targets.plugin_directive(row.app, self._options.venv, workers)
 
-    def _start_caddy(self, name: str, rows: Sequence[Target], directives: Sequence[str]) -> None:
+    def _start_caddy(
+        self,
+        name: str,
+        rows: Sequence[Target],
+        directives: Sequence[str],
+        binary: Path | None = None,
+    ) -> None:
         ports = free_ports(len(rows))
-        uses_plugin = any(row.server == targets.PLUGIN for row in rows)
+        uses_plugin = any(row.app and not row.proxied for row in rows)
         spare_off = uses_plugin and self._options.gomaxprocs == "default"
         config = self._dir / f"{name}.caddyfile"
         config.write_text(
@@ -95,7 +106,7 @@ class Bench:
                 ["python {", "\tspare_core off", "}"] if spare_off else [],
             )
         )
-        command = [str(self._options.caddy), "run", "--config", str(config)]
+        command = [str(binary or self._options.caddy), "run", "--config", str(config)]
         server = self._spawn(name, [*command, "--adapter", "caddyfile"], self._dir)
         for row, port in zip(rows, ports, strict=True):
             server.wait_ready(port, EXPECTED_BODY)
@@ -151,10 +162,7 @@ def describe(options: argparse.Namespace) -> dict[str, Any]:
             "caddy": command_output(str(options.caddy), "version").split()[0],
             **dict(line.split() for line in lines),
         },
-        "options": {
-            name: getattr(options, name)
-            for name in ("seconds", "rounds", "connections", "headers", "gomaxprocs", "only")
-        },
+        "options": {name: getattr(options, name) for name in SETTINGS},
     }
 
 
@@ -164,6 +172,7 @@ def headline(setup: Mapping[str, Any]) -> str:
     return (
         f"{machine['cores']} cores ({machine['cpu']}), GOMAXPROCS {options['gomaxprocs']}, "
         f"{options['connections']} connections, {options['headers']} extra headers, "
+        f"{options['workers']} worker(s), "
         f"{options['rounds']} rounds of {options['seconds']} s; {software}"
     )
 
@@ -178,6 +187,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--connections", type=positive, default=64, help="kept alive by wrk (64)")
     add("--headers", type=int, choices=range(len(HEADERS) + 1), default=0, metavar="N",
         help=f"request headers besides Host: 0 to {len(HEADERS)} (0)")  # fmt: skip
+    add("--workers", type=positive, default=1, help="of each Python server that has some (1)")
+    add("--earlier", type=Path, metavar="CADDY", help="also measure this binary, in process")
     add("--only", default="", metavar="REGEX", help="targets to compare with `respond`")
     add("--extra", action="store_true", help="streaming and slow apps, too")
     add("--gomaxprocs", choices=("spare", "default"), default="spare",
@@ -195,6 +206,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error(f"--only: {error}")
     if not os.access(options.caddy, os.X_OK):
         parser.error(f"no Caddy at {options.caddy}: run `make build` or pass --caddy")
+    if options.earlier is not None:
+        options.earlier = options.earlier.absolute()
+        if not os.access(options.earlier, os.X_OK):
+            parser.error(f"no Caddy at {options.earlier}")
     if not (options.venv / "pyvenv.cfg").is_file():
         parser.error("not a virtual environment: run `make bench`, or pass --venv")
     if shutil.which("wrk") is None:
@@ -216,7 +231,10 @@ def main() -> None:
     plugin = "http.handlers.python" in command_output(str(options.caddy), "list-modules").split()
     if not plugin:
         progress(f"{options.caddy} lacks the plugin: measuring the other targets only")
-    rows = targets.select(options.only, extra=options.extra, plugin=plugin)
+    without = () if plugin else PLUGINS
+    if options.earlier is None:
+        without += (targets.EARLIER,)
+    rows = targets.select(options.only, extra=options.extra, without=without)
     setup = describe(options)
     with ExitStack() as stack:
         bench = Bench(options, rows, stack)
