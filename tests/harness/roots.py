@@ -161,12 +161,13 @@ def new_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def go_caches() -> dict[str, Path]:
-    """What Go has fetched and compiled in any root, for `shared`."""
-    folders = {
-        f"{HOME}/go/pkg/mod": CACHE / "go-mod",
-        f"{HOME}/.cache/go-build": CACHE / "go-build",
-    }
+def go_caches(home: str = HOME) -> dict[str, Path]:
+    """What Go has fetched and compiled in any root for the owner of this home, for `shared`.
+
+    Go's cache depends on the paths of the sources, so each home has its own.
+    """
+    ours = CACHE / "go" / Path(home).name
+    folders = {f"{home}/go/pkg/mod": ours / "mod", f"{home}/.cache/go-build": ours / "build"}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     return folders

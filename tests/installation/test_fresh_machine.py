@@ -1,7 +1,8 @@
 """A clone on a fresh Debian with the packages that README.md names, and nothing else.
 
-Nothing is cached: make fetches Go, Go fetches and compiles Caddy, and pip fetches what the tests
-need. All of it belongs to an ordinary user.
+Nothing is installed: make fetches Go, Go fetches and compiles Caddy, and pip fetches what the tests
+need. All of it belongs to an ordinary user. The releases share the caches of Go, which are empty at
+the first one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pytest
 from harness.container import Container
 from harness.page import README, packages_in
 from harness.plugin import Serve
-from harness.roots import OLDER, RELEASE, MakeRoot, Root
+from harness.roots import OLDER, RELEASE, MakeRoot, Root, go_caches
 from harness.settings import REPOSITORY
 from harness.sites import install, reload_to_each, serve_each
 
@@ -50,7 +51,7 @@ class Machine:
     @property
     def user(self) -> dict[str, Any]:
         """For `Root.command`."""
-        return {"user": f"{USER}:", "env": {"HOME": HOME}}
+        return {"user": f"{USER}:", "env": {"HOME": HOME}, "shared": go_caches(HOME)}
 
 
 @pytest.fixture(scope="module", params=[RELEASE, OLDER])
@@ -60,6 +61,9 @@ def machine(
     root = make_root(*packages_in(README), release=request.param)
     assert [name for name in ("go", "curl", "pkg-config") if root.has(name)] == []
     root.run("useradd", "--create-home", USER)
+    caches = go_caches(HOME)
+    for path in (f"{HOME}/go", f"{HOME}/go/pkg", f"{HOME}/.cache", *caches):
+        root.run("install", "--directory", f"--owner={USER}", path, shared=caches)
     origin = root.host_path(ORIGIN)
     subprocess.run(["git", "clone", "--quiet", "--bare", str(REPOSITORY), str(origin)], check=True)
     # git refuses repositories of other users.
