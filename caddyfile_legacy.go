@@ -38,8 +38,8 @@ func (h *Handler) unmarshalLegacyOption(d *caddyfile.Dispenser) error {
 		if !d.AllArgs(&name) {
 			return d.ArgErr()
 		}
-		warn(d, "runtime "+name+" has no effect: applications run in threads of Caddy's process; "+
-			"remove it, and choose the event loop of an ASGI application with loop")
+		warn(d, "runtime "+name+" has no effect: remove it; "+
+			"loop chooses the event loop of an ASGI application, and workers its processes")
 	case "max_dynamic_apps":
 		if err := onlyNumber(d, &h.MaxApps); err != nil {
 			return err
