@@ -58,12 +58,10 @@ static int find_in_venv(const char *venv, char *path, size_t cap) {
     int n = snprintf(path, cap, "%s/pyvenv.cfg", venv);
     if (n < 0 || (size_t)n >= cap || access(path, R_OK))
         return -1;
-    n = snprintf(path, cap, "%s/bin/python%d.%d", venv, PY_MAJOR_VERSION, PY_MINOR_VERSION);
-    if (n < 0 || (size_t)n >= cap)
-        return -1;
-    if (access(path, X_OK))
-        snprintf(path, cap, "%s/bin/python", venv); /* shorter, so it fits */
-    return 0;
+    n = snprintf(path, cap, "%s/bin/python", venv); /* as caddysnake_py/layers.py has it */
+    if (n > 0 && (size_t)n < cap && access(path, X_OK))
+        n = snprintf(path, cap, "%s/bin/python%d.%d", venv, PY_MAJOR_VERSION, PY_MINOR_VERSION);
+    return n > 0 && (size_t)n < cap ? 0 : -1;
 }
 
 static bool failed(PyStatus status, char *err, size_t err_cap) {

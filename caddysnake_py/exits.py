@@ -12,7 +12,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs
+from caddysnake_py import jobs, logs
 from caddysnake_py.layers import AppView, Layer
 from caddysnake_py.view import use
 
@@ -82,16 +82,7 @@ def unregister(function: Callable[..., Any], /) -> None:
 
 
 def _end_jobs(app: AppView) -> None:
-    """Ends the schedulers and timers whose threads the app has started. Otherwise their jobs would
-    continue to run the old code; in a server with one app per process they end with the process."""
-    for thread in threading.enumerate():
-        if thread.ident not in app.threads:
-            continue
-        scheduler = getattr(getattr(thread, "_target", None), "__self__", None)
-        if isinstance(thread, threading.Timer):
-            thread.cancel()
-        elif type(scheduler).__module__.startswith("apscheduler.schedulers."):
-            scheduler.shutdown(wait=False)  # type: ignore[union-attr]
+    jobs.end(thread for thread in threading.enumerate() if thread.ident in app.threads)
 
 
 def run(app: AppView) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
@@ -18,11 +17,11 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import (
-    cpython,
     interface,
     loader,
     logs,
     process,
+    worker_end,
     worker_environment,
     worker_serving,
     worker_streams,
@@ -111,18 +110,6 @@ def _work(control: Control, start: Message, preloaded: Collection[str]) -> int:
     return Worker(control, request, start.files).run(preloaded)
 
 
-def _end() -> None:
-    """Ends Python as at the end of a program, but for the objects that still exist: threads of the
-    core may use them."""
-    if cpython.join_threads is not None:
-        cpython.join_threads()
-    if cpython.run_exit_functions is not None:
-        cpython.run_exit_functions()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-
-
 def run(fd: int) -> int:
     """Runs this process as Caddy's first message says: as a worker, or as a zygote that forks
     workers. Returns the exit code.
@@ -146,7 +133,9 @@ def run(fd: int) -> int:
         message = control.receive()
     if message is None:
         return os.EX_OK
+    code = os.EX_SOFTWARE
     try:
-        return _work(control, message, preloaded)
+        code = _work(control, message, preloaded)
     finally:
-        _end()
+        worker_end.end(code)
+    return code

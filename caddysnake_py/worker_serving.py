@@ -49,6 +49,7 @@ def new_core(request: LoadRequest, control: int, files: list[int]) -> _caddysnak
         threadstate.settle,
         lambda: NotImplemented,  # every thread is the app's
     )
+    watchdog.start()
     return _caddysnake.Generation(_NoView(request.id, None))
 
 

@@ -39,7 +39,6 @@ def _start_workers() -> None:
 
 def _start_pool() -> None:
     threads.start_outside(_start_workers, "wsgi-starter")
-    watchdog.start()
 
 
 def environ_template(limit: int, multiprocess: bool) -> dict[str, Any]:

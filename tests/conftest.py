@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         or (HOME == "workers" and item.get_closest_marker("in_process") is not None)
     ]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item.path.name not in LEFT_OUT]
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

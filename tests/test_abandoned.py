@@ -91,6 +91,7 @@ def test_only_at_the_limit_are_those_cancelled_that_run_for_long(server: Server)
     wait_for(lambda: numbers(server)[::2] == [0, 0], "all of the requests to be freed")
 
 
+@pytest.mark.in_process("a request waits in Caddy, not for a thread")
 def test_requests_of_a_wsgi_app_count_while_they_run_or_wait(serve: Serve, board: Board) -> None:
     server = serve("handle /ping {\n\trespond pong\n}\n" + wsgi("leaving_wsgi:app", "threads 1"))
     server.expect_log(REFUSED, times=None)

@@ -177,6 +177,7 @@ def test_date_and_server_come_once(server: Server) -> None:
     assert own.all("server") == ["mine"]
 
 
+@pytest.mark.smoke
 @pytest.mark.conformance("E33")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_blocked_loop_is_reported_with_its_stack(serve: Serve, board: Board, loop: str) -> None:

@@ -40,11 +40,13 @@ def test_deeds_and_requests_at_once(server: Server) -> None:
         client.close()
 
 
+@pytest.mark.in_process("a worker has its own signals")
 def test_signal_handlers_are_not_set(serve: Serve) -> None:
     server = serve(asgi("loop_life:app", "lifespan off", "loop asyncio"), probe="/")
     assert server.get("/signals").text == "ok"
 
 
+@pytest.mark.in_process("it looks into Caddy's process")
 def test_loops_without_files_have_no_descriptor(serve: Serve) -> None:
     many = 40
     slack = Slack(threads=many + 8, python_threads=many)

@@ -265,6 +265,7 @@ def test_a_client_that_does_not_read_holds_nothing_up(
         await_end(server)
 
 
+@pytest.mark.in_process("a request waits in Caddy, not for a thread")
 def test_a_request_that_still_waits_for_a_thread_is_never_run(
     serve: Serve, tmp_path: Path, board: Board
 ) -> None:
@@ -281,6 +282,7 @@ def test_a_request_that_still_waits_for_a_thread_is_never_run(
     assert board.lines("running") == [""]
 
 
+@pytest.mark.in_process("a worker that is stuck is killed")
 @pytest.mark.smoke
 def test_a_thread_stuck_in_c_is_left_behind_until_it_returns(
     serve: Serve, tmp_path: Path, board: Board
@@ -304,6 +306,7 @@ def test_a_thread_stuck_in_c_is_left_behind_until_it_returns(
     wait_for(lambda: len(server.log.find(UNLOADED)) == 4, "the end of all old code")
 
 
+@pytest.mark.in_process("a worker that is stuck is killed")
 def test_a_blocked_loop_is_left_behind_until_it_goes_on(
     serve: Serve, tmp_path: Path, board: Board
 ) -> None:

@@ -147,6 +147,7 @@ def waits_for(path: Path) -> str:
     return f"import os, time\nwhile not os.path.exists({str(path)!r}):\n    time.sleep(0.01)\n"
 
 
+@pytest.mark.in_process("a start that is given up ends with its worker")
 def test_an_import_that_never_ends_is_given_up(serve: Serve, source: Source) -> None:
     server = serve(source.block("start_timeout 3s"))
     server.expect_app_log(FAILED)

@@ -51,6 +51,7 @@ def test_known_registries_are_each_generations_own(serve: Serve, tmp_path: Path,
         await_version(server, version)
 
 
+@pytest.mark.in_process("new code has new packages")
 @pytest.mark.parametrize(
     ("files", "cure"),
     [((), "`isolate unknown` gives each load"), ((NATIVE,), "can't be isolated")],

@@ -58,6 +58,7 @@ def source(tmp_path: Path, code: str) -> Source:
     return Source(tmp_path / "site", code + WSGI)
 
 
+@pytest.mark.in_process("daemon threads end with their worker")
 @pytest.mark.smoke
 @pytest.mark.parametrize("kind", THREADS)
 def test_threads_that_go_on_are_named_once(serve: Serve, tmp_path: Path, kind: str) -> None:
@@ -71,6 +72,7 @@ def test_threads_that_go_on_are_named_once(serve: Serve, tmp_path: Path, kind: s
     assert str(tmp_path / "site") in warning.records[0].text
 
 
+@pytest.mark.in_process("daemon threads end with their worker")
 def test_threads_that_end_are_not_named(serve: Serve, tmp_path: Path) -> None:
     ends, goes_on = source(tmp_path / "ends", ENDS), source(tmp_path / "on", THREADS["names"][0])
     server = serve(ends.block(), goes_on.block(), slack=Slack(threads=8, python_threads=8))
@@ -82,6 +84,7 @@ def test_threads_that_end_are_not_named(serve: Serve, tmp_path: Path) -> None:
     assert str(tmp_path / "on") in warning.records[0].text
 
 
+@pytest.mark.in_process("daemon threads end with their worker")
 def test_schedulers_end_with_their_application(serve: Serve, tmp_path: Path) -> None:
     venv = make_venv(tmp_path / "venv")
     files = {"apscheduler/__init__.py": "", "apscheduler/schedulers/background.py": SCHEDULER}

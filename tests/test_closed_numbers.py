@@ -12,6 +12,8 @@ from harness.acting import ask, site
 from harness.health import Slack
 from harness.plugin import Serve
 
+pytestmark = pytest.mark.in_process("a worker has descriptors of its own")
+
 # Objects with a descriptor.
 OBJECTS = {
     "a socket": "socket.socketpair()[0]",

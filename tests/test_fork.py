@@ -65,6 +65,7 @@ def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: 
     assert server.get("/spawn_pool", timeout=60).text == "[0, 1, 4, 9, 16]"
 
 
+@pytest.mark.in_process("what a worker's children say is logged")
 @pytest.mark.smoke
 @pytest.mark.conformance("T18")
 def test_what_a_forked_process_says_is_said(serve: Serve) -> None:

@@ -37,6 +37,7 @@ def test_the_next_one_is_not_blamed(server):
 """
 
 
+@pytest.mark.in_process("it plants faults in Caddy's process")
 @pytest.mark.parametrize(
     ("module", "target", "said"),
     [

@@ -218,6 +218,7 @@ def test_a_loop_cannot_be_closed_between_two_runs(serve: Serve, board: Board, lo
     assert server.get("/hello").text == "hello"
 
 
+@pytest.mark.in_process("a worker's loop may have files of its own")
 @pytest.mark.parametrize(
     ("target", "logged"),
     [("/closes_the_selector", None), ("/closes_the_selectors_file", "has lost its files")],

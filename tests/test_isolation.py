@@ -10,6 +10,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from harness import http1
 from harness.health import Slack
@@ -20,9 +21,11 @@ from harness.tenants import ISOLATION, NAMES, block, install, make_venv, tenants
 
 # They return something else than a tenant's name, or need to be asked for something.
 HELPERS = {"spread_is_namespace", "shared_module", "finder_is_gone", "from_the_server"}
+# True only of the modules and paths of a view.
+OF_VIEWS = {"path_read_often", "replaced_directory"}
 
 
-def checks() -> list[str]:
+def checks() -> list[ParameterSet]:
     statements = [
         statement
         for path in sorted((ISOLATION / "tenant").glob("*_checks.py"))
@@ -31,7 +34,9 @@ def checks() -> list[str]:
     functions = [
         node for node in statements if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    return [node.name for node in functions if node.name[0] != "_" and node.name not in HELPERS]
+    names = [node.name for node in functions if node.name[0] != "_" and node.name not in HELPERS]
+    view = pytest.mark.in_process("a worker has no views")
+    return [pytest.param(name, marks=view if name in OF_VIEWS else ()) for name in names]
 
 
 @pytest.fixture(scope="module", params=["module_wsgi", "module_asgi"])
@@ -71,6 +76,7 @@ def test_each_application_finds_its_own(server: Server, check: str) -> None:
     assert ask(server, check) == list(NAMES)
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_the_standard_library_is_shared(server: Server) -> None:
     assert len(set(ask(server, "shared_module"))) == 1
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from harness import http1
 from harness.board import Board
 from harness.plugin import Serve
@@ -44,6 +46,7 @@ CIRCLE = {
 }
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_applications_import_side_by_side(serve: Serve, tmp_path: Path, board: Board) -> None:
     venv = make_venv(tmp_path / "venv")
     install(venv, "slow", "1.0", {"slow_shared.py": SLOW_SHARED})

@@ -92,6 +92,7 @@ for name in "_caddysnake", "caddysnake_py", "caddysnake_py.bridge":
 }
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_what_an_application_sets_changes_nothing_for_another(
     serve: Serve, tmp_path: Path, act: str
@@ -147,6 +148,7 @@ async def app(scope, receive, send):
 # Signals
 
 
+@pytest.mark.in_process("a worker has its own signals")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_signal_handler_of_a_loop_is_a_warning(serve: Serve, tmp_path: Path, loop: str) -> None:
     code = """

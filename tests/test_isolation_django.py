@@ -109,6 +109,7 @@ def test_each_site_has_its_settings_models_and_database(clients: list[httpx.Clie
     assert len({each["django"] for each in about}) == 3
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_a_copy_of_django_is_small(clients: list[httpx.Client]) -> None:
     about = answers(clients, "/about/")
     assert len({each["django's path"] for each in about}) == 1

@@ -87,6 +87,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.strip().splitlines())
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_what_one_takes_away_in_a_request_others_have(pair, act: str) -> None:  # type: ignore[no-untyped-def]
     server = pair(act)
@@ -113,6 +114,7 @@ def test_a_replaced_environment_is_the_applications(serve: Serve, tmp_path: Path
     assert ask(server, 1) == str((None, "yes"))
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_open_is_open(serve: Serve, tmp_path: Path) -> None:
     code = """
         import builtins, io, traceback
@@ -138,6 +140,7 @@ def test_open_is_open(serve: Serve, tmp_path: Path) -> None:
     assert ask(server, 0) == str((b"through a pipe", 9, 2, True, 1, True))
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_lists_of_the_server_are_not_found_while_an_application_is_freed(
     serve: Serve, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from harness.tenants import install, make_venv, site_packages, write
 # Sharing
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_a_package_is_shared_by_all_on_an_environment(serve: Serve, tmp_path: Path) -> None:
     venv = make_venv(tmp_path / "venv")
     install(venv, "counter", "1.0", {"counter.py": "STATE = []"})
@@ -28,6 +29,7 @@ def test_a_package_is_shared_by_all_on_an_environment(serve: Serve, tmp_path: Pa
     assert first == second
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.smoke
 def test_an_isolated_package_and_what_needs_it_is_each_applications_own(
     serve: Serve, tmp_path: Path
@@ -52,6 +54,7 @@ def test_an_isolated_package_and_what_needs_it_is_each_applications_own(
     assert shared == also_shared == [shared[0]] * 2
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_isolated_packages_see_the_applications_environment(serve: Serve, tmp_path: Path) -> None:
     venv = make_venv(tmp_path / "venv")
     install(venv, "client", "1.0", {"client.py": "import os\nKEY = os.environ.get('KEY')"})
@@ -66,6 +69,7 @@ def test_isolated_packages_see_the_applications_environment(serve: Serve, tmp_pa
     ]
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.parametrize(
     ("name", "why"), [("markupsafe", "extension modules"), ("absent", "not installed")]
 )
@@ -126,6 +130,7 @@ TRIES = {
 }
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.smoke
 @pytest.mark.parametrize("what", TRIES)
 def test_an_extension_that_tries_a_private_package_does_without(
@@ -151,6 +156,7 @@ def test_an_extension_that_tries_a_private_package_does_without(
     server.expect_log("native.* can't import django, because it has extension", level="debug")
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_an_extension_that_needs_a_private_package_is_refused(serve: Serve, tmp_path: Path) -> None:
     venv = make_venv(tmp_path / "venv")
     install(venv, "django", "5.0", {"django/__init__.py": ""})
@@ -163,6 +169,7 @@ def test_an_extension_that_needs_a_private_package_is_refused(serve: Serve, tmp_
     assert "ModuleNotFoundError: No module named 'django': native can't import django" in error
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_a_registry_is_there_for_extensions_and_for_each_application(
     serve: Serve, tmp_path: Path
 ) -> None:
@@ -202,10 +209,11 @@ def test_two_environments_have_their_own_versions_of_a_package(
     assert not any("venv2.0" in entry for entry in paths[0])
 
 
+@pytest.mark.in_process("the order of Python's own site module")
 def test_an_environment_of_its_own_hides_the_hosts_packages(serve: Serve, tmp_path: Path) -> None:
     alone, with_host = make_venv(tmp_path / "alone"), make_venv(tmp_path / "with_host")
     config = with_host / "pyvenv.cfg"
-    config.write_text(config.read_text() + "include-system-site-packages = true\n")
+    config.write_text(config.read_text().replace("packages = false", "packages = true"))
     install(with_host, "tool", "2.0", {"tool.py": "VERSION = '2.0'"})
     base = tmp_path / "host"
     host = base / site_packages(VENV).relative_to(VENV)
@@ -247,6 +255,7 @@ def test_one_version_of_an_extension_module_serves_several_environments(
     assert ask(server, "str(markupsafe.escape('<'))") == ["&lt;", "&lt;"]
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.smoke
 def test_another_version_of_an_extension_module_is_refused(serve: Serve, tmp_path: Path) -> None:
     for name, version in [("one", "3.0.2"), ("two", "3.0.3")]:
@@ -268,6 +277,7 @@ def test_another_version_of_an_extension_module_is_refused(serve: Serve, tmp_pat
 # Editable installs
 
 
+@pytest.mark.in_process("Python's own site module reads .pth files twice")
 @pytest.mark.smoke
 def test_editable_installs_of_one_environment_are_not_found_by_another(
     serve: Serve, tmp_path: Path
@@ -328,6 +338,7 @@ def test_an_application_that_is_installed_into_its_environment_is_its_own(
 # Names
 
 
+@pytest.mark.in_process("Python's own modules come first")
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", ["json", "site", "test", "this", "main", "numpy", "time"])
 def test_an_application_may_be_called_like_any_module(
@@ -353,6 +364,7 @@ def who(name):
     assert ask(server, f"{mine} if __name__ == {name!r} else who({name!r})") == [True, other_has]
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.parametrize("order", [("own", "other"), ("other", "own")])
 def test_a_file_of_an_application_wins_whatever_others_have_imported(
     serve: Serve, tmp_path: Path, order: tuple[str, str]
@@ -380,6 +392,7 @@ def test_a_file_of_an_application_wins_whatever_others_have_imported(
     }
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 def test_namespace_packages_have_parts_in_applications_and_environments(
     serve: Serve, tmp_path: Path
 ) -> None:

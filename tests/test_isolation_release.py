@@ -16,6 +16,8 @@ from harness.server import Server
 from harness.tenants import ISOLATION, write
 from harness.waiting import wait_for
 
+pytestmark = pytest.mark.in_process("an application is freed with its worker")
+
 SLACK = Slack(threads=12, python_threads=2, descriptors=6)
 
 

@@ -85,6 +85,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.parametrize("act", STREAMS.values(), ids=STREAMS)
 def test_what_becomes_of_an_applications_streams_harms_no_other(pair, act: str) -> None:  # type: ignore[no-untyped-def]
     server = pair(
@@ -327,6 +328,7 @@ DOES = """
 """
 
 
+@pytest.mark.in_process("a worker has one application, and nothing to isolate")
 @pytest.mark.parametrize("act", PATCHES.values(), ids=PATCHES)
 def test_what_an_application_patches_hears_of_no_other(pair, act: str) -> None:  # type: ignore[no-untyped-def]
     looks = DOES + "    def look(path): return do()"

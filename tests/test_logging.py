@@ -93,6 +93,7 @@ def test_wsgi_errors_gives_one_record_per_line(server: Server) -> None:
     assert {record.level for record in records} == {"error"}
 
 
+@pytest.mark.in_process("a worker's record ends after 128 KiB")
 def test_a_record_ends_after_16_mib_and_says_so(serve: Serve) -> None:
     server = serve(wsgi("configured:app"))
     (record,) = said(server, "/logs_too_much", "€ … .* more bytes", 1, "configured:app")

@@ -106,6 +106,7 @@ def _nameless(server: Server) -> dict[int, str]:
     return {number: name for number, name in found if name.startswith(("pipe:", "anon_inode:"))}
 
 
+@pytest.mark.in_process("a worker has descriptors of its own")
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_loop_keeps_what_wakes_it(serve: Serve, tmp_path: Path, way: str) -> None:
     closes = FOUND + LOOPS + CLOSES.replace("WAY", way)

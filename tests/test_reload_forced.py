@@ -144,6 +144,7 @@ def test_autoreload_goes_on_after_reloads_of_both_kinds(serve: Serve, source: So
     await_version(server, "after the other")
 
 
+@pytest.mark.in_process("a start that is given up ends with its worker")
 def test_a_forced_reload_while_changed_code_is_loaded(serve: Serve, source: Source) -> None:
     """Both load the same code at the same time; what autoreload has begun is not used."""
     body = source.block(autoreload=EAGER)

@@ -40,6 +40,7 @@ def test_an_application_gets_its_time_zone(
     assert ask(server, 0) == "('JST', 9)"
 
 
+@pytest.mark.in_process("a worker has its own time zone")
 @pytest.mark.parametrize("where", ["env_var", "tzset"])
 def test_a_second_time_zone_is_refused(serve: Serve, tmp_path: Path, where: str) -> None:
     first = site(tmp_path, "first", TOKYO + LOOK)
@@ -64,6 +65,7 @@ def test_an_application_may_change_its_time_zone(serve: Serve, tmp_path: Path) -
     assert ask(server, 0) == "('CET', 1)"
 
 
+@pytest.mark.in_process("a worker has its own time zone")
 def test_sites_with_aware_times_may_differ(serve: Serve, tmp_path: Path) -> None:
     sites = [
         site(tmp_path, name, DJANGO.format(zone, True))

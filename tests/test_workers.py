@@ -27,6 +27,8 @@ from harness.source import ASGI, EAGER, WSGI, Source, await_version
 from harness.waiting import wait_for
 from harness.websocket import CLOSE, TEXT, WebSocket
 
+pytestmark = pytest.mark.in_process("its apps have workers, and its canaries none")
+
 # A worker is a child with descriptors of its own, and so is the zygote that forks its successors.
 WORKERS = Slack(threads=24, wsgi_threads=72, python_threads=4, descriptors=40, children=4)
 SHARED = f"python_path {APPS / 'bare'}"
@@ -328,6 +330,24 @@ def test_reloads_lose_no_request_and_leave_no_process(
     assert kind == "config" or crowd.reconnects == 0
     await_end(old)
     assert len(workers(server)) == 2
+
+
+def test_threads_that_go_on_end_with_their_worker(serve: Serve, tmp_path: Path) -> None:
+    code = (
+        "import os, threading\n"
+        "threading.Timer(600, print).start()\n"
+        "if not os.path.exists('reloaded'):\n"
+        "    threading.Thread(target=threading.Event().wait, name='ticker').start()\n"
+    )
+    source = Source(tmp_path / "site", code + WSGI)
+    server = serve(source.block("workers 1"), slack=WORKERS)
+    old = workers(server)
+    warning = "threads of an unloaded application go on: ticker; they end with their worker"
+    server.expect_log(warning, level="warn", times=1)
+    (source.folder / "reloaded").touch()
+    source.write("2")
+    await_version(server, "2")
+    await_end(old)
 
 
 def workers(server: Server) -> set[int]:

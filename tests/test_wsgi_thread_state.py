@@ -14,6 +14,8 @@ from harness.health import Slack
 from harness.plugin import Serve
 from harness.server import Server
 
+pytestmark = pytest.mark.in_process("a worker's threads serve one application")
+
 APP = "wsgi_thread_state:app"
 
 THINGS = [

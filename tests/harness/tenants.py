@@ -21,12 +21,17 @@ def site_packages(venv: Path) -> Path:
 
 
 def make_venv(folder: Path, *, behind: Sequence[Path] = (), version: str = "") -> Path:
-    """A virtual environment as far as Caddy looks at one; the site-packages of those `behind` are
-    on its path."""
+    """A virtual environment as far as Caddy and Python look at one; the site-packages of those
+    `behind` are on its path."""
     version = version or site_packages(VENV).parent.name.removeprefix("python")
     packages = folder / "lib" / f"python{version}" / "site-packages"
     packages.mkdir(parents=True)
-    (folder / "pyvenv.cfg").write_text(f"home = {sys.base_prefix}/bin\nversion = {version}.1\n")
+    home = Path(sys.base_prefix, "bin")
+    (folder / "pyvenv.cfg").write_text(
+        f"home = {home}\nversion = {version}.1\ninclude-system-site-packages = false\n"
+    )
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(home / f"python{version}")
     if behind:
         lines = "".join(f"{site_packages(venv)}\n" for venv in behind)
         (packages / "behind.pth").write_text(lines)
