@@ -44,13 +44,51 @@ func (p *zygotePool) start(ctx context.Context, spec workerSpec) (*workerProcess
 
 // nursery is one environment.
 type nursery struct {
+	users   int     // apps whose workers are forked from it
 	zygote  *zygote // nil: there is none
 	raising bool    // one is being started
-	round   int     // number of forget calls
+	round   int     // changes when what is being started is not wanted any more
 	modules []string
 	size    int // of the names, in bytes
 	// leftOut are top-level packages that start threads.
 	leftOut map[string]bool
+}
+
+// hold keeps the zygote of an environment until release is called as often.
+func (p *zygotePool) hold(e pythonEnvironment) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nursery(e).users++
+}
+
+// release ends the zygote of an environment that no app needs any more.
+func (p *zygotePool) release(e pythonEnvironment) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.nursery(e)
+	n.users--
+	if n.users == 0 {
+		n.retire()
+		delete(p.nurseries, keyOf(e))
+	}
+}
+
+// nursery returns that of an environment. The caller holds the lock.
+func (p *zygotePool) nursery(e pythonEnvironment) *nursery {
+	key := keyOf(e)
+	if p.nurseries[key] == nil {
+		p.nurseries[key] = &nursery{leftOut: make(map[string]bool)}
+	}
+	return p.nurseries[key]
+}
+
+// retire ends the zygote, also one that is being started. The pool's lock is held.
+func (n *nursery) retire() {
+	n.round++
+	if n.zygote != nil {
+		n.zygote.retire()
+		n.zygote = nil
+	}
 }
 
 // get returns the zygote of an environment; nil if there is none.
@@ -69,12 +107,7 @@ func (p *zygotePool) get(e pythonEnvironment) *zygote {
 func (p *zygotePool) learn(e pythonEnvironment, modules []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := keyOf(e)
-	n := p.nurseries[key]
-	if n == nil {
-		n = &nursery{leftOut: make(map[string]bool)}
-		p.nurseries[key] = n
-	}
+	n := p.nursery(e)
 	for _, name := range modules {
 		if n.size+len(name) <= maxPreloadSize && !slices.Contains(n.modules, name) {
 			n.modules = append(n.modules, name)
@@ -107,16 +140,20 @@ func (p *zygotePool) raise(e pythonEnvironment, n *nursery) {
 			logger.Warn("python workers start without a zygote", zap.Error(err), zap.String("venv", e.Venv))
 		}
 		p.mu.Lock()
-		if n.round != round { // its code may be old
-			p.mu.Unlock()
-			if z != nil {
-				z.retire()
-			}
-			continue
+		isWanted := n.round == round // else its code may be old, or no app needs it
+		if isWanted {
+			n.zygote = z
 		}
-		n.zygote, n.raising = z, false
+		// Without modules, the next worker that is ready starts one.
+		again := !isWanted && n.users > 0 && len(n.modules) > 0
+		n.raising = again
 		p.mu.Unlock()
-		return
+		if !isWanted && z != nil {
+			z.retire()
+		}
+		if !again {
+			return
+		}
 	}
 }
 
@@ -141,18 +178,13 @@ func (p *zygotePool) leaveOut(n *nursery, name string) bool {
 	return !before
 }
 
-// forget retires all zygotes: the packages on disk have changed, or may have.
+// forget retires all zygotes, and what they have learnt: the packages on disk have
+// changed, or may have.
 func (p *zygotePool) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, n := range p.nurseries {
-		n.round++
-		if n.zygote != nil {
-			n.zygote.retire()
-			n.zygote = nil
-		}
-		if !n.raising {
-			delete(p.nurseries, key)
-		}
+	for _, n := range p.nurseries {
+		n.retire()
+		n.modules, n.size, n.leftOut = nil, 0, make(map[string]bool)
 	}
 }
