@@ -28,6 +28,7 @@ const lateTimeout = 500 * time.Millisecond
 type appConfig struct {
 	bridgeConfig
 	Workers    int // 0: in Caddy's process
+	Limits     workerLimits
 	WebSocket  webSocketConfig
 	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool

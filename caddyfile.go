@@ -38,6 +38,10 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    lifespan      auto|on|off
 //	    threads       <n>
 //	    workers       <n>|auto
+//	    max_requests  <n>
+//	    max_memory    <size>
+//	    max_age       <duration>
+//	    kill_stuck    <duration>
 //	    loop          auto|asyncio|uvloop
 //	    env_var       <name> <value>
 //	    env_file      <path>
@@ -113,6 +117,14 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		if _, err := parseWorkers(h.Workers); err != nil {
 			return d.Err(err.Error())
 		}
+	case "max_requests":
+		return onlyNumber(d, &h.MaxRequests)
+	case "max_memory":
+		return onlySize(d, &h.MaxMemory, math.MaxInt64)
+	case "max_age":
+		return onlyDuration(d, &h.MaxAge)
+	case "kill_stuck":
+		return onlyDuration(d, &h.KillStuck)
 	case "threads":
 		return onlyNumber(d, &h.Threads)
 	case "env_var":
@@ -170,18 +182,9 @@ func (h *Handler) unmarshalWebSocket(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch option := d.Val(); option {
 		case "max_size":
-			var value string
-			if err := onlyArg(d, &value); err != nil {
+			if err := onlySize(d, &h.WebSocket.MaxSize, math.MaxInt32); err != nil {
 				return err
 			}
-			if h.WebSocket.MaxSize != 0 {
-				return d.Errf("%s is given twice", option)
-			}
-			size, err := humanize.ParseBytes(value)
-			if err != nil || size < 1 || size > math.MaxInt32 {
-				return d.Errf("max_size must be a size such as 16MiB, not '%s'", value)
-			}
-			h.WebSocket.MaxSize = int64(size)
 		case "ping_interval":
 			if err := onlyDuration(d, &h.WebSocket.PingInterval, "off"); err != nil {
 				return err
@@ -234,6 +237,24 @@ func onlyNumber(d *caddyfile.Dispenser, target *int) error {
 		return d.Errf("%s must be a number from 1, not '%s'", option, value)
 	}
 	*target = n
+	return nil
+}
+
+// onlySize reads the single size, at least one byte, of an option that may be given
+// once.
+func onlySize(d *caddyfile.Dispenser, target *int64, limit uint64) error {
+	option, value := d.Val(), ""
+	if !d.AllArgs(&value) {
+		return d.ArgErr()
+	}
+	if *target != 0 {
+		return d.Errf("%s is given twice", option)
+	}
+	size, err := humanize.ParseBytes(value)
+	if err != nil || size < 1 || size > limit {
+		return d.Errf("%s must be a size such as 16MiB, not '%s'", option, value)
+	}
+	*target = int64(size)
 	return nil
 }
 

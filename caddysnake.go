@@ -82,6 +82,24 @@ type Handler struct {
 	// Default: 0.
 	Workers string `json:"workers,omitempty"`
 
+	// MaxRequests is the number of requests and websockets after which a worker is
+	// replaced, and up to a tenth more, so that workers do not end together. The
+	// successor is ready before the old worker gets no more requests. Default: no
+	// limit.
+	MaxRequests int `json:"max_requests,omitempty"`
+
+	// MaxMemory is the resident memory in bytes above which a worker is replaced.
+	// Default: no limit.
+	MaxMemory int64 `json:"max_memory,omitempty"`
+
+	// MaxAge is the time after which a worker is replaced, and up to a tenth more.
+	// Default: no limit.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// KillStuck is the time without a sign of life after which a worker with
+	// requests is killed. Default: never.
+	KillStuck caddy.Duration `json:"kill_stuck,omitempty"`
+
 	// Loop is the event loop of an ASGI application: "asyncio", "uvloop", or
 	// "auto", which is uvloop if it can be imported. Default: auto.
 	Loop string `json:"loop,omitempty"`
@@ -279,6 +297,9 @@ func (h *Handler) parse() (*appTemplate, error) {
 	}
 	var err error
 	if config.Workers, err = parseWorkers(h.Workers); err != nil {
+		return nil, err
+	}
+	if config.Limits, err = h.workerLimits(config.Workers); err != nil {
 		return nil, err
 	}
 	config.SlowRequest = seconds(max(0, h.SlowRequest))

@@ -41,6 +41,23 @@ func (s *webSockets) closeAll() {
 	s.closed = true
 	open := slices.Collect(maps.Keys(s.open))
 	s.mu.Unlock()
+	sendAway(open)
+}
+
+// closeOf closes the websockets whose slots are in a pool with code 1012.
+func (s *webSockets) closeOf(pool *slotPool) {
+	s.mu.Lock()
+	var open []*webSocket
+	for w := range s.open {
+		if w.slot.pool == pool {
+			open = append(open, w)
+		}
+	}
+	s.mu.Unlock()
+	sendAway(open)
+}
+
+func sendAway(open []*webSocket) {
 	var sent sync.WaitGroup
 	for _, w := range open {
 		sent.Go(w.goAway)

@@ -66,6 +66,7 @@ func (ws *workers) pick() *worker {
 	}
 	if best != nil {
 		best.inflight++
+		best.count()
 	}
 	return best
 }
@@ -156,8 +157,13 @@ func (w *worker) freed() {
 // free gives a place back. The caller holds the lock.
 func (ws *workers) free(w *worker) {
 	w.inflight--
-	if w.gone && w.inflight == 0 {
+	w.full.freed++
+	switch {
+	case w.inflight > 0:
+	case w.gone:
 		w.home.close()
+	case w.isLeaving:
+		close(w.idle)
 	}
 	ws.serveWaiting()
 }

@@ -1,12 +1,13 @@
 package caddysnake
 
-// The option of the directive that chooses worker processes.
+// The options of the directive about worker processes.
 
 import (
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"time"
 )
 
 // maxWorkers is a limit against mistakes such as a port number.
@@ -35,4 +36,32 @@ func parseWorkers(value string) (int, error) {
 		return 0, fmt.Errorf("workers must be auto or a number up to %d, not '%s'", maxWorkers, value)
 	}
 	return n, nil
+}
+
+// workerLimits say when a worker is replaced. 0 is no limit.
+type workerLimits struct {
+	Requests int
+	Memory   int64 // resident, in bytes
+	Age      time.Duration
+	Stuck    time.Duration // without a sign of life
+}
+
+// workerLimits returns the limits, which need workers.
+func (h *Handler) workerLimits(workers int) (workerLimits, error) {
+	limits := workerLimits{h.MaxRequests, h.MaxMemory, time.Duration(h.MaxAge), time.Duration(h.KillStuck)}
+	for _, option := range []struct {
+		name  string
+		value int64
+	}{
+		{"max_requests", int64(limits.Requests)}, {"max_memory", limits.Memory},
+		{"max_age", int64(limits.Age)}, {"kill_stuck", int64(limits.Stuck)},
+	} {
+		if option.value < 0 {
+			return limits, fmt.Errorf("%s must be positive, not %d", option.name, option.value)
+		}
+		if option.value > 0 && workers == 0 {
+			return limits, fmt.Errorf("%s is for worker processes: add workers 1, or another number", option.name)
+		}
+	}
+	return limits, nil
 }

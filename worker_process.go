@@ -38,6 +38,8 @@ type workerSpec struct {
 	// File gets the files of responses; it owns them. The slot and the serial are
 	// what the worker says.
 	File func(slot, serial uint32, file *os.File)
+	// Alive gets its answers to pings.
+	Alive func(ping uint32, loop bool)
 }
 
 // workerState is where a worker is in its life. What it may say depends on it.
@@ -59,6 +61,7 @@ type workerProcess struct {
 	kind    string
 	modules []string
 	file    func(slot, serial uint32, file *os.File)
+	alive   func(ping uint32, loop bool)
 
 	ready chan struct{} // closed when kind and modules are set
 	gone  chan struct{} // closed at once when the process has ended
@@ -102,6 +105,7 @@ func launchWorker(spec workerSpec) (*workerProcess, error) {
 		number: spec.Number,
 		log:    &workerLog{app: spec.Log, number: spec.Number},
 		file:   spec.File,
+		alive:  spec.Alive,
 		ready:  make(chan struct{}),
 		gone:   make(chan struct{}),
 		died:   make(chan struct{}),
@@ -211,8 +215,14 @@ func (w *workerProcess) listen() {
 
 // handle applies a report, if the worker may say that now.
 func (w *workerProcess) handle(report workerReport) error {
-	if r, ok := report.(*logReport); ok {
+	switch r := report.(type) {
+	case *logReport:
 		w.log.report(r)
+		return nil
+	case *aliveReport:
+		if w.alive != nil {
+			w.alive(r.Ping, r.Loop)
+		}
 		return nil
 	}
 	w.mu.Lock()
@@ -269,6 +279,14 @@ func (w *workerProcess) signal(signal unix.Signal) {
 	if err := signalPidfd(w.process.pidfd, signal); err != nil {
 		w.log.logger().Error("signalling a python worker", zap.Int("pid", w.process.pid), zap.Error(err))
 	}
+}
+
+// ping asks for a sign of life.
+func (w *workerProcess) ping(number uint32) error {
+	return w.control.send(struct {
+		Op   string `json:"op"`
+		Ping uint32 `json:"ping"`
+	}{"ping", number})
 }
 
 // stop asks a ready worker to finish its requests and to shut its app down, and waits

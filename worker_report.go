@@ -49,6 +49,15 @@ type stoppedReport struct {
 	Idle bool `json:"idle"` // all of its requests had ended
 }
 
+// aliveReport answers a ping: first the thread that listens, then the event loop of an
+// ASGI app.
+type aliveReport struct {
+	Ping uint32 `json:"ping"`
+	Loop bool   `json:"loop"` // nothing else will answer
+}
+
+func (*aliveReport) check() error { return nil }
+
 var importableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
 
 func (r *readyReport) check() error {
@@ -123,6 +132,8 @@ func parseReport(p packet) (workerReport, error) {
 		report = new(logReport)
 	case "stopped":
 		report = new(stoppedReport)
+	case "alive":
+		report = new(aliveReport)
 	case "file":
 		report = new(fileReport)
 	default:

@@ -4,6 +4,7 @@ package caddysnake
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,13 +15,10 @@ func (w *worker) watch() {
 	<-w.process.gone
 	ws := w.of
 	ws.mu.Lock()
-	for i, ready := range ws.ready {
-		if ready == w {
-			ws.ready = append(ws.ready[:i:i], ws.ready[i+1:]...)
-			break
-		}
-	}
-	ended := ws.ended
+	isThis := func(other *worker) bool { return other == w }
+	ws.ready = slices.DeleteFunc(ws.ready, isThis)
+	ws.leaving = slices.DeleteFunc(ws.leaving, isThis)
+	ended := ws.ended || w.isLeaving
 	if !ended { // stop waits for it
 		ws.starts.Go(func() { ws.replace(w.number, time.Since(w.begun)) })
 	}
@@ -117,18 +115,28 @@ func (s *slot) describe() string {
 // maxLostNamed limits the requests that a record names.
 const maxLostNamed = 10
 
+// begun describes requests that the app has begun.
+func (p *slotPool) begun() (requests []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.all {
+		if s.gen != nil && s.hasBegun() && s.request != nil && len(requests) < maxLostNamed {
+			requests = append(requests, s.describe())
+		}
+	}
+	return requests
+}
+
 // lose ends all requests of a home that is gone. It returns descriptions of those that
 // the app had begun.
-func (p *slotPool) lose() (begun []string) {
+func (p *slotPool) lose() []string {
+	begun := p.begun()
 	p.mu.Lock()
 	p.lost = true
 	var used []*slot
 	for _, s := range p.all {
 		if s.gen != nil {
 			used = append(used, s)
-			if s.hasBegun() && s.request != nil && len(begun) < maxLostNamed {
-				begun = append(begun, s.describe())
-			}
 		}
 	}
 	p.mu.Unlock()

@@ -10,6 +10,7 @@ import "C"
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,16 +22,19 @@ type workers struct {
 	spec   workerSpec
 	limit  int // of requests that one WSGI worker holds at once; 0: none
 
-	mu      sync.Mutex
-	ready   []*worker
-	waiting []chan *worker // requests, first come, first served
-	looking bool           // a goroutine looks for threads that wait for clients
-	deaths  map[int]int    // of each number, since the last healthy worker
-	paused  bool           // a worker that keeps dying is not started at once
-	ended   bool           // no worker is started any more
-	end     context.Context
-	cancel  context.CancelFunc // ends the starts of successors, and their pauses
-	starts  sync.WaitGroup     // of successors
+	mu       sync.Mutex
+	ready    []*worker
+	waiting  []chan *worker // requests, first come, first served
+	looking  bool           // a goroutine looks for threads that wait for clients
+	deaths   map[int]int    // of each number, since the last healthy worker
+	paused   bool           // a worker that keeps dying is not started at once
+	overdue  []overdue      // workers to be replaced
+	renewing bool           // a goroutine replaces them
+	leaving  []*worker      // replaced workers that still have requests
+	ended    bool           // no worker is started any more
+	end      context.Context
+	cancel   context.CancelFunc // ends the starts of successors, and their pauses
+	starts   sync.WaitGroup     // of successors
 }
 
 // worker is one process, with the memory that Caddy shares with it.
@@ -42,12 +46,24 @@ type worker struct {
 	process *workerProcess
 	begun   time.Time
 
-	inflight int        // guarded by the lock of workers
-	aside    int        // likewise: requests that wait for their clients, as last seen
-	gone     bool       // likewise: the process has ended
-	news     sync.Mutex // held while news are read
-	lost     bool       // guarded by news: nothing more is read
-	closeUp  func()     // ends the reader of news
+	quota    int           // of requests, until it is replaced; 0: none
+	lifetime time.Duration // likewise
+	idle     chan struct{} // closed when it is leaving and has no requests
+
+	// The lock of workers guards these.
+	inflight  int
+	aside     int // requests that wait for their clients, as last seen
+	requests  int // that it has got
+	isOverdue bool
+	isLeaving bool
+	isKilled  bool
+	gone      bool // the process has ended
+	pulse     pulse
+	full      fullness
+
+	news    sync.Mutex // held while news are read
+	lost    bool       // guarded by news: nothing more is read
+	closeUp func()     // ends the reader of news
 }
 
 // startWorkers starts the workers of a generation. If one of them can't load the app,
@@ -79,6 +95,7 @@ func startWorkers(ctx context.Context, gen *generation, config appConfig, load l
 		ws.stop(0, 0)
 		return nil, err
 	}
+	go ws.check()
 	return ws, nil
 }
 
@@ -90,14 +107,18 @@ func (ws *workers) start(ctx context.Context, number int) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{of: ws, number: number, home: home, begun: time.Now()}
+	limits := ws.config.Limits
+	w := &worker{
+		of: ws, number: number, home: home, begun: time.Now(),
+		quota: spread(limits.Requests), lifetime: spread(limits.Age), idle: make(chan struct{}),
+	}
 	w.slots = slotPool{segments: segments{home: home}, freed: w.freed}
 	if err := w.slots.prepare(); err != nil {
 		home.close()
 		return nil, err
 	}
 	spec := ws.spec
-	spec.Number, spec.Files, spec.File = number, home.descriptors(), w.slots.give
+	spec.Number, spec.Files, spec.File, spec.Alive = number, home.descriptors(), w.slots.give, w.isAlive
 	w.process, err = zygotes.start(ctx, spec)
 	home.started()
 	if err != nil {
@@ -149,9 +170,9 @@ func (ws *workers) add(w *worker) {
 func (ws *workers) pools() []*slotPool {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	pools := make([]*slotPool, len(ws.ready))
-	for i, w := range ws.ready {
-		pools[i] = &w.slots
+	var pools []*slotPool
+	for _, w := range slices.Concat(ws.ready, ws.leaving) {
+		pools = append(pools, &w.slots)
 	}
 	return pools
 }

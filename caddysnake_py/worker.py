@@ -7,6 +7,8 @@ writes to its standard streams.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -24,6 +26,7 @@ from caddysnake_py import (
     worker_end,
     worker_environment,
     worker_serving,
+    worker_stacks,
     worker_streams,
     zygote,
 )
@@ -43,6 +46,7 @@ class Worker:
         self._request = request
         self._core = worker_serving.new_core(request, control.fileno(), files)
         self._app: Callable[..., Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ready = False
         self._stopping: Future[Limits] = Future()
 
@@ -69,7 +73,19 @@ class Worker:
         while (message := self._control.receive()) is not None:
             if message.op == "stop":
                 self._stop(Limits(message.fields["drain"], message.fields["tasks"]))
+            elif message.op == "ping":
+                self._answer(message.fields["ping"])
         self._stop(Limits(0, 0))
+
+    def _answer(self, ping: int) -> None:
+        """Shows that this thread runs, and then the event loop, if there is one."""
+        self._control.send("alive", ping=ping, loop=self._loop is None)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed: the worker ends
+                self._loop.call_soon_threadsafe(self._answer_on_loop, ping)
+
+    def _answer_on_loop(self, ping: int) -> None:
+        self._control.send("alive", ping=ping, loop=True)
 
     def _stop(self, limits: Limits) -> None:
         if not self._stopping.done():
@@ -96,6 +112,7 @@ class Worker:
             self._app = app
             return None
         stop = await worker_serving.serve_asgi(self._core, app, self._request)
+        self._loop = asyncio.get_running_loop()
         self._ready("asgi")
         return stop
 
@@ -107,6 +124,7 @@ class Worker:
 def _work(control: Control, start: Message, preloaded: Collection[str]) -> int:
     request = LoadRequest(**start.content())
     _caddysnake.watch_caddy(control.fileno(), _ORPHAN_SECONDS)
+    worker_stacks.set_up()
     return Worker(control, request, start.files).run(preloaded)
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import http1, proc
+from harness import http1
 from harness.board import Board
-from harness.caddyfile import asgi, wsgi
+from harness.caddyfile import wsgi
 from harness.crowd import Crowd
-from harness.health import Slack
 from harness.http1 import Connection
 from harness.log import Record
 from harness.plugin import Serve
@@ -26,40 +25,14 @@ from harness.settings import APPS
 from harness.source import ASGI, EAGER, WSGI, Source, await_version
 from harness.waiting import wait_for
 from harness.websocket import CLOSE, TEXT, WebSocket
+from harness.workers import WORKERS, await_end, loop_worker, processes, worker, workers
 
 pytestmark = pytest.mark.in_process("its apps have workers, and its canaries none")
 
-# A worker is a child with descriptors of its own, and so is the zygote that forks its successors.
-WORKERS = Slack(threads=24, wsgi_threads=72, python_threads=4, descriptors=40, children=4)
-SHARED = f"python_path {APPS / 'bare'}"
 ERRORS = 'handle_errors {\n    respond "handled {err.status_code}" {err.status_code}\n}'
 ENDED = "^python worker has ended unexpectedly$"
 LOST = "^requests of an ended python worker are lost$"
 DEADLY = "deadly:app"
-
-
-def worker(target: str, *options: str, workers: str = "workers 1") -> str:
-    """A block with a WSGI app of these tests."""
-    return wsgi(target, SHARED, *filter(None, [workers]), *options, folder="workers")
-
-
-def loop_worker(board: Board, *options: str, workers: str = "workers 1") -> str:
-    """The same with the ASGI app, whose notes go to the board."""
-    notes = f"env_var NOTES {board.folder}"
-    return asgi("alive:app", SHARED, workers, notes, *options, folder="workers")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and it is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def await_end(pids: set[int]) -> None:
-    for pid in pids:
-        wait_for(lambda pid=pid: not is_alive(pid), f"the end of process {pid}", 20)
 
 
 def await_successor(server: Server, pid: int) -> int:
@@ -348,31 +321,6 @@ def test_threads_that_go_on_end_with_their_worker(serve: Serve, tmp_path: Path) 
     source.write("2")
     await_version(server, "2")
     await_end(old)
-
-
-def workers(server: Server) -> set[int]:
-    """Processes that a zygote or Caddy has started, and that share memory with it."""
-    found = set()
-    for pid in processes(server):
-        try:
-            maps = Path(f"/proc/{pid}/maps").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # It ended while we looked.
-        if "memfd:caddysnake (deleted)" in maps:
-            found.add(pid)
-    return found
-
-
-def processes(server: Server) -> set[int]:
-    """The children of Caddy, and theirs: a zygote is the parent of the workers that it forks."""
-    own = proc.children(server.pid)
-    found = set(own)
-    for child in own:
-        try:
-            found |= set(proc.children(child))
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # It ended while we looked.
-    return found
 
 
 def test_the_end_of_caddy_is_the_end_of_all_processes(serve: Serve, board: Board) -> None:

@@ -1,0 +1,90 @@
+package caddysnake
+
+// Notices workers that give no sign of life. A worker that has requests is asked for
+// one once a second.
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// stacksSignal has a worker write the Python stacks of its threads to its log, see
+// caddysnake_py/worker_stacks.py. Python and its packages do not use it.
+const stacksSignal = unix.Signal(63)
+
+// pulse is the newest ping of a worker, and its answers.
+type pulse struct {
+	number     uint32 // 0: there was none
+	sent       time.Time
+	thread     bool // the listening thread has answered
+	loop       bool // the event loop has, too, if there is one
+	isReported bool // its silence is in the log
+}
+
+// fullness tells whether a worker without a free place finishes requests.
+type fullness struct {
+	freed uint64    // requests that have ended
+	seen  uint64    // freed, at the time below
+	since time.Time // zero: there is a free place
+}
+
+// isAlive applies an answer to a ping.
+func (w *worker) isAlive(ping uint32, loop bool) {
+	w.of.mu.Lock()
+	defer w.of.mu.Unlock()
+	if ping == w.pulse.number {
+		w.pulse.thread = true
+		w.pulse.loop = w.pulse.loop || loop
+	}
+}
+
+// checkPulse asks for a sign of life, and returns what is to be done about a worker
+// that gives none. The caller holds the lock of workers.
+func (w *worker) checkPulse(now time.Time) (act func()) {
+	p, config := &w.pulse, &w.of.config
+	silent := time.Duration(0)
+	if p.number > 0 && !p.loop {
+		silent = now.Sub(p.sent)
+	}
+	blocked, stuck := time.Duration(config.BlockedLoop), config.Limits.Stuck
+	switch {
+	case w.isKilled:
+	case stuck > 0 && max(silent, w.fullFor(now)) >= stuck:
+		w.isKilled = true
+		return func() {
+			w.process.log.logger().Error("python worker is stuck: it is killed (kill_stuck)", zap.Int("pid", w.process.process.pid))
+			w.process.kill()
+		}
+	case silent == 0 && w.inflight > 0:
+		*p = pulse{number: p.number + 1, sent: now}
+		number := p.number
+		return func() { _ = w.process.ping(number) } // without an answer, it has ended or is silent
+	case blocked > 0 && silent >= blocked && !p.thread && !p.isReported:
+		p.isReported = true
+		return func() { w.reportSilence(silent) }
+	}
+	return nil
+}
+
+// fullFor returns how long all places of a WSGI worker have been taken by the same
+// requests, other than those that wait for their clients.
+func (w *worker) fullFor(now time.Time) time.Duration {
+	limit := w.of.limit
+	if limit == 0 || w.inflight < limit || w.inflight-w.slots.countWaiting() < limit {
+		w.full.since = time.Time{}
+		return 0
+	}
+	if w.full.since.IsZero() || w.full.seen != w.full.freed {
+		w.full.since, w.full.seen = now, w.full.freed
+	}
+	return now.Sub(w.full.since)
+}
+
+// reportSilence logs what a silent worker does. The stacks follow on its standard error.
+func (w *worker) reportSilence(silent time.Duration) {
+	w.process.log.logger().Error("python worker gives no sign of life",
+		zap.Int("pid", w.process.process.pid), zap.Duration("silent", silent), zap.Strings("requests", w.slots.begun()))
+	_ = signalPidfd(w.process.process.pidfd, stacksSignal) // it may have ended meanwhile
+}
