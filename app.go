@@ -29,6 +29,7 @@ type appConfig struct {
 	bridgeConfig
 	Workers    int // 0: in Caddy's process
 	Limits     workerLimits
+	Preload    []string // modules for the zygote; sorted
 	WebSocket  webSocketConfig
 	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool

@@ -38,6 +38,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    lifespan      auto|on|off
 //	    threads       <n>
 //	    workers       <n>|auto
+//	    preload       <package>...
 //	    max_requests  <n>
 //	    max_memory    <size>
 //	    max_age       <duration>
@@ -117,6 +118,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		if _, err := parseWorkers(h.Workers); err != nil {
 			return d.Err(err.Error())
 		}
+	case "preload":
+		return someArgs(d, &h.Preload)
 	case "max_requests":
 		return onlyNumber(d, &h.MaxRequests)
 	case "max_memory":

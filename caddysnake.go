@@ -82,6 +82,11 @@ type Handler struct {
 	// Default: 0.
 	Workers string `json:"workers,omitempty"`
 
+	// Preload lists packages that workers do not import themselves: they are forked
+	// from a process that has imported these. The names are those of modules, and not
+	// of the application's own.
+	Preload []string `json:"preload,omitempty"`
+
 	// MaxRequests is the number of requests and websockets after which a worker is
 	// replaced, and up to a tenth more, so that workers do not end together. The
 	// successor is ready before the old worker gets no more requests. Default: no
@@ -300,6 +305,9 @@ func (h *Handler) parse() (*appTemplate, error) {
 		return nil, err
 	}
 	if config.Limits, err = h.workerLimits(config.Workers); err != nil {
+		return nil, err
+	}
+	if config.Preload, err = h.preloaded(config.Workers); err != nil {
 		return nil, err
 	}
 	config.SlowRequest = seconds(max(0, h.SlowRequest))

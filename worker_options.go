@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -60,8 +61,25 @@ func (h *Handler) workerLimits(workers int) (workerLimits, error) {
 			return limits, fmt.Errorf("%s must be positive, not %d", option.name, option.value)
 		}
 		if option.value > 0 && workers == 0 {
-			return limits, fmt.Errorf("%s is for worker processes: add workers 1, or another number", option.name)
+			return limits, needsWorkers(option.name)
 		}
 	}
 	return limits, nil
+}
+
+// preloaded returns the modules to preload, sorted and each once. They need workers.
+func (h *Handler) preloaded(workers int) ([]string, error) {
+	if len(h.Preload) > 0 && workers == 0 {
+		return nil, needsWorkers("preload")
+	}
+	for _, name := range h.Preload {
+		if !importableName.MatchString(name) {
+			return nil, fmt.Errorf("preload: '%s' is not the name of a module, as in an import statement", name)
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(h.Preload))), nil
+}
+
+func needsWorkers(option string) error {
+	return fmt.Errorf("%s is for worker processes: add workers 1, or another number", option)
 }

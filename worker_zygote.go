@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +44,9 @@ type zygote struct {
 	process launched
 	loaded  chan error // nil: it is ready to fork
 	forked  chan forkAnswer
-	dead    chan struct{} // closed when it takes no more orders
+	dead    chan struct{}    // closed when it takes no more orders
+	folders map[string]int64 // of packages: when each was modified before it imported them, see preload.py
+	missing []string         // modules that it could not import
 	killed  atomic.Bool
 
 	mu      sync.Mutex // one fork at a time
@@ -70,6 +75,26 @@ type zygoteReport struct {
 	Error  string `json:"error"`  // unforked
 	PID    int    `json:"pid"`    // forked, died
 	Status uint32 `json:"status"` // died
+
+	// preloaded
+	Folders map[string]int64 `json:"folders"` // nanoseconds since 1970
+	Missing []string         `json:"missing"`
+}
+
+// maxPackageFolders limits the folders that a zygote may name.
+const maxPackageFolders = 16
+
+// fits tells whether a zygote can mean its report of what it has preloaded.
+func (r *zygoteReport) fits() bool {
+	if len(r.Folders) > maxPackageFolders {
+		return false
+	}
+	for folder := range r.Folders {
+		if !filepath.IsAbs(folder) || len(folder) > unix.PathMax {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(r.Missing, func(name string) bool { return !importableName.MatchString(name) })
 }
 
 // startZygote starts a zygote that imports these modules. It returns errThreads if one
@@ -158,7 +183,8 @@ func (z *zygote) handle(p packet) error {
 		return fmt.Errorf("%w: %w", errReport, err)
 	}
 	switch {
-	case op == "preloaded":
+	case op == "preloaded" && r.fits():
+		z.folders, z.missing = r.Folders, r.Missing
 		return z.answerLoad(nil)
 	case op == "threads" && importableName.MatchString(r.Module):
 		return z.answerLoad(errThreads{r.Module})
@@ -272,6 +298,17 @@ func (z *zygote) endOf(ended <-chan processEnd) processEnd {
 	default:
 		return processEnd{}
 	}
+}
+
+// changedFolder returns a folder of packages that has changed since the zygote has
+// started: something was installed, upgraded or removed.
+func (z *zygote) changedFolder() string {
+	for folder, modified := range z.folders {
+		if about, err := os.Stat(folder); err != nil || about.ModTime().UnixNano() != modified {
+			return folder
+		}
+	}
+	return ""
 }
 
 // alive tells whether the zygote takes orders.

@@ -179,7 +179,8 @@ func TestZygoteIsNotBelieved(t *testing.T) {
 	for _, text := range []string{
 		``, `7`, `{"op": "reboot"}`, `{"op": "forked", "pid": 7}`, `{"op": "forked", "pid": -7}`,
 		`{"op": "died", "pid": 7, "status": 0}`, `{"op": "died", "pid": 7, "status": -1}`,
-		`{"op": "threads", "module": "a b"}`, `{"op": "log", "level": 1000, "source": "", "message": ""}`,
+		`{"op": "preloaded", "folders": {"relative": 1}}`, `{"op": "preloaded", "folders": {"/a": "1"}}`,
+		`{"op": "preloaded", "missing": ["a b"]}`, `{"op": "threads", "module": "a b"}`, `{"op": "log", "level": 1000, "source": "", "message": ""}`,
 	} {
 		if err := z.handle(packet{data: []byte(text)}); !errors.Is(err, errReport) {
 			t.Errorf("%s: %v", text, err)

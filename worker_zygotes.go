@@ -44,12 +44,14 @@ func (p *zygotePool) start(ctx context.Context, spec workerSpec) (*workerProcess
 
 // nursery is one environment.
 type nursery struct {
-	users   int     // apps whose workers are forked from it
-	zygote  *zygote // nil: there is none
-	raising bool    // one is being started
-	round   int     // changes when what is being started is not wanted any more
+	users   int           // apps whose workers are forked from it
+	zygote  *zygote       // nil: there is none
+	raising bool          // one is being started
+	raised  chan struct{} // closed when that is over
+	round   int           // changes when what is being started is not wanted any more
 	modules []string
-	size    int // of the names, in bytes
+	size    int             // of the names, in bytes
+	wanted  map[string]bool // modules that a configuration names
 	// leftOut are top-level packages that start threads.
 	leftOut map[string]bool
 }
@@ -77,7 +79,7 @@ func (p *zygotePool) release(e pythonEnvironment) {
 func (p *zygotePool) nursery(e pythonEnvironment) *nursery {
 	key := keyOf(e)
 	if p.nurseries[key] == nil {
-		p.nurseries[key] = &nursery{leftOut: make(map[string]bool)}
+		p.nurseries[key] = &nursery{leftOut: make(map[string]bool), wanted: make(map[string]bool)}
 	}
 	return p.nurseries[key]
 }
@@ -91,7 +93,8 @@ func (n *nursery) retire() {
 	}
 }
 
-// get returns the zygote of an environment; nil if there is none.
+// get returns the zygote of an environment; nil if there is none. One whose packages
+// have changed on disk is replaced in the background.
 func (p *zygotePool) get(e pythonEnvironment) *zygote {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,7 +102,56 @@ func (p *zygotePool) get(e pythonEnvironment) *zygote {
 	if n == nil || n.zygote == nil || !n.zygote.alive() {
 		return nil
 	}
+	if folder := n.zygote.changedFolder(); folder != "" {
+		caddy.Log().Named(loggerName).Info("packages have changed: python workers get a new zygote", zap.String("folder", folder))
+		n.retire()
+		p.raiseInBackground(e, n)
+		return nil
+	}
 	return n.zygote
+}
+
+// preload waits for a zygote that has imported these modules, as far as it can.
+func (p *zygotePool) preload(ctx context.Context, e pythonEnvironment, names []string) {
+	p.mu.Lock()
+	n := p.nursery(e)
+	isNew := false
+	for _, name := range names {
+		if !n.wanted[name] {
+			n.wanted[name], isNew = true, true
+			n.add(name)
+		}
+	}
+	if isNew {
+		n.retire()
+		p.raiseInBackground(e, n)
+	}
+	raising, raised := n.raising, n.raised
+	p.mu.Unlock()
+	if raising {
+		select {
+		case <-raised:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// add adds a module to those of the next zygote.
+func (n *nursery) add(name string) {
+	if n.size+len(name) <= maxPreloadSize && !slices.Contains(n.modules, name) {
+		n.modules = append(n.modules, name)
+		n.size += len(name)
+	}
+}
+
+// raiseInBackground starts a zygote, unless one is being started. The caller holds the
+// lock.
+func (p *zygotePool) raiseInBackground(e pythonEnvironment, n *nursery) {
+	if n.raising {
+		return
+	}
+	n.raising, n.raised = true, make(chan struct{})
+	go p.raise(e, n)
 }
 
 // learn adds the modules that a worker has imported, and starts a zygote in the
@@ -109,16 +161,11 @@ func (p *zygotePool) learn(e pythonEnvironment, modules []string) {
 	defer p.mu.Unlock()
 	n := p.nursery(e)
 	for _, name := range modules {
-		if n.size+len(name) <= maxPreloadSize && !slices.Contains(n.modules, name) {
-			n.modules = append(n.modules, name)
-			n.size += len(name)
-		}
+		n.add(name)
 	}
-	if n.raising || n.zygote != nil && n.zygote.alive() {
-		return
+	if n.zygote == nil || !n.zygote.alive() {
+		p.raiseInBackground(e, n)
 	}
-	n.raising = true
-	go p.raise(e, n)
 }
 
 // raise starts the zygote of an environment, without the packages that start threads.
@@ -140,19 +187,33 @@ func (p *zygotePool) raise(e pythonEnvironment, n *nursery) {
 			logger.Warn("python workers start without a zygote", zap.Error(err), zap.String("venv", e.Venv))
 		}
 		p.mu.Lock()
+		if z != nil {
+			n.warnOfMissing(z.missing, logger)
+		}
 		isWanted := n.round == round // else its code may be old, or no app needs it
 		if isWanted {
 			n.zygote = z
 		}
 		// Without modules, the next worker that is ready starts one.
 		again := !isWanted && n.users > 0 && len(n.modules) > 0
-		n.raising = again
+		if n.raising = again; !again {
+			close(n.raised)
+		}
 		p.mu.Unlock()
 		if !isWanted && z != nil {
 			z.retire()
 		}
 		if !again {
 			return
+		}
+	}
+}
+
+// warnOfMissing names modules of a configuration that a zygote could not import.
+func (n *nursery) warnOfMissing(missing []string, logger *zap.Logger) {
+	for _, name := range missing {
+		if n.wanted[name] {
+			logger.Warn("a package of preload can't be imported: it is left to the application", zap.String("package", name))
 		}
 	}
 }
@@ -186,5 +247,8 @@ func (p *zygotePool) forget() {
 	for _, n := range p.nurseries {
 		n.retire()
 		n.modules, n.size, n.leftOut = nil, 0, make(map[string]bool)
+		for name := range n.wanted {
+			n.add(name)
+		}
 	}
 }

@@ -72,6 +72,7 @@ func startWorkers(ctx context.Context, gen *generation, config appConfig, load l
 	ws := &workers{gen: gen, config: config, deaths: map[int]int{}, spec: workerSpec{Load: load, Timeout: timeout, Log: gen.appLog}}
 	ws.end, ws.cancel = context.WithCancel(context.Background())
 	zygotes.hold(ws.environment())
+	zygotes.preload(ctx, ws.environment(), config.Preload)
 	first, err := ws.start(ctx, 1) // the others may be forked from what it has shown
 	if err != nil {
 		ws.stop(0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import importlib
 import os
@@ -17,15 +18,29 @@ _MAX_NAMES = 48 << 10  # characters, all in all
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
-def installed() -> list[str]:
-    """Returns the names of the imported modules that are installed packages', in the order of their
-    import: what another worker of this environment may need, too."""
-    folders = {
+def _folders() -> set[str]:
+    """Returns the folders of installed packages."""
+    return {
         *site.getsitepackages(),
         sysconfig.get_path("purelib"),
         sysconfig.get_path("platlib"),
     }
-    roots = tuple(os.path.join(folder, "") for folder in folders)
+
+
+def folders() -> dict[str, int]:
+    """Returns the folders of installed packages, and when they were modified, in nanoseconds: pip
+    makes or removes something in one of them with each package."""
+    found = {}
+    for folder in _folders():
+        with contextlib.suppress(OSError):
+            found[folder] = os.stat(folder).st_mtime_ns
+    return found
+
+
+def installed() -> list[str]:
+    """Returns the names of the imported modules that are installed packages', in the order of their
+    import: what another worker of this environment may need, too."""
+    roots = tuple(os.path.join(folder, "") for folder in _folders())
     names: list[str] = []
     size = 0
     for name, module in list(sys.modules.items()):
@@ -45,17 +60,30 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def load(names: Iterable[str]) -> str | None:
-    """Imports modules. Those that cannot be imported now are left to the applications.
+@dataclasses.dataclass(slots=True)
+class Loaded:
+    """The result of `load`.
 
-    Returns:
-        The name of a module that has started a thread, upon which the import ends; else None.
+    Attributes:
+        culprit: a module that has started a thread, upon which the import ended.
+        missing: modules that could not be imported; they are left to the applications.
     """
+
+    culprit: str | None = None
+    missing: list[str] = dataclasses.field(default_factory=list)
+
+
+def load(names: Iterable[str]) -> Loaded:
+    """Imports modules."""
+    loaded = Loaded()
     for name in names:
-        with contextlib.suppress(BaseException):
+        try:
             importlib.import_module(name)
+        except BaseException:  # whatever a package may raise
+            loaded.missing.append(name)
         if threads() > 1:
-            return name
+            loaded.culprit = name
+            return loaded
     gc.collect()
     gc.freeze()  # a collection in a worker would touch, hence copy, the pages of all these objects
-    return None
+    return loaded

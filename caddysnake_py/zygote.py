@@ -115,11 +115,12 @@ def run(control: Control, order: Order) -> tuple[Control, set[str]] | None:
     with contextlib.suppress(LoadError, ValueError):
         os.environ.update(venvs.variables(order.env_files, order.env))
     before = set(sys.modules)
-    culprit = preload.load(order.preload)
-    if culprit is not None:
-        control.send("threads", module=culprit)
+    folders = preload.folders()  # first: what changes during the imports counts
+    loaded = preload.load(order.preload)
+    if loaded.culprit is not None:
+        control.send("threads", module=loaded.culprit)
         return None
-    control.send("preloaded")
+    control.send("preloaded", folders=folders, missing=loaded.missing)
     forked = _Zygote(control).run()
     if forked is None:
         return None
