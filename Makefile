@@ -61,9 +61,11 @@ build: | $(toolchain) ## build the server, bin/caddy
 	$(GO) build -o $(CADDY) ./cmd/caddy
 
 .PHONY: module
-module: | $(toolchain) ## build the server as a Python extension module, bin/_caddy.abi3.so
+module: | $(toolchain) ## build the server as a Python extension module, bin/_caddy.abi3.so, and that of its workers
 	$(GO) build -buildmode=c-shared -tags=pyext,$(TAGS) -o $(MODULE) ./cmd/module
 	@rm -f $(MODULE:.so=.h)
+	$(compiler) -shared -fPIC -O2 -std=gnu11 -fvisibility=hidden -Wall -Wextra $$($(PKG_CONFIG) --cflags caddysnake-python) \
+	    -o bin/_worker.abi3.so adopt.c caddysnake.c worker_start.c cmd/worker/module.c
 
 # pip's isolated build finds Go by GO. It builds against the Python that runs it.
 .PHONY: wheel

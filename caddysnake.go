@@ -181,11 +181,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	parsed.base.Round = codeRound.Load()
-	if parsed.base.Workers > 0 && !workersAvailable {
-		parsed.base.Workers = 0
-		ctx.Logger().Warn("workers has no effect in the Python package: Caddy's own process serves the application; " +
-			"install the standalone archive or build with xcaddy for worker processes")
-	}
 	names := parsed.placeholders()
 	var config appConfig
 	if len(names) == 0 {

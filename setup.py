@@ -44,7 +44,7 @@ def check_tools() -> None:
 
 
 class BuildCaddy(build_ext):
-    """Builds the extension module with Go."""
+    """Builds the extension module with the server by Go, and that of workers by the C compiler."""
 
     def get_ext_filename(self, fullname: str) -> str:
         return fullname.replace(".", os.sep) + ".abi3.so"
@@ -54,6 +54,9 @@ class BuildCaddy(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         check_tools()
+        if ext.sources:
+            super().build_extension(ext)
+            return
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         main_module.build(
@@ -84,6 +87,14 @@ class StableABI(bdist_wheel):
 
 setup(
     version=version(ROOT),
-    ext_modules=[Extension("caddysnake_py._caddy", [])],
+    ext_modules=[
+        Extension("caddysnake_py._caddy", []),
+        Extension(
+            "caddysnake_py._worker",
+            ["adopt.c", "caddysnake.c", "worker_start.c", "cmd/worker/module.c"],
+            extra_compile_args=["-O2", "-std=gnu11", "-fvisibility=hidden"],
+            py_limited_api=True,
+        ),
+    ],
     cmdclass={"build_ext": BuildCaddy, "build_py": LauncherOnly, "bdist_wheel": StableABI},
 )

@@ -18,14 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// workersAvailable tells whether this build has worker processes.
-const workersAvailable = true
-
 const workerName = "python-worker" // as ps shows it
-
-// maxStartVariable is the longest value that a process gets at its start, in bytes: the
-// kernel's limit for one, with room for its name.
-const maxStartVariable = 100 << 10
 
 // workerCommand returns the program that becomes a worker: this executable, with the
 // variables that worker.c looks for. Its control socket is descriptor 3.
@@ -41,19 +34,6 @@ func workerCommand(e pythonEnvironment) (*exec.Cmd, error) {
 	cmd.Env = append(append(os.Environ(), e.variables()...),
 		"CADDYSNAKE_WORKER=3", "CADDYSNAKE_WORKER_VENV="+e.Venv)
 	return cmd, nil
-}
-
-// variables returns those that the process gets from its start. The worker's bridge sets
-// all of them, and says what is wrong with one.
-func (e pythonEnvironment) variables() []string {
-	var found []string
-	for name, value := range e.Env {
-		variable := name + "=" + value
-		if len(value) <= maxStartVariable && !strings.ContainsRune(variable, 0) {
-			found = append(found, variable)
-		}
-	}
-	return found
 }
 
 // runsSecurely tells whether the executable has more rights than its user, such as file

@@ -26,6 +26,23 @@ func environmentOf(config bridgeConfig) pythonEnvironment {
 	return pythonEnvironment{config.Venv, config.Env, config.EnvFiles}
 }
 
+// maxStartVariable is the longest value that a process gets at its start, in bytes: the
+// kernel's limit for one, with room for its name.
+const maxStartVariable = 100 << 10
+
+// variables returns those that the process gets from its start. The worker's bridge sets
+// all of them, and says what is wrong with one.
+func (e pythonEnvironment) variables() []string {
+	var found []string
+	for name, value := range e.Env {
+		variable := name + "=" + value
+		if len(value) <= maxStartVariable && !strings.ContainsRune(variable, 0) {
+			found = append(found, variable)
+		}
+	}
+	return found
+}
+
 // launched is a process that Caddy or a zygote has started.
 type launched struct {
 	pid   int

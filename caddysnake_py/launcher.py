@@ -47,5 +47,6 @@ def main() -> None:
     arguments = [_script(), *sys.argv[1:]]
     from caddysnake_py import _caddy  # as late as possible: loading it starts Go's threads
 
+    worker = os.path.join(os.path.dirname(_caddy.__file__), "_worker.abi3.so")
     _forget_ourselves()
-    _caddy.main(arguments)
+    _caddy.main(arguments, sys.executable, worker)

@@ -29,10 +29,12 @@ import (
 // which here is the user's python.
 var replacing = []string{"upgrade", "add-package", "remove-package"}
 
-// go_snake_main runs Caddy's command line and ends the process.
+// go_snake_main runs Caddy's command line and ends the process. python and worker are
+// what workers run: sys.executable, and the path of the module _worker.
 //
 //export go_snake_main
-func go_snake_main(argc C.int, argv **C.char) {
+func go_snake_main(argc C.int, argv **C.char, python, worker *C.char) {
+	caddysnake.UseForWorkers(C.GoString(python), C.GoString(worker))
 	args := make([]string, 0, int(argc))
 	for _, arg := range unsafe.Slice(argv, int(argc)) {
 		args = append(args, C.GoString(arg))

@@ -1,6 +1,6 @@
 //go:build pyext
 
-/* The Python side of the extension module _caddy: one function, main(argv). */
+/* The Python side of the extension module _caddy: one function, main(argv, python, worker). */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030A0000
 #include <Python.h>
@@ -36,30 +36,41 @@ static char **copy_argv(PyObject *list, Py_ssize_t count) {
     return argv;
 }
 
-/* main(argv: list[str]): runs Caddy's command line on this thread and ends the process. `caddy
- * start` executes argv[0] again. */
-static PyObject *caddy_main(PyObject *module, PyObject *list) {
+/* main(argv: list[str], python: str, worker: str): runs Caddy's command line on this thread and
+ * ends the process. `caddy start` executes argv[0] again. python is the interpreter of workers, and
+ * worker the path of their module. */
+static PyObject *caddy_main(PyObject *module, PyObject *args) {
     (void)module;
+    PyObject *list, *python = NULL, *worker = NULL, *result = NULL;
+    if (!PyArg_ParseTuple(args, "O!O&O&:main", &PyList_Type, &list, PyUnicode_FSConverter, &python,
+                          PyUnicode_FSConverter, &worker))
+        goto out;
     Py_ssize_t count = PyList_Size(list);
-    if (count < 0)
-        return NULL;
     /* threading treats the thread that imports it first as the main thread. */
     PyObject *threading = PyImport_ImportModule("threading");
     if (!threading)
-        return NULL;
+        goto out;
     Py_DECREF(threading);
     char **argv = copy_argv(list, count);
-    if (!argv)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS;
-    go_snake_main((int)count, argv);
-    Py_END_ALLOW_THREADS;
+    char *python_path = argv ? PyBytes_AsString(python) : NULL;
+    char *worker_path = python_path ? PyBytes_AsString(worker) : NULL;
+    if (worker_path) {
+        Py_BEGIN_ALLOW_THREADS;
+        go_snake_main((int)count, argv, python_path, worker_path);
+        Py_END_ALLOW_THREADS;
+        result = Py_None;
+        Py_INCREF(result);
+    }
     free_argv(argv);
-    Py_RETURN_NONE;
+out:
+    Py_XDECREF(python);
+    Py_XDECREF(worker);
+    return result;
 }
 
 static PyMethodDef methods[] = {
-    {"main", caddy_main, METH_O, "main(argv: list[str]): runs Caddy's command line."},
+    {"main", caddy_main, METH_VARARGS,
+     "main(argv: list[str], python: str, worker: str): runs Caddy's command line."},
     {NULL, NULL, 0, NULL},
 };
 static PyModuleDef_Slot slots[] = {{0, NULL}};
