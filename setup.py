@@ -93,6 +93,7 @@ setup(
             "caddysnake_py._worker",
             ["adopt.c", "caddysnake.c", "worker_start.c", "cmd/worker/module.c"],
             extra_compile_args=["-O2", "-std=gnu11", "-fvisibility=hidden"],
+            extra_link_args=["-Wl,-s"],
             py_limited_api=True,
         ),
     ],

@@ -14,7 +14,9 @@ var workerProgram struct{ python, module string }
 
 // UseForWorkers sets the Python of this process, and the path of the extension module
 // _worker. Workers of applications without a virtual environment run that Python.
-func UseForWorkers(python, module string) { workerProgram.python, workerProgram.module = python, module }
+func UseForWorkers(python, module string) {
+	workerProgram.python, workerProgram.module = python, module
+}
 
 // workerCode runs a worker. A virtual environment of another version gets the Python of
 // Caddy's process, where the bridge says what is wrong with it.

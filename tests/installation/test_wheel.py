@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import http1
+from harness import http1, proc
 from harness.background import start_reload_and_stop
 from harness.python_server import PythonServer, run_in_vain
 from harness.pythons import pythons
@@ -91,6 +91,17 @@ def test_wsgi_apps_are_served(installed: Installed, tmp_path: Path, folder: str,
     with PythonServer(tmp_path, *arguments, cwd=cwd, launcher=[installed.script]) as server:
         assert http1.request(server.port, "GET", "/").status in (200, 404)
         assert "(WSGI)" in server.greeting
+
+
+def test_workers_serve_without_go(installed: Installed, tmp_path: Path) -> None:
+    arguments = ["main:asgi", "--workers", "2", "--venv", str(installed.app_venv)]
+    with PythonServer(tmp_path, *arguments, cwd=SITE, launcher=[installed.script]) as server:
+        assert http1.request(server.port, "GET", "/").text == "from ASGI"
+        children = proc.children(server.process.pid)
+        assert len(children) >= 2
+        for child in children:
+            maps = Path(f"/proc/{child}/maps").read_text()
+            assert "_worker.abi3.so" in maps and "_caddy.abi3.so" not in maps
 
 
 def test_the_manual_and_completion_have_its_name(installed: Installed, tmp_path: Path) -> None:
