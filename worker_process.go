@@ -325,6 +325,11 @@ func (w *workerProcess) stopWithin(drain, tasks, patience time.Duration) (idle b
 }
 
 func (w *workerProcess) endsWithin(limit time.Duration) bool {
+	select { // first, since select takes any of those that are ready
+	case <-w.died:
+		return true
+	default:
+	}
 	select {
 	case <-w.died:
 		return true

@@ -85,19 +85,19 @@ func (ws *workers) renewOne(o overdue) {
 		ws.mu.Unlock()
 		return
 	}
-	if !ws.swap(w, successor) { // it has died, so it has a successor
+	if !ws.swap(w, successor) { // it has died and has a successor, or all are to end
 		successor.discard()
 		return
 	}
 	logger.Info("python worker is replaced", o.reason)
 }
 
-// swap gives a worker's place to its successor. It returns false if the worker has
-// ended.
+// swap gives a worker's place to its successor. It returns false if the worker has none
+// any more, or if no worker is to be added.
 func (ws *workers) swap(w, successor *worker) bool {
 	ws.mu.Lock()
 	at := slices.Index(ws.ready, w)
-	if at < 0 {
+	if at < 0 || ws.ended {
 		ws.mu.Unlock()
 		return false
 	}
@@ -107,9 +107,7 @@ func (ws *workers) swap(w, successor *worker) bool {
 	if w.inflight == 0 {
 		close(w.idle)
 	}
-	if !ws.ended {
-		ws.starts.Go(w.leave)
-	}
+	ws.starts.Go(w.leave)
 	ws.mu.Unlock()
 	ws.add(successor)
 	return true
