@@ -15,6 +15,7 @@ import pytest
 from harness import http1, proc
 from harness.board import Board
 from harness.caddyfile import wsgi
+from harness.health import FILES
 from harness.plugin import Serve
 from harness.server import Server
 from harness.ways import EVERY_WAY, WAYS, ask
@@ -28,7 +29,7 @@ CONTENT = bytes(range(256)) * 1200 + b"end"
 @pytest.fixture(scope="module")
 def server(serve_module: Serve) -> Server:
     app = wsgi("wsgi_files:app", "threads 4")
-    return serve_module(app, app, tls=True, probe="/hello")
+    return serve_module(app, app, tls=True, probe="/hello", slack=FILES)
 
 
 @pytest.fixture(scope="module")

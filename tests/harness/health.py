@@ -47,6 +47,8 @@ class Slack:
 EXECUTORS = Slack(threads=20, python_threads=10)
 # A thread that the test's app began goes on for a while, or to the end of the process.
 ONE_THREAD = Slack(python_threads=1)
+# A goroutine that waits for the disk has a thread, which stays.
+FILES = Slack(threads=24)
 # multiprocessing's resource tracker is a child that stays, on a pipe of its own.
 TRACKER = Slack(children=1, descriptors=6)
 # A zygote is started in the background for each environment, and lives on with its descriptors.
