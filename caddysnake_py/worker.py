@@ -26,6 +26,7 @@ from caddysnake_py import (
     worker_end,
     worker_environment,
     worker_serving,
+    worker_signals,
     worker_stacks,
     worker_streams,
     zygote,
@@ -102,7 +103,7 @@ class Worker:
                 return run.idle
         stop = worker_serving.serve_wsgi(self._core, self._app, self._request)
         self._ready("wsgi")
-        limits = self._stopping.result()
+        limits = worker_signals.wait(self._stopping)
         return stop(limits.drain, limits.tasks)
 
     async def _load_on_loop(self) -> worker_serving.AsyncStop | None:
