@@ -47,7 +47,9 @@ type zygote struct {
 	dead    chan struct{}    // closed when it takes no more orders
 	folders map[string]int64 // of packages: when each was modified before it imported them, see preload.py
 	missing []string         // modules that it could not import
-	killed  atomic.Bool
+
+	hasLoaded bool // it has said that it is ready; only supervise uses this
+	killed    atomic.Bool
 
 	mu      sync.Mutex // one fork at a time
 	childMu sync.Mutex // guards what follows
@@ -183,8 +185,8 @@ func (z *zygote) handle(p packet) error {
 		return fmt.Errorf("%w: %w", errReport, err)
 	}
 	switch {
-	case op == "preloaded" && r.fits():
-		z.folders, z.missing = r.Folders, r.Missing
+	case op == "preloaded" && r.fits() && !z.hasLoaded:
+		z.hasLoaded, z.folders, z.missing = true, r.Folders, r.Missing
 		return z.answerLoad(nil)
 	case op == "threads" && importableName.MatchString(r.Module):
 		return z.answerLoad(errThreads{r.Module})
