@@ -313,6 +313,13 @@ func (z *zygote) changedFolder() string {
 	return ""
 }
 
+// isRetired tells whether the zygote forks no more workers.
+func (z *zygote) isRetired() bool {
+	z.childMu.Lock()
+	defer z.childMu.Unlock()
+	return z.retired
+}
+
 // alive tells whether the zygote takes orders.
 func (z *zygote) alive() bool {
 	select {

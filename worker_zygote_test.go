@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,40 @@ func TestZygoteRefusesModulesThatStartThreads(t *testing.T) {
 	}
 }
 
+// awaitZygote waits until workers are forked from a zygote.
+func awaitZygote(t *testing.T, pool *zygotePool, e pythonEnvironment) *zygote {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if z := pool.get(e); z != nil {
+			t.Cleanup(z.kill)
+			return z
+		}
+	}
+	t.Fatal("no zygote")
+	return nil
+}
+
+func TestZygotesThatDieAreReplacedUntilTheirEnvironmentIsReleased(t *testing.T) {
+	pool := newZygotePool()
+	pool.hold(noPackages)
+	pool.learn(noPackages, nil)
+	for range 3 { // one at once, two after pauses
+		z := awaitZygote(t, pool, noPackages)
+		z.kill()
+		awaitDead(t, z)
+	}
+	z := awaitZygote(t, pool, noPackages)
+	n := pool.nursery(noPackages)
+	if n.deaths != 3 {
+		t.Error(n.deaths)
+	}
+	pool.release(noPackages)
+	awaitDead(t, z)
+	if n.raising || n.resting || n.zygote != nil {
+		t.Error("another zygote, which nobody needs")
+	}
+}
+
 func TestZygotesAreRaisedWithWhatWorkersNeed(t *testing.T) {
 	e := packages(t, map[string]string{"shared": "", "telemetry": "import threading, time\n" +
 		"threading.Thread(target=time.sleep, args=(100,), daemon=True).start()"})
@@ -149,14 +184,7 @@ func TestZygotesAreRaisedWithWhatWorkersNeed(t *testing.T) {
 		return w
 	}
 	pool.learn(e, []string{"telemetry", "shared"})
-	var z *zygote
-	for deadline := time.Now().Add(10 * time.Second); z == nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		z = pool.get(e)
-	}
-	if z == nil {
-		t.Fatal("no zygote")
-	}
-	defer z.kill()
+	z := awaitZygote(t, pool, e)
 	if modules, _ := pool.selected(pool.nurseries[keyOf(e)]); len(modules) != 1 || modules[0] != "shared" {
 		t.Error(modules)
 	}
@@ -223,13 +251,21 @@ child = [sys.executable, "-c", "import editable, sys; print(sys.prefix)"]
 open("facts", "w").write(sys.prefix + " " + subprocess.run(child, capture_output=True, text=True).stdout)
 `)
 	h.spec.Load.Venv = venv
-	for _, zygote := range []*zygote{nil, raiseZygote(t, environmentOf(h.spec.Load.bridgeConfig))} {
-		h.spec.Zygote = zygote
+	e := environmentOf(h.spec.Load.bridgeConfig)
+	for _, c := range []struct {
+		zygote *zygote
+		shows  []string
+	}{
+		{nil, []string{"installed"}},
+		{raiseZygote(t, e), []string{"installed"}},
+		{raiseZygote(t, e, "installed"), nil},
+	} {
+		h.spec.Zygote = c.zygote
 		w := h.start()
 		if facts := h.read("facts"); facts != venv+" "+venv+"\n" {
 			t.Error(facts)
 		}
-		if len(w.modules) != 1 || w.modules[0] != "installed" {
+		if !slices.Equal(w.modules, c.shows) {
 			t.Error(w.modules)
 		}
 	}

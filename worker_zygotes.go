@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -36,7 +37,7 @@ func (p *zygotePool) start(ctx context.Context, spec workerSpec) (*workerProcess
 	environment := environmentOf(spec.Load.bridgeConfig)
 	spec.Zygote = p.get(environment)
 	w, err := startWorker(ctx, spec)
-	if err == nil {
+	if err == nil && (spec.Zygote == nil || !spec.Zygote.isRetired()) { // else it shows a part, of what may be old
 		p.learn(environment, w.modules)
 	}
 	return w, err
@@ -48,6 +49,8 @@ type nursery struct {
 	zygote  *zygote       // nil: there is none
 	raising bool          // one is being started
 	raised  chan struct{} // closed when that is over
+	deaths  int           // of zygotes, since the last one that lived long
+	resting bool          // none is started yet, since they keep dying
 	round   int           // changes when what is being started is not wanted any more
 	modules []string
 	size    int             // of the names, in bytes
@@ -147,7 +150,7 @@ func (n *nursery) add(name string) {
 // raiseInBackground starts a zygote, unless one is being started. The caller holds the
 // lock.
 func (p *zygotePool) raiseInBackground(e pythonEnvironment, n *nursery) {
-	if n.raising {
+	if n.raising || n.resting {
 		return
 	}
 	n.raising, n.raised = true, make(chan struct{})
@@ -193,6 +196,9 @@ func (p *zygotePool) raise(e pythonEnvironment, n *nursery) {
 		isWanted := n.round == round // else its code may be old, or no app needs it
 		if isWanted {
 			n.zygote = z
+			if z != nil {
+				go p.follow(e, n, z)
+			}
 		}
 		// Without modules, the next worker that is ready starts one.
 		again := !isWanted && n.users > 0 && len(n.modules) > 0
@@ -207,6 +213,35 @@ func (p *zygotePool) raise(e pythonEnvironment, n *nursery) {
 			return
 		}
 	}
+}
+
+// follow replaces a zygote that has died; after a pause, if they keep dying.
+func (p *zygotePool) follow(e pythonEnvironment, n *nursery, z *zygote) {
+	begun := time.Now()
+	<-z.dead
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n.zygote != z { // it was to end
+		return
+	}
+	n.zygote = nil
+	if time.Since(begun) >= healthyAfter {
+		n.deaths = 0
+	}
+	n.deaths++
+	if n.deaths == 1 {
+		p.raiseInBackground(e, n)
+		return
+	}
+	n.resting = true
+	time.AfterFunc(min(firstPause<<min(n.deaths-2, 10), longestPause), func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		n.resting = false
+		if n.users > 0 && n.zygote == nil {
+			p.raiseInBackground(e, n)
+		}
+	})
 }
 
 // warnOfMissing names modules of a configuration that a zygote could not import.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
+import functools
 import importlib
+import itertools
 import os
 import re
 import site
@@ -18,13 +19,15 @@ _MAX_NAMES = 48 << 10  # characters, all in all
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
-def _folders() -> set[str]:
+@functools.cache
+def _folders() -> frozenset[str]:
     """Returns the folders of installed packages."""
-    return {
+    folders = {
         *site.getsitepackages(),
         sysconfig.get_path("purelib"),
         sysconfig.get_path("platlib"),
     }
+    return frozenset(folders)
 
 
 def folders() -> dict[str, int]:
@@ -37,14 +40,39 @@ def folders() -> dict[str, int]:
     return found
 
 
-def installed() -> list[str]:
-    """Returns the names of the imported modules that are installed packages', in the order of their
-    import: what another worker of this environment may need, too."""
+@dataclasses.dataclass(slots=True, frozen=True)
+class Preloaded:
+    """What a worker has from its zygote, which works this out: a worker that looks at each module
+    writes its reference count, and so copies its page.
+
+    Attributes:
+        packages: the top-level names of what the zygote has imported.
+        last: the module that it has imported last.
+    """
+
+    packages: frozenset[str] = frozenset()
+    last: str = ""
+
+
+def _modules_after(last: str) -> list[str]:
+    """Returns the names of the modules imported after this one, in the order of their import."""
+    if last not in sys.modules:
+        return list(sys.modules)
+    names: list[str] = []
+    with contextlib.suppress(RuntimeError):  # a thread imports meanwhile
+        names.extend(itertools.takewhile(lambda name: name != last, reversed(sys.modules)))
+    return names[::-1]
+
+
+def installed(preloaded: Preloaded) -> list[str]:
+    """Returns the names of the imported modules that are installed packages' and that no zygote has
+    preloaded, in the order of their import: what another worker of this environment may need,
+    too."""
     roots = tuple(os.path.join(folder, "") for folder in _folders())
     names: list[str] = []
     size = 0
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
+    for name in _modules_after(preloaded.last):
+        spec = getattr(sys.modules.get(name), "__spec__", None)
         origin = getattr(spec, "origin", None)
         if type(origin) is not str or not origin.startswith(roots) or not _NAME.fullmatch(name):
             continue
@@ -84,6 +112,4 @@ def load(names: Iterable[str]) -> Loaded:
         if threads() > 1:
             loaded.culprit = name
             return loaded
-    gc.collect()
-    gc.freeze()  # a collection in a worker would touch, hence copy, the pages of all these objects
     return loaded

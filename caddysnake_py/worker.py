@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -22,6 +22,7 @@ from caddysnake_py import (
     interface,
     loader,
     logs,
+    preload,
     process,
     worker_end,
     worker_environment,
@@ -34,6 +35,7 @@ from caddysnake_py import (
 from caddysnake_py.control import Control, Message
 from caddysnake_py.limits import Limits
 from caddysnake_py.load_request import LoadRequest
+from caddysnake_py.preload import Preloaded
 from caddysnake_py.worker_asgi import LoopRun
 
 _ORPHAN_SECONDS = 5  # for the end of a worker whose Caddy is gone
@@ -42,8 +44,11 @@ _ORPHAN_SECONDS = 5  # for the end of a worker whose Caddy is gone
 class Worker:
     """The life of one application in this process."""
 
-    def __init__(self, control: Control, request: LoadRequest, files: list[int]) -> None:
+    def __init__(
+        self, control: Control, request: LoadRequest, files: list[int], preloaded: Preloaded
+    ) -> None:
         self._control = control
+        self._preloaded = preloaded
         self._request = request
         self._core = worker_serving.new_core(request, control.fileno(), files)
         self._app: Callable[..., Any] | None = None
@@ -51,11 +56,11 @@ class Worker:
         self._is_ready = False
         self._stopping: Future[Limits] = Future()
 
-    def run(self, preloaded: Collection[str]) -> int:
+    def run(self) -> int:
         """Loads and serves the application until Caddy ends it. Returns the exit code."""
         threading.Thread(target=self._listen, name="caddy-control", daemon=True).start()
         try:
-            worker_environment.set_up(self._request, preloaded)
+            worker_environment.set_up(self._request, self._preloaded.packages)
             idle = self._serve()
         except BaseException as error:
             text = loader.error_text(error)
@@ -119,14 +124,15 @@ class Worker:
 
     def _ready(self, found: interface.Interface) -> None:
         self._is_ready = True
-        self._control.send("ready", interface=found, pid=os.getpid(), modules=zygote.preloadable())
+        modules = preload.installed(self._preloaded)
+        self._control.send("ready", interface=found, pid=os.getpid(), modules=modules)
 
 
-def _work(control: Control, start: Message, preloaded: Collection[str]) -> int:
+def _work(control: Control, start: Message, preloaded: Preloaded) -> int:
     request = LoadRequest(**start.content())
     _caddysnake.watch_caddy(control.fileno(), _ORPHAN_SECONDS)
     worker_stacks.set_up()
-    return Worker(control, request, start.files).run(preloaded)
+    return Worker(control, request, start.files, preloaded).run()
 
 
 def run(fd: int) -> int:
@@ -142,7 +148,7 @@ def run(fd: int) -> int:
     logs.Sink.write = control.log
     worker_streams.set_up()
     message = control.receive()
-    preloaded: Collection[str] = ()
+    preloaded = Preloaded()
     if message is not None and message.op == "zygote":
         forked = zygote.run(control, zygote.Order(**message.content()))
         if forked is None:

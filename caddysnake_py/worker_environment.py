@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Collection
 from importlib.machinery import PathFinder
 
 from caddysnake_py import main_module, venvs
 from caddysnake_py.load_request import LoadRequest
 
 
-def _forget_shadowed(preloaded: Collection[str], directories: list[str]) -> None:
+def _names_in(directory: str, names: frozenset[str]) -> frozenset[str]:
+    """Returns those of the names that a module in a directory may have."""
+    try:
+        entries = os.listdir(directory)
+    except OSError:  # such as an archive
+        return names
+    return names.intersection([entry.partition(".")[0] for entry in entries])
+
+
+def _forget_shadowed(preloaded: frozenset[str], directories: list[str]) -> None:
     """Drops packages that a zygote has preloaded if the application has a module of that name."""
-    for name in preloaded:
+    for name in frozenset[str]().union(*(_names_in(each, preloaded) for each in directories)):
         if PathFinder.find_spec(name, directories) is not None:
             for module in [each for each in sys.modules if each.partition(".")[0] == name]:
                 del sys.modules[module]
 
 
-def set_up(request: LoadRequest, preloaded: Collection[str]) -> None:
+def set_up(request: LoadRequest, preloaded: frozenset[str]) -> None:
     """Prepares this process for an application.
 
     Args:

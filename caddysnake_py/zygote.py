@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 import select
 import sys
@@ -15,12 +16,7 @@ import sys
 from caddysnake_py import preload, venvs
 from caddysnake_py.control import Control, Message
 from caddysnake_py.loader import LoadError
-
-
-def preloadable() -> list[str]:
-    """Returns the modules that a zygote could have preloaded for the application in this
-    process."""
-    return preload.installed()
+from caddysnake_py.preload import Preloaded
 
 
 class _Zygote:
@@ -104,14 +100,12 @@ class Order:
     preload: list[str]
 
 
-def run(control: Control, order: Order) -> tuple[Control, set[str]] | None:
-    """Preloads modules and forks workers until Caddy is gone.
+def _prepare(control: Control, order: Order) -> Preloaded | None:
+    """Sets variables and imports modules, and says so. Returns None if the zygote must end.
 
-    Returns:
-        In a forked worker, its control socket and the top-level names of what is preloaded. None in
-        the zygote, at its end.
+    What this function needs ends with it: a worker that frees the names of modules would copy the
+    pages of all of them.
     """
-    _name_process("python-zygote")
     with contextlib.suppress(LoadError, ValueError):
         os.environ.update(venvs.variables(order.env_files, order.env))
     before = set(sys.modules)
@@ -120,8 +114,23 @@ def run(control: Control, order: Order) -> tuple[Control, set[str]] | None:
     if loaded.culprit is not None:
         control.send("threads", module=loaded.culprit)
         return None
+    packages = {name.partition(".")[0] for name in set(sys.modules) - before}
     control.send("preloaded", folders=folders, missing=loaded.missing)
-    forked = _Zygote(control).run()
-    if forked is None:
+    return Preloaded(frozenset(packages), next(reversed(sys.modules)))
+
+
+def run(control: Control, order: Order) -> tuple[Control, Preloaded] | None:
+    """Preloads modules and forks workers until Caddy is gone.
+
+    Returns:
+        In a forked worker, its control socket and what is preloaded. None in the zygote.
+    """
+    _name_process("python-zygote")
+    preloaded = _prepare(control, order)
+    order.preload.clear()
+    if preloaded is None:
         return None
-    return forked, {name.partition(".")[0] for name in set(sys.modules) - before}
+    gc.collect()
+    gc.freeze()  # a collection in a worker would touch, hence copy, the pages of all these objects
+    forked = _Zygote(control).run()
+    return None if forked is None else (forked, preloaded)
