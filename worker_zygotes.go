@@ -248,7 +248,7 @@ func (p *zygotePool) follow(e pythonEnvironment, n *nursery, z *zygote) {
 func (n *nursery) warnOfMissing(missing []string, logger *zap.Logger) {
 	for _, name := range missing {
 		if n.wanted[name] {
-			logger.Warn("a package of preload can't be imported: it is left to the application", zap.String("package", name))
+			logger.Warn("a package of preload is not installed or can't be imported: it is left to the application", zap.String("package", name))
 		}
 	}
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import importlib
+import importlib.util
 import itertools
 import os
 import re
@@ -101,13 +101,32 @@ class Loaded:
     missing: list[str] = dataclasses.field(default_factory=list)
 
 
+def _is_installed(name: str) -> bool:
+    """Tells whether a module is the standard library's or an installed package's. One of an
+    editable install is the application's own code."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return True
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return False
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    roots = tuple(os.path.join(folder, "") for folder in (*_folders(), *own))
+    places = spec.submodule_search_locations or [spec.origin or ""]
+    return any(place.startswith(roots) for place in places)
+
+
 def load(names: Iterable[str]) -> Loaded:
     """Imports modules."""
     loaded = Loaded()
     for name in names:
         try:
-            importlib.import_module(name)
+            is_installed = _is_installed(name)
+            if is_installed:
+                importlib.import_module(name)
         except BaseException:  # whatever a package may raise
+            is_installed = False
+        if not is_installed:
             loaded.missing.append(name)
         if threads() > 1:
             loaded.culprit = name

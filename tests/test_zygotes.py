@@ -72,11 +72,16 @@ def test_the_first_worker_has_what_is_preloaded(serve: Serve, venv: Path, tmp_pa
 def test_what_is_not_installed_is_named_in_the_log(
     serve: Serve, venv: Path, tmp_path: Path
 ) -> None:
-    server = serve(site(tmp_path, "preload tool absent main"), slack=WORKERS)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "editable.py").write_text("")
+    (packages,) = venv.glob("lib/python*/site-packages")
+    (packages / "editable.pth").write_text(f"{own}\n")
+    server = serve(site(tmp_path, "preload tool absent editable main"), slack=WORKERS)
     assert answer(server)[:2] == ["1.0", "False"]
-    warnings = server.log.find("a package of preload can't be imported", level="warn")
+    warnings = server.log.find("a package of preload is not installed", level="warn")
     # The application's own modules are not the environment's.
-    assert [record.fields["package"] for record in warnings] == ["absent", "main"]
+    assert [record.fields["package"] for record in warnings] == ["absent", "editable", "main"]
 
 
 def replace_worker(server: Server, *expected: str) -> None:
