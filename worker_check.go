@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,6 +39,8 @@ func (ws *workers) checkAll(now time.Time) (actions []func()) {
 	defer ws.mu.Unlock()
 	for _, w := range ws.ready {
 		ws.checkLimits(w, now)
+	}
+	for _, w := range slices.Concat(ws.ready, ws.leaving) {
 		if act := w.checkPulse(now); act != nil {
 			actions = append(actions, act)
 		}

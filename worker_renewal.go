@@ -133,6 +133,8 @@ func (w *worker) leave() {
 		select {
 		case <-w.idle:
 			waiting = false
+		case <-w.process.gone:
+			waiting = false
 		case <-w.of.end.Done():
 			left, waiting = 0, false
 		case <-limit.C:
