@@ -45,7 +45,7 @@ type zygote struct {
 	loaded  chan error // nil: it is ready to fork
 	forked  chan forkAnswer
 	dead    chan struct{}    // closed when it takes no more orders
-	folders map[string]int64 // of packages: when each was modified before it imported them, see preload.py
+	folders map[string]int64 // of packages, and when each was modified, see preload.py
 	missing []string         // modules that it could not import
 
 	hasLoaded bool // it has said that it is ready; only supervise uses this
@@ -79,7 +79,7 @@ type zygoteReport struct {
 	Status uint32 `json:"status"` // died
 
 	// preloaded
-	Folders map[string]int64 `json:"folders"` // nanoseconds since 1970
+	Folders map[string]int64 `json:"folders"` // nanoseconds since 1970; 0 if it has changed during the imports
 	Missing []string         `json:"missing"`
 }
 

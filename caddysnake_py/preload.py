@@ -30,14 +30,30 @@ def _folders() -> frozenset[str]:
     return frozenset(folders)
 
 
-def folders() -> dict[str, int]:
-    """Returns the folders of installed packages, and when they were modified, in nanoseconds: pip
-    makes or removes something in one of them with each package."""
-    found = {}
-    for folder in _folders():
-        with contextlib.suppress(OSError):
-            found[folder] = os.stat(folder).st_mtime_ns
-    return found
+def _entries(folder: str) -> frozenset[tuple[str, int]]:
+    """Returns the name and inode of all that pip puts into a folder; none of one that is missing."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        # Python itself makes this one, when it first imports a module of the folder.
+        return frozenset((e.name, e.inode()) for e in entries if e.name != "__pycache__")
+    return frozenset()
+
+
+class FolderTimes:
+    """When the folders of installed packages were modified: pip makes or removes something in one
+    of them with each package."""
+
+    def __init__(self) -> None:
+        self._entries = {folder: _entries(folder) for folder in _folders()}
+
+    def now(self) -> dict[str, int]:
+        """Returns the time of each folder, in nanoseconds, and 0 for one whose packages have changed
+        since this object was made."""
+        times = {}
+        for folder, before in self._entries.items():
+            with contextlib.suppress(OSError):
+                modified = os.stat(folder).st_mtime_ns
+                times[folder] = modified if _entries(folder) == before else 0
+        return times
 
 
 @dataclasses.dataclass(slots=True, frozen=True)

@@ -109,13 +109,13 @@ def _prepare(control: Control, order: Order) -> Preloaded | None:
     with contextlib.suppress(LoadError, ValueError):
         os.environ.update(venvs.variables(order.env_files, order.env))
     before = set(sys.modules)
-    folders = preload.folders()  # first: what changes during the imports counts
+    times = preload.FolderTimes()
     loaded = preload.load(order.preload)
     if loaded.culprit is not None:
         control.send("threads", module=loaded.culprit)
         return None
     packages = {name.partition(".")[0] for name in set(sys.modules) - before}
-    control.send("preloaded", folders=folders, missing=loaded.missing)
+    control.send("preloaded", folders=times.now(), missing=loaded.missing)
     return Preloaded(frozenset(packages), next(reversed(sys.modules)))
 
 

@@ -64,9 +64,12 @@ def zygotes(server: Server) -> list[int]:
 
 @pytest.mark.smoke
 def test_the_first_worker_has_what_is_preloaded(serve: Serve, venv: Path, tmp_path: Path) -> None:
-    server = serve(site(tmp_path, "preload tool"), slack=WORKERS)
+    # The zygote's import makes __pycache__ in the folder of packages, which is no change of them.
+    writing = {"PYTHONDONTWRITEBYTECODE": ""}
+    server = serve(site(tmp_path, "preload tool"), env=writing, slack=WORKERS)
     version, has_imported, _ = answer(server)
     assert (version, has_imported) == ("1.0", "False")
+    assert len(list(venv.glob("lib/python*/site-packages/__pycache__"))) == 1
 
 
 def test_what_is_not_installed_is_named_in_the_log(
