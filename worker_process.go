@@ -271,10 +271,8 @@ func (w *workerProcess) signal(signal unix.Signal) {
 	w.mu.Lock()
 	w.ending = true
 	w.mu.Unlock()
-	select {
-	case <-w.died:
+	if w.hasDied() {
 		return
-	default:
 	}
 	if err := signalPidfd(w.process.pidfd, signal); err != nil {
 		w.log.logger().Error("signalling a python worker", zap.Int("pid", w.process.pid), zap.Error(err))
@@ -293,11 +291,13 @@ func (w *workerProcess) ping(number uint32) error {
 // for its end. It sends SIGTERM, then SIGKILL, when the worker is late. It returns
 // whether all requests had ended.
 func (w *workerProcess) stop(drain, tasks time.Duration) (idle bool) {
-	return w.stopWithin(drain, tasks, drain+tasks+shutdownTimeout)
+	patience, cancel := context.WithTimeout(context.Background(), drain+tasks+shutdownTimeout)
+	defer cancel()
+	return w.stopWithin(patience, drain, tasks)
 }
 
 // stopWithin is stop with a limit of its own for the whole.
-func (w *workerProcess) stopWithin(drain, tasks, patience time.Duration) (idle bool) {
+func (w *workerProcess) stopWithin(patience context.Context, drain, tasks time.Duration) (idle bool) {
 	w.mu.Lock()
 	if w.state == workerReady {
 		w.state = workerStopping
@@ -308,13 +308,18 @@ func (w *workerProcess) stopWithin(drain, tasks, patience time.Duration) (idle b
 		Drain seconds `json:"drain"`
 		Tasks seconds `json:"tasks"`
 	}{"stop", seconds(drain), seconds(tasks)}
-	if err := w.control.send(message); err != nil {
-		patience = 0
+	if err := w.control.send(message); err == nil {
+		select {
+		case <-w.died:
+		case <-patience.Done():
+		}
 	}
-	if !w.endsWithin(patience) {
+	if !w.hasDied() {
 		w.log.logger().Warn("python worker does not shut down: it gets SIGTERM", zap.Int("pid", w.process.pid))
 		w.signal(unix.SIGTERM)
-		if !w.endsWithin(termTimeout) {
+		select {
+		case <-w.died:
+		case <-time.After(termTimeout):
 			w.kill()
 			<-w.died
 		}
@@ -324,16 +329,11 @@ func (w *workerProcess) stopWithin(drain, tasks, patience time.Duration) (idle b
 	return w.idle
 }
 
-func (w *workerProcess) endsWithin(limit time.Duration) bool {
-	select { // first, since select takes any of those that are ready
-	case <-w.died:
-		return true
-	default:
-	}
+func (w *workerProcess) hasDied() bool {
 	select {
 	case <-w.died:
 		return true
-	case <-time.After(limit):
+	default:
 		return false
 	}
 }

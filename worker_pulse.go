@@ -4,6 +4,7 @@ package caddysnake
 // one once a second.
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,11 +17,10 @@ const stacksSignal = unix.Signal(63)
 
 // pulse is the newest ping of a worker, and its answers.
 type pulse struct {
-	number     uint32 // 0: there was none
-	sent       time.Time
-	thread     bool // the listening thread has answered
-	loop       bool // the event loop has, too, if there is one
-	isReported bool // its silence is in the log
+	number uint32 // 0: there was none
+	sent   time.Time
+	thread bool // the listening thread has answered
+	loop   bool // the event loop has, too, if there is one
 }
 
 // fullness tells whether a worker without a free place finishes requests.
@@ -48,24 +48,37 @@ func (w *worker) checkPulse(now time.Time) (act func()) {
 	if p.number > 0 && !p.loop {
 		silent = now.Sub(p.sent)
 	}
-	blocked, stuck := time.Duration(config.BlockedLoop), config.Limits.Stuck
+	still, limit := max(silent, w.fullFor(now)), config.Limits.Stuck
+	isStuck, isSilent := limit > 0 && still >= limit, silent > 0 && !p.thread
+	if still == 0 {
+		w.isReported = false
+	}
 	switch {
 	case w.isKilled:
-	case stuck > 0 && max(silent, w.fullFor(now)) >= stuck:
+	case isStuck && w.isReported:
 		w.isKilled = true
 		return func() {
 			w.process.log.logger().Error("python worker is stuck: it is killed (kill_stuck)", zap.Int("pid", w.process.process.pid))
 			w.process.kill()
 		}
+	case isStuck, isSilent && !w.isReported && isOver(silent, config.BlockedLoop, config.RequestTimeout):
+		w.isReported = true // if it is stuck, the next check kills it: its stacks come first
+		message := "python worker finishes no request"
+		if isSilent {
+			message = "python worker gives no sign of life"
+		}
+		return func() { w.report(message, still) }
 	case silent == 0 && w.inflight > 0:
 		*p = pulse{number: p.number + 1, sent: now}
 		number := p.number
 		return func() { _ = w.process.ping(number) } // without an answer, it has ended or is silent
-	case blocked > 0 && silent >= blocked && !p.thread && !p.isReported:
-		p.isReported = true
-		return func() { w.reportSilence(silent) }
 	}
 	return nil
+}
+
+// isOver tells whether a time has reached one of the limits; 0 is no limit.
+func isOver(lasted time.Duration, limits ...seconds) bool {
+	return slices.ContainsFunc(limits, func(limit seconds) bool { return limit > 0 && lasted >= time.Duration(limit) })
 }
 
 // fullFor returns how long all places of a WSGI worker have been taken by the same
@@ -82,9 +95,10 @@ func (w *worker) fullFor(now time.Time) time.Duration {
 	return now.Sub(w.full.since)
 }
 
-// reportSilence logs what a silent worker does. The stacks follow on its standard error.
-func (w *worker) reportSilence(silent time.Duration) {
-	w.process.log.logger().Error("python worker gives no sign of life",
-		zap.Int("pid", w.process.process.pid), zap.Duration("silent", silent), zap.Strings("requests", w.slots.begun()))
+// report logs what a worker that stands still does. The stacks follow on its standard
+// error.
+func (w *worker) report(message string, still time.Duration) {
+	w.process.log.logger().Error(message,
+		zap.Int("pid", w.process.process.pid), zap.Duration("for", still), zap.Strings("requests", w.slots.begun()))
 	_ = signalPidfd(w.process.process.pidfd, stacksSignal) // it may have ended meanwhile
 }

@@ -4,6 +4,7 @@ package caddysnake
 // the old worker gets no more requests.
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -96,9 +97,9 @@ func (ws *workers) renewOne(o overdue) {
 // any more, or if no worker is to be added.
 func (ws *workers) swap(w, successor *worker) bool {
 	ws.mu.Lock()
+	defer ws.mu.Unlock()
 	at := slices.Index(ws.ready, w)
 	if at < 0 || ws.ended {
-		ws.mu.Unlock()
 		return false
 	}
 	ws.ready = slices.Delete(ws.ready, at, at+1)
@@ -107,9 +108,8 @@ func (ws *workers) swap(w, successor *worker) bool {
 	if w.inflight == 0 {
 		close(w.idle)
 	}
-	ws.starts.Go(w.leave)
-	ws.mu.Unlock()
-	ws.add(successor)
+	ws.leaves.Go(w.leave)
+	ws.admit(successor)
 	return true
 }
 
@@ -120,13 +120,14 @@ func (w *worker) discard() {
 	w.home.close()
 }
 
-// leave ends a replaced worker after its requests, as a reload would.
+// leave ends a replaced worker after its requests, as a reload would; within the limits
+// of stop if all workers are to end.
 func (w *worker) leave() {
 	limit, again := time.NewTimer(drainTimeout), time.NewTicker(defaultGrace)
 	defer limit.Stop()
 	defer again.Stop()
 	gen := w.of.gen
-	left := drainTimeout
+	left := stopLimits{drain: drainTimeout}
 	for waiting := true; waiting; {
 		gen.webSockets.closeOf(&w.slots)
 		w.slots.nudge(gen)
@@ -136,12 +137,20 @@ func (w *worker) leave() {
 		case <-w.process.gone:
 			waiting = false
 		case <-w.of.end.Done():
-			left, waiting = 0, false
+			left, waiting = w.of.limits, false
 		case <-limit.C:
 			w.slots.cut(gen)
-			left, waiting = 0, false
+			left, waiting = stopLimits{}, false
 		case <-again.C:
 		}
 	}
-	w.process.stop(left, 0)
+	// Tasks after responses may still run when all workers are to end. The worker does not
+	// know of that limit.
+	patience, cancel := context.WithTimeout(context.Background(), left.drain+left.tasks+shutdownTimeout)
+	defer cancel()
+	defer context.AfterFunc(w.of.end, func() {
+		limits := w.of.limits
+		time.AfterFunc(limits.drain+limits.tasks, cancel)
+	})()
+	w.process.stopWithin(patience, left.drain, left.tasks)
 }

@@ -331,7 +331,9 @@ func TestWorkerThatDoesNotShutDownIsTerminated(t *testing.T) {
 				strings.Replace(noteApp, `note(message["type"])`,
 					`note(message["type"]); message["type"] == "lifespan.shutdown" and time.sleep(100)`, 1))
 			w := h.start()
-			if w.stopWithin(0, 0, 200*time.Millisecond) || w.end.String() != c.want {
+			patience, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if w.stopWithin(patience, 0, 0) || w.end.String() != c.want {
 				t.Error(w.idle, w.end)
 			}
 		})

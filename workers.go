@@ -32,10 +32,15 @@ type workers struct {
 	renewing bool           // a goroutine replaces them
 	leaving  []*worker      // replaced workers that still have requests
 	ended    bool           // no worker is started any more
+	limits   stopLimits     // set before ended
 	end      context.Context
 	cancel   context.CancelFunc // ends the starts of successors, and their pauses
 	starts   sync.WaitGroup     // of successors
+	leaves   sync.WaitGroup     // of replaced workers
 }
+
+// stopLimits are the times that requests, and then background tasks, have to end.
+type stopLimits struct{ drain, tasks time.Duration }
 
 // worker is one process, with the memory that Caddy shares with it.
 type worker struct {
@@ -51,15 +56,16 @@ type worker struct {
 	idle     chan struct{} // closed when it is leaving and has no requests
 
 	// The lock of workers guards these.
-	inflight  int
-	aside     int // requests that wait for their clients, as last seen
-	requests  int // that it has got
-	isOverdue bool
-	isLeaving bool
-	isKilled  bool
-	gone      bool // the process has ended
-	pulse     pulse
-	full      fullness
+	inflight   int
+	aside      int // requests that wait for their clients, as last seen
+	requests   int // that it has got
+	isOverdue  bool
+	isLeaving  bool
+	gone       bool // the process has ended
+	pulse      pulse
+	full       fullness
+	isReported bool // since it has stood still
+	isKilled   bool
 
 	news    sync.Mutex // held while news are read
 	lost    bool       // guarded by news: nothing more is read
@@ -157,13 +163,18 @@ func (w *worker) insane(err error) { w.process.fail(err) }
 // add lets a ready worker have requests.
 func (ws *workers) add(w *worker) {
 	ws.mu.Lock()
+	ws.admit(w)
+	ws.mu.Unlock()
+}
+
+// admit is add for a caller that holds the lock.
+func (ws *workers) admit(w *worker) {
 	ws.paused = false
 	if w.home.isWSGI {
 		ws.limit = ws.config.Threads
 	}
 	ws.ready = append(ws.ready, w)
 	ws.serveWaiting()
-	ws.mu.Unlock()
 	go w.watch()
 }
 
@@ -185,28 +196,23 @@ func (ws *workers) cutWaiting() {
 	ws.mu.Unlock()
 }
 
-// stop ends all workers after their requests. It returns whether all requests had
-// ended.
+// stop ends all workers after their requests, those that are being replaced, too. It
+// returns whether all requests had ended.
 func (ws *workers) stop(drain, tasks time.Duration) (idle bool) {
 	ws.mu.Lock()
-	ws.ended = true
+	ws.ended, ws.limits = true, stopLimits{drain, tasks}
 	ws.cancel()
 	ws.refuseWaiting()
 	ws.mu.Unlock()
-	ws.starts.Wait() // after it, no worker is added
+	ws.starts.Wait() // after it, no worker is added, and none leaves
 	ws.mu.Lock()
-	ready := append([]*worker{}, ws.ready...)
+	ready := slices.Clone(ws.ready)
 	ws.mu.Unlock()
 	ended := make([]bool, len(ready))
-	var group sync.WaitGroup
 	for i, w := range ready {
-		group.Go(func() { ended[i] = w.process.stop(drain, tasks) })
+		ws.leaves.Go(func() { ended[i] = w.process.stop(drain, tasks) })
 	}
-	group.Wait()
+	ws.leaves.Wait()
 	zygotes.release(ws.environment())
-	idle = true
-	for _, end := range ended {
-		idle = idle && end
-	}
-	return idle
+	return !slices.Contains(ended, false)
 }

@@ -31,7 +31,7 @@ def _folders() -> frozenset[str]:
 
 
 def _entries(folder: str) -> frozenset[tuple[str, int]]:
-    """Returns the name and inode of all that pip puts into a folder; none of one that is missing."""
+    """Returns the names and inodes of what pip puts into a folder; of one that is missing, none."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         # Python itself makes this one, when it first imports a module of the folder.
         return frozenset((e.name, e.inode()) for e in entries if e.name != "__pycache__")
@@ -46,7 +46,7 @@ class FolderTimes:
         self._entries = {folder: _entries(folder) for folder in _folders()}
 
     def now(self) -> dict[str, int]:
-        """Returns the time of each folder, in nanoseconds, and 0 for one whose packages have changed
+        """Returns the time of each folder in nanoseconds, and 0 if its packages have changed
         since this object was made."""
         times = {}
         for folder, before in self._entries.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from harness.board import Board
@@ -14,6 +17,7 @@ from harness.workers import SHARED, WORKERS, await_end, worker
 pytestmark = pytest.mark.in_process("its apps have workers, and its canaries none")
 
 SILENT = "^python worker gives no sign of life$"
+BUSY = "^python worker finishes no request$"
 KILLED = "^python worker is stuck: it is killed"
 STUCK = {"wsgi": (wsgi, "stuck:app"), "asgi": (asgi, "stuck:loop")}
 
@@ -50,6 +54,34 @@ def test_a_worker_whose_c_code_holds_the_gil_is_reported_and_killed(
     assert server.get("/").status == 200
 
 
+@pytest.mark.parametrize("options", [("request_timeout 1s",), ("kill_stuck 1s",)])
+def test_stacks_are_in_the_log_whatever_limit_is_over_first(
+    serve: Serve, board: Board, options: tuple[str, ...]
+) -> None:
+    server = serve(stuck("wsgi", "blocked_loop off", *options), probe="/", slack=WORKERS)
+    server.allow_log(".")
+    with server.connect() as connection:
+        connection.request("GET", "/holds_the_gil", board.headers)
+        (pid,) = board.wait("begun")
+        wait_for(lambda: server.log.find("in act", stream="stderr"), "the stack", 30)
+        assert server.log.find(SILENT)
+        os.kill(int(pid), signal.SIGKILL)
+        await_end({int(pid)})
+
+
+def test_a_stopped_process_is_killed(serve: Serve, board: Board) -> None:
+    """It can't write its stacks."""
+    server = serve(worker("plain:app", "kill_stuck 1s"), slack=WORKERS)
+    server.allow_log(".")
+    with server.connect() as connection:
+        connection.request("GET", "/waits", board.headers)
+        (pid,) = board.wait("begun")
+        os.kill(int(pid), signal.SIGSTOP)
+        assert connection.response().status == 502
+    await_end({int(pid)})
+    assert server.log.find(KILLED)
+
+
 @pytest.mark.parametrize("interface", STUCK)
 def test_a_worker_that_hangs_in_python_is_killed(
     serve: Serve, board: Board, interface: str
@@ -60,6 +92,8 @@ def test_a_worker_that_hangs_in_python_is_killed(
     server.allow_log(".")
     status, pid = hang(server, board, "/sleeps", KILLED)
     assert status == 502
+    (record,) = server.log.find(BUSY)
+    assert record.fields["requests"][0].startswith("GET /sleeps after ")
     assert not server.log.find(SILENT)
     await_end({pid})
     assert server.get("/").status == 200

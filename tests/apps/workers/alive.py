@@ -32,6 +32,10 @@ async def http(scope, receive, send):
         await send({"type": "http.response.body", "body": b"data: last\n\n"})
         return
     await send({"type": "http.response.body", "body": b"%d" % os.getpid()})
+    if scope["path"] == "/task":  # runs on after its response
+        board.note("begun", os.getpid())
+        await board.until("go")
+        board.note("task ended", os.getpid())
 
 
 async def websocket(scope, receive, send):
