@@ -29,7 +29,8 @@ type appConfig struct {
 	bridgeConfig
 	Workers    int // 0: in Caddy's process
 	Limits     workerLimits
-	Preload    []string // modules for the zygote; sorted
+	Preload    []string   // modules for the zygote; sorted
+	Background [][]string // commands, each not empty
 	WebSocket  webSocketConfig
 	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool

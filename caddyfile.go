@@ -43,6 +43,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    max_memory    <size>
 //	    max_age       <duration>
 //	    kill_stuck    <duration>
+//	    background    <program> <argument>...
 //	    loop          auto|asyncio|uvloop
 //	    env_var       <name> <value>
 //	    env_file      <path>
@@ -120,6 +121,12 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 	case "preload":
 		return someArgs(d, &h.Preload)
+	case "background":
+		command := d.RemainingArgs()
+		if len(command) == 0 {
+			return d.ArgErr()
+		}
+		h.Background = append(h.Background, command)
 	case "max_requests":
 		return onlyNumber(d, &h.MaxRequests)
 	case "max_memory":

@@ -105,6 +105,11 @@ type Handler struct {
 	// requests is killed. Default: never.
 	KillStuck caddy.Duration `json:"kill_stuck,omitempty"`
 
+	// Background lists commands, each a program and its arguments, that run beside the
+	// application: in its environment, from its load to its end. One that ends is
+	// started again.
+	Background [][]string `json:"background,omitempty"`
+
 	// Loop is the event loop of an ASGI application: "asyncio", "uvloop", or
 	// "auto", which is uvloop if it can be imported. Default: auto.
 	Loop string `json:"loop,omitempty"`
@@ -305,6 +310,12 @@ func (h *Handler) parse() (*appTemplate, error) {
 	if config.Preload, err = h.preloaded(config.Workers); err != nil {
 		return nil, err
 	}
+	for _, command := range h.Background {
+		if len(command) == 0 || command[0] == "" {
+			return nil, errors.New("background needs a program")
+		}
+	}
+	config.Background = h.Background
 	config.SlowRequest = seconds(max(0, h.SlowRequest))
 	if h.SlowRequest == 0 {
 		config.SlowRequest = seconds(defaultSlowRequest)

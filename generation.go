@@ -50,7 +50,8 @@ type generation struct {
 	refs    atomic.Int64
 	drained chan struct{}
 	appLog  *appLog
-	workers *workers // nil: the app runs in Caddy's process
+	workers *workers     // nil: the app runs in Caddy's process
+	beside  *backgrounds // nil: no commands run in the background
 
 	webSockets webSockets
 }
@@ -86,17 +87,31 @@ func (r *retirement) Wait() {
 	r.group.Wait()
 }
 
-// loadGeneration has the bridge load the app's code. It returns when the generation
-// can answer requests.
-func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
-	start := time.Now()
+// loadGeneration loads the app's code, and starts its background commands. It returns
+// when the generation can answer requests.
+func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout,
 			fmt.Errorf("it has not started within %s (start_timeout)", timeout))
 		defer cancel()
 	}
+	gen, err := loadCode(ctx, config, timeout, logger)
+	if err != nil || len(config.Background) == 0 {
+		return gen, err
+	}
+	gen.beside, err = startBackgrounds(ctx, config.Background, loadRequest{gen.id, config.bridgeConfig}, gen.appLog)
+	if err != nil {
+		gen.release()
+		gen.retire(drainLimits{})
+		return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
+	}
+	return gen, nil
+}
 
+// loadCode has a worker or the bridge load the app's code.
+func loadCode(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
+	start := time.Now()
 	id := lastID.Add(1)
 	gen := &generation{id: id, drained: make(chan struct{})}
 	gen.appLog = addAppLog(id, config.Module, logger)
@@ -200,9 +215,15 @@ func (g *generation) release() {
 	}
 }
 
-// retire waits for the generation's requests and unloads it.
+// retire ends the generation's background commands, waits for its requests, and unloads
+// it.
 func (g *generation) retire(limits drainLimits) {
 	deadline := time.Now().Add(limits.Requests)
+	if g.beside != nil {
+		var ending sync.WaitGroup
+		ending.Go(func() { g.beside.stop(min(limits.Requests+limits.Tasks, drainTimeout)) })
+		defer ending.Wait()
+	}
 	g.drain(limits)
 	g.unload(max(0, time.Until(deadline)), limits.Tasks)
 }

@@ -2,6 +2,7 @@ package caddysnake
 
 import (
 	"errors"
+	"go.uber.org/zap"
 	"testing"
 )
 
@@ -23,7 +24,7 @@ func FuzzWorkerReport(f *testing.F) {
 		if err != nil && !errors.Is(err, errReport) {
 			t.Error(err)
 		}
-		z := &zygote{log: &workerLog{}, loaded: make(chan error, 1), forked: make(chan forkAnswer, 1), ends: make(map[int]chan processEnd)}
+		z := &zygote{log: &workerLog{label: zap.Skip()}, loaded: make(chan error, 1), forked: make(chan forkAnswer, 1), ends: make(map[int]chan processEnd)}
 		if err := z.handle(packet{data: data}); err != nil && !errors.Is(err, errReport) {
 			t.Error(err)
 		}

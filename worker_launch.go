@@ -66,7 +66,7 @@ func (l *workerLog) launch(start func(controlSocket, standardStreams) (launched,
 	var process launched
 	streams.stdout, err = l.pipe("stdout", pythonInfo)
 	if err == nil {
-		streams.stderr, err = l.pipe("stderr", pythonError)
+		streams.stderr, err = l.pipe("stderr", l.stderr)
 	}
 	if err == nil {
 		process, err = start(control, streams)
@@ -96,6 +96,12 @@ func (s *standardStreams) close() {
 
 // start starts a process from scratch and sends it the bridge package.
 func (e pythonEnvironment) start(control controlSocket, streams standardStreams) (launched, error) {
+	return e.startWith(control, streams, 0)
+}
+
+// startWith is start of a process that gets a signal when the thread that has called
+// this function ends; 0: none.
+func (e pythonEnvironment) startWith(control controlSocket, streams standardStreams, signal syscall.Signal) (launched, error) {
 	hello, err := workerHello()
 	if err != nil {
 		return launched{}, err
@@ -107,7 +113,7 @@ func (e pythonEnvironment) start(control controlSocket, streams standardStreams)
 	}
 	cmd.ExtraFiles = []*os.File{streams.control}
 	cmd.Stdout, cmd.Stderr = streams.stdout, streams.stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd}
+	cmd.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd, Pdeathsig: signal}
 	if err := cmd.Start(); err != nil {
 		return launched{}, fmt.Errorf("starting a worker: %w", err)
 	}

@@ -21,22 +21,23 @@ const (
 	pythonError = 40
 )
 
-// workerLog is a worker's identity in the log.
+// workerLog is the identity of a worker, or of another process of an app, in the log.
 type workerLog struct {
-	app    *appLog // nil for a zygote
-	number int
+	app    *appLog   // nil for a zygote
+	label  zap.Field // tells the process from others of the app
+	stderr int       // the level of lines on its standard error; one of Python's
 	pipes  sync.WaitGroup
 
 	mu   sync.Mutex
 	last string // the last output, not longer than lastOutputLimit
 }
 
-// logger returns the logger of the newest config, and what identifies the worker.
+// logger returns the logger of the newest config, with what identifies the process.
 func (l *workerLog) logger() *zap.Logger {
 	if l.app == nil {
-		return caddy.Log().Named(loggerName).With(zap.String("worker", "zygote"))
+		return caddy.Log().Named(loggerName).With(l.label)
 	}
-	return l.app.logger.Load().With(zap.String("app", l.app.app), zap.Int("worker", l.number))
+	return l.app.logger.Load().With(zap.String("app", l.app.app), l.label)
 }
 
 // write writes a record. level is one of Python's.

@@ -54,7 +54,6 @@ const (
 
 // workerProcess is a running worker.
 type workerProcess struct {
-	number  int
 	control controlSocket
 	log     *workerLog
 	process launched
@@ -102,13 +101,12 @@ func startWorker(ctx context.Context, spec workerSpec) (*workerProcess, error) {
 // launchWorker starts the process and tells it what to load.
 func launchWorker(spec workerSpec) (*workerProcess, error) {
 	w := &workerProcess{
-		number: spec.Number,
-		log:    &workerLog{app: spec.Log, number: spec.Number},
-		file:   spec.File,
-		alive:  spec.Alive,
-		ready:  make(chan struct{}),
-		gone:   make(chan struct{}),
-		died:   make(chan struct{}),
+		log:   &workerLog{app: spec.Log, label: zap.Int("worker", spec.Number), stderr: pythonError},
+		file:  spec.File,
+		alive: spec.Alive,
+		ready: make(chan struct{}),
+		gone:  make(chan struct{}),
+		died:  make(chan struct{}),
 	}
 	err := errNoZygote
 	if spec.Zygote != nil {

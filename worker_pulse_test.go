@@ -16,7 +16,7 @@ func patient(t *testing.T, config appConfig) (*worker, *observer.ObservedLogs) {
 	app := &appLog{app: "patient"}
 	app.logger.Store(zap.New(core))
 	ws := &workers{config: config}
-	w := &worker{of: ws, process: &workerProcess{log: &workerLog{app: app}, died: make(chan struct{})}}
+	w := &worker{of: ws, process: &workerProcess{log: &workerLog{app: app, label: zap.Skip()}, died: make(chan struct{})}}
 	close(w.process.died)
 	w.slots.freed = w.freed
 	return w, logged

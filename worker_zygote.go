@@ -103,7 +103,7 @@ func (r *zygoteReport) fits() bool {
 // of them has started a thread.
 func startZygote(e pythonEnvironment, modules []string) (*zygote, error) {
 	z := &zygote{
-		log:    &workerLog{},
+		log:    &workerLog{label: zap.String("worker", "zygote"), stderr: pythonError},
 		loaded: make(chan error, 1),
 		forked: make(chan forkAnswer, 1),
 		dead:   make(chan struct{}),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go.uber.org/zap"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,7 +204,7 @@ func TestZygotesAreRaisedWithWhatWorkersNeed(t *testing.T) {
 }
 
 func TestZygoteIsNotBelieved(t *testing.T) {
-	z := &zygote{log: &workerLog{}, loaded: make(chan error, 1), forked: make(chan forkAnswer, 1), ends: make(map[int]chan processEnd)}
+	z := &zygote{log: &workerLog{label: zap.Skip()}, loaded: make(chan error, 1), forked: make(chan forkAnswer, 1), ends: make(map[int]chan processEnd)}
 	for _, text := range []string{
 		``, `7`, `{"op": "reboot"}`, `{"op": "forked", "pid": 7}`, `{"op": "forked", "pid": -7}`,
 		`{"op": "died", "pid": 7, "status": 0}`, `{"op": "died", "pid": 7, "status": -1}`,

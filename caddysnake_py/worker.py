@@ -19,6 +19,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import (
+    background,
     interface,
     loader,
     logs,
@@ -136,8 +137,8 @@ def _work(control: Control, start: Message, preloaded: Preloaded) -> int:
 
 
 def run(fd: int) -> int:
-    """Runs this process as Caddy's first message says: as a worker, or as a zygote that forks
-    workers. Returns the exit code.
+    """Runs this process as Caddy's first message says: as a worker, as a zygote that forks workers,
+    or as a command in the background of an application. Returns the exit code.
 
     Args:
         fd: the control socket.
@@ -158,6 +159,8 @@ def run(fd: int) -> int:
         message = control.receive()
     if message is None:
         return os.EX_OK
+    if message.op == "background":
+        return background.run(control, background.Order(**message.content()))
     code = os.EX_SOFTWARE
     try:
         code = _work(control, message, preloaded)
