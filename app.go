@@ -11,6 +11,8 @@ import "C"
 import (
 	"context"
 	"encoding/json"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +33,7 @@ type appConfig struct {
 	Limits     workerLimits
 	Preload    []string   // modules for the zygote; sorted
 	Background [][]string // commands, each not empty
+	Probe      string     // path of a request that new code must answer; "": none
 	WebSocket  webSocketConfig
 	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool
@@ -55,6 +58,25 @@ type bridgeConfig struct {
 	SlowRequest    seconds `json:"slow_request"`
 	RequestTimeout seconds `json:"request_timeout"`
 	BlockedLoop    seconds `json:"blocked_loop"`
+}
+
+// resolved returns the settings without symbolic links in the directories. A generation
+// keeps its files when such a link is pointed elsewhere.
+func (c bridgeConfig) resolved() bridgeConfig {
+	c.WorkingDir, c.Venv = withoutLinks(c.WorkingDir), withoutLinks(c.Venv)
+	c.PythonPath = slices.Clone(c.PythonPath)
+	for i, directory := range c.PythonPath {
+		c.PythonPath[i] = withoutLinks(directory)
+	}
+	return c
+}
+
+// withoutLinks returns the path unchanged if there is nothing: the bridge says so.
+func withoutLinks(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil && path != "" {
+		return real
+	}
+	return path
 }
 
 // seconds is a duration that JSON shows as a number of seconds.

@@ -51,6 +51,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    max_apps      <n>
 //	    idle_timeout  <duration>
 //	    start_timeout   <duration>|forever
+//	    probe           [<host>]<path>
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
 //	    blocked_loop    <duration>|off
@@ -121,6 +122,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 	case "preload":
 		return someArgs(d, &h.Preload)
+	case "probe":
+		return onlyArg(d, &h.Probe)
 	case "background":
 		command := d.RemainingArgs()
 		if len(command) == 0 {

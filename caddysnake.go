@@ -139,6 +139,10 @@ type Handler struct {
 	// Negative: no limit. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
 
+	// Probe is the path, or the host and path, of a GET request that code must answer with
+	// a status below 400 when it is loaded. Otherwise the load fails. Default: none.
+	Probe string `json:"probe,omitempty"`
+
 	// RequestTimeout limits the time for a request, including its response. When it
 	// expires, the client gets status 504, or a broken connection if the response
 	// has begun. An ASGI application's task is cancelled; a WSGI application gets
@@ -316,6 +320,12 @@ func (h *Handler) parse() (*appTemplate, error) {
 		}
 	}
 	config.Background = h.Background
+	if h.Probe != "" {
+		if _, err := parseProbe(h.Probe); err != nil {
+			return nil, err
+		}
+	}
+	config.Probe = h.Probe
 	config.SlowRequest = seconds(max(0, h.SlowRequest))
 	if h.SlowRequest == 0 {
 		config.SlowRequest = seconds(defaultSlowRequest)

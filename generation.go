@@ -87,8 +87,8 @@ func (r *retirement) Wait() {
 	r.group.Wait()
 }
 
-// loadGeneration loads the app's code, and starts its background commands. It returns
-// when the generation can answer requests.
+// loadGeneration loads the app's code, tries it, and starts its background commands. It
+// returns when the generation can answer requests.
 func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -96,11 +96,17 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 			fmt.Errorf("it has not started within %s (start_timeout)", timeout))
 		defer cancel()
 	}
+	config.bridgeConfig = config.resolved()
 	gen, err := loadCode(ctx, config, timeout, logger)
-	if err != nil || len(config.Background) == 0 {
-		return gen, err
+	if err != nil {
+		return nil, err
 	}
-	gen.beside, err = startBackgrounds(ctx, config.Background, loadRequest{gen.id, config.bridgeConfig}, gen.appLog)
+	if config.Probe != "" {
+		err = gen.probe(ctx, config.Probe)
+	}
+	if err == nil && len(config.Background) > 0 {
+		gen.beside, err = startBackgrounds(ctx, config.Background, loadRequest{gen.id, config.bridgeConfig}, gen.appLog)
+	}
 	if err != nil {
 		gen.release()
 		gen.retire(drainLimits{})
