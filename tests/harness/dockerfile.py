@@ -139,6 +139,8 @@ def _copy(stage: Stage, stages: Mapping[str, Stage], context: Path, words: list[
         command = ["cp", "-a", "--no-preserve=ownership", f"{origin}/.", str(destination)]
         subprocess.run(command, check=True)
     else:
+        if destination.is_dir():  # which keeps its owner, too
+            copied = [f"{inside}/{origin.name}"]
         shutil.copy(origin, destination)
     stage.root.run("chown", "-R", flags.pop("chown", "root:root"), *copied)
     assert not flags, flags
