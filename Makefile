@@ -88,10 +88,18 @@ sdist: $(venvs)/packaging/ready ## make a source distribution in dist/
 	rm -rf caddysnake.egg-info
 	$(venvs)/packaging/bin/python -m build --sdist --outdir dist
 
+# The virtual environment of an example that needs packages, for the Python of the server.
+example_venv = $(patsubst %/requirements.txt,%/.venv/$(python_id),$(wildcard examples/$(EXAMPLE)/requirements.txt))
+
 .PHONY: run
-run: build ## build and serve examples/hello, or EXAMPLE=another
+run: build $(example_venv) ## build and serve examples/hello, or EXAMPLE=another
 	@echo 'Serving examples/$(EXAMPLE) on http://127.0.0.1:9080 (Ctrl-C stops it)'
 	@cd examples/$(EXAMPLE) && exec $(abspath $(CADDY)) run
+
+examples/%/.venv/$(python_id): examples/%/requirements.txt
+	$(python) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
 # $(call newest,SUFFIX): the shell code for the newest file in dist/ with this suffix.

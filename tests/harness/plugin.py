@@ -22,6 +22,7 @@ LIVE = pytest.StashKey[list[Server]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LIVE] = []
     config.addinivalue_line("markers", "conformance(id, ...): the conformance items a test covers")
+    config.addinivalue_line("markers", "example(folder): drives the example in that folder")
     config.addinivalue_line("markers", "smoke: the fast subset that runs for each Python version")
     config.addinivalue_line(
         "markers", "in_process(reason): true only of apps in Caddy's process, not in workers"
@@ -90,8 +91,8 @@ def _servers(
     live = config.stash[LIVE]
     with ExitStack() as stack:
 
-        def serve(*bodies: str, **options: Any) -> Server:
-            server = Server(factory.mktemp("caddy"), bodies, **options)
+        def serve(*bodies: str, kind: type[Server] = Server, **options: Any) -> Server:
+            server = kind(factory.mktemp("caddy"), bodies, **options)
             stack.callback(server.dispose)
             live.append(server)
             stack.callback(live.remove, server)
