@@ -31,7 +31,7 @@ HOME = f"/home/{USER}"
 CLONE = f"{HOME}/caddysnake"
 ORIGIN = "/srv/origin.git"
 # A few tests of both interfaces, and of the suite's own tools.
-SELECTION = "tests/test_flask.py tests/test_fastapi.py tests/test_docs.py tests/unit"
+SELECTION = "tests/test_examples.py tests/test_flask.py tests/test_docs.py tests/unit"
 
 
 @dataclass
@@ -59,7 +59,7 @@ def machine(
     request: pytest.FixtureRequest, make_root: MakeRoot, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     root = make_root(*packages_in(README), release=request.param)
-    assert [name for name in ("go", "curl", "pkg-config") if root.has(name)] == []
+    assert [name for name in ("go", "pkg-config") if root.has(name)] == []
     root.run("useradd", "--create-home", USER)
     caches = go_caches(HOME)
     for path in (f"{HOME}/go", f"{HOME}/go/pkg", f"{HOME}/.cache", *caches):
