@@ -274,8 +274,19 @@ bench: build $(venvs)/benchmarks/ready ## measure against other servers
 bench-density: build $(venvs)/benchmarks/ready ## measure the cost of many apps in one server
 	$(venvs)/benchmarks/bin/python benchmarks/density.py --caddy $(CADDY) $(ARGS)
 
+# MkDocs is strict: a broken link fails the build.
+mkdocs = $(venvs)/docs/bin/mkdocs
+
+.PHONY: docs
+docs: $(venvs)/docs/ready ## build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(mkdocs) build --quiet --strict
+
+.PHONY: docs-serve
+docs-serve: $(venvs)/docs/ready ## serve the documentation site on 127.0.0.1:8000, rebuilt when a page changes
+	NO_MKDOCS_2_WARNING=1 $(mkdocs) serve
+
 .PHONY: lint
-lint: $(venvs)/tools/ready | $(toolchain) ## check formatting, style and types
+lint: docs $(venvs)/tools/ready | $(toolchain) ## check formatting, style, types and the documentation site
 	$(python) tools/check_commit_subjects.py
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $(call sources,'*.go')); \
 	    test -z "$$unformatted" || { echo "gofmt: run make format for $$unformatted"; exit 1; }

@@ -6,45 +6,31 @@ import itertools
 import json
 import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from harness.documents import (
+    CONFIGURATION,
+    CONTRIBUTING,
+    DOCS,
+    FENCED,
+    PAGES,
+    Block,
+    adapt,
+    anchors,
+    blocks,
+    repository_files,
+    section,
+)
 from harness.page import README, packages_for, packages_in
 from harness.pythons import MINORS
 from harness.settings import BINARY, REPOSITORY
 
-CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
-PAGES = [REPOSITORY / "README.md", CONTRIBUTING, *sorted((REPOSITORY / "docs").rglob("*.md"))]
-CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
-INSTALLATION = REPOSITORY / "docs" / "installation.md"
-ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
+INSTALLATION = DOCS / "installation.md"
+ARCHITECTURE = DOCS / "architecture.md"
 
-FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: where it starts, its language, and its text."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    content = page.read_text()
-    for match in FENCED.finditer(content):
-        line = content.count("\n", 0, match.start()) + 1
-        yield Block(page, line, match[1], match[2])
-
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 CADDYFILES = [block for block in BLOCKS if block.language == "caddyfile"]
@@ -52,12 +38,6 @@ CADDYFILES = [block for block in BLOCKS if block.language == "caddyfile"]
 CONFIGS = [
     (before, block) for before, block in itertools.pairwise(BLOCKS) if block.language == "json"
 ]
-
-
-def adapt(caddyfile: str) -> subprocess.CompletedProcess[str]:
-    """Neither this nor anything else here needs the applications that a Caddyfile names."""
-    command = [BINARY, "adapt", "--config", "-", "--adapter", "caddyfile"]
-    return subprocess.run(command, input=caddyfile, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("block", CADDYFILES, ids=str)
@@ -80,106 +60,6 @@ def test_a_json_config_is_what_the_caddyfile_before_it_adapts_to(
 def test_the_readme_and_the_configuration_show_caddyfiles() -> None:
     assert {REPOSITORY / "README.md", CONFIGURATION} <= {block.page for block in CADDYFILES}
     assert CONFIGS
-
-
-def doc_comment(file: str, function: str) -> str:
-    """The comment above a Go function."""
-    source = (REPOSITORY / file).read_text()
-    match = re.search(rf"((?:^//.*\n)+)^func (?:\(.*\) )?{function}\(", source, re.MULTILINE)
-    assert match is not None, f"{function} in {file} has no comment"
-    return match[1]
-
-
-def options(file: str, function: str, indent: int = 4) -> set[str]:
-    """The options in a directive's syntax: the first words of its indented lines."""
-    pattern = rf"^//\t {{{indent}}}(\w+)"
-    return set(re.findall(pattern, doc_comment(file, function), re.MULTILINE))
-
-
-def json_fields(file: str) -> set[str]:
-    return set(re.findall(r'`json:"(\w+),omitempty"', (REPOSITORY / file).read_text()))
-
-
-def options_in_table() -> dict[str, str]:
-    """Caddyfile option -> JSON field, from the table of all options."""
-    rows = re.findall(r"^\| `(\w+)[^|]*\| `(\w+)` \|", CONFIGURATION.read_text(), re.MULTILINE)
-    return dict(rows)
-
-
-def test_every_option_of_the_directive_is_documented() -> None:
-    known = options("caddyfile.go", "UnmarshalCaddyfile")
-    assert "module_wsgi" in known
-    # The first row is that of the one-line form.
-    assert set(options_in_table()) == known | options("caddyfile.go", "UnmarshalCaddyfile", 8) | {
-        "python"
-    }
-
-
-def test_the_comment_of_the_directive_has_the_options_that_are_read() -> None:
-    """Beside those of earlier releases."""
-    source = (REPOSITORY / "caddyfile.go").read_text()
-    read = set(re.findall(r'^\t{1,2}case "(\w+)":', source, re.MULTILINE))
-    reload = (REPOSITORY / "autoreload.go").read_text()
-    read |= set(re.findall(r'^\t{2}case "(\w+)":', reload, re.MULTILINE))
-    assert "module_wsgi" in read
-    written = options("caddyfile.go", "UnmarshalCaddyfile")
-    assert read == written | options("caddyfile.go", "UnmarshalCaddyfile", 8)
-
-
-def test_every_field_of_the_handler_is_documented() -> None:
-    known = json_fields("caddysnake.go")
-    assert "module_wsgi" in known
-    assert set(options_in_table().values()) == known | json_fields(
-        "websocket_options.go"
-    ) | json_fields("autoreload.go")
-
-
-def test_every_global_option_is_documented() -> None:
-    known = options("engine.go", "parseGlobalOption")
-    assert "spare_core" in known
-    section = CONFIGURATION.read_text().partition("## Global option")[2].partition("\n## ")[0]
-    assert {name for name in known if f"`{name}" in section} == known
-    assert json_fields("engine.go") == known
-
-
-def test_options_that_take_placeholders_are_named_everywhere() -> None:
-    """They are the fields of `appTemplate` that are templates."""
-    source = (REPOSITORY / "app_template.go").read_text()
-    struct = source.partition("type appTemplate struct {")[2].partition("\n}")[0]
-    fields = re.findall(r"^\t(\w+) +\S*template$", struct, re.MULTILINE)
-    known = {re.sub(r"(?=[A-Z])", "_", field).lower() for field in fields} - {"module"}
-    assert "working_dir" in known
-
-    def named(page: str, sentence: str) -> set[str]:
-        """The options in a list behind "the names of the application", as fields are called."""
-        text = re.sub(r"\s+(?://)?\s*", " ", (REPOSITORY / page).read_text())
-        match = re.search(sentence, text)
-        assert match is not None, page
-        words = set(re.findall(r"\w+", match[1])) - {"in", "or", "and"}
-        return {{"env_var": "env", "env_file": "env_files"}.get(word, word) for word in words}
-
-    names = "names of the application, (.+?)"
-    assert named("docs/configuration.md", f"are allowed in the {names}: ") == known
-    assert (
-        named("docs/configuration.md", f"With placeholders in the {names}, each request") == known
-    )
-    assert named("CHANGELOG.md", f"Placeholders in the {names}: ") == known
-    fields = "The application.s name, (.+?) may contain placeholders"
-    assert named("caddysnake.go", fields) == known
-
-
-def section(page: Path, heading: str) -> str:
-    """The text below a heading, down to the next one of its level or above."""
-    level = len(heading.partition(" ")[0])
-    text = FENCED.sub("", page.read_text()).partition(f"\n{heading}\n")[2]
-    return re.split(rf"^#{{1,{level}}} ", text, flags=re.MULTILINE)[0]
-
-
-def repository_files() -> list[str]:
-    """Those that are in git, or will be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    return sorted(file for file in set(done.stdout.splitlines()) if (REPOSITORY / file).is_file())
 
 
 def source_files() -> list[str]:
@@ -243,7 +123,7 @@ def test_the_steps_of_the_end_take_as_long_as_the_code_lets_them() -> None:
     shutdown = seconds("generation.go", "shutdownTimeout")
     leave = seconds("python.go", "leaveTimeout")
 
-    text = section(CONFIGURATION, "### When the server stops")
+    text = section(DOCS / "deploying.md", "## When the server stops")
     steps = re.findall(r"^\| \d\. .+ \| (.+) \|$", text, re.MULTILINE)
     limits = [[int(number) for number in re.findall(r"(\d+) s\b", step)] for step in steps]
     assert limits == [[grace], [requests], [requests], [shutdown], [leave], [leave]]
@@ -251,7 +131,7 @@ def test_the_steps_of_the_end_take_as_long_as_the_code_lets_them() -> None:
     assert f"twice that time and {after} seconds" in text
     whole = f"{grace + max(grace, requests) + after} seconds"
     assert whole in text
-    assert whole in (REPOSITORY / "docs" / "command-line.md").read_text()
+    assert whole in (DOCS / "command-line.md").read_text()
 
 
 # Names of Caddy and Linux.
@@ -259,7 +139,8 @@ FOREIGN = {"caddy.UsagePool", "max_header_bytes", "SO_REUSEPORT"}
 
 
 def test_names_in_the_architecture_are_in_the_code() -> None:
-    """Names of functions, types, fields, files: all that is a name with or without dots."""
+    """Names of functions, types, fields, files: all that is a name with or without dots. In
+    pictures, only what has a dot or an underscore is known to be a name."""
     known = repository_files()
     files = {file.rpartition("/")[2] for file in known}
     # Of the tests in Python, this one has every name.
@@ -268,6 +149,9 @@ def test_names_in_the_architecture_are_in_the_code() -> None:
     words = {word for path in sources for word in re.findall(r"\w+", path.read_text())}
     prose = FENCED.sub("", ARCHITECTURE.read_text())
     names = set(re.findall(r"`(\w+(?:\.\w+)*)(?:\(\w*\))?`", prose))
+    pictures = [picture.read_text() for picture in (DOCS / "pictures").glob("*.svg")]
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", "".join(pictures))
+    names |= set(re.findall(r"\w+(?:[._]\w+)+", " ".join(texts)))
     assert {"snake_push", "appLog", "AppView.load", "core.h"} <= names
     unknown = {name for name in names - files if not set(name.split(".")) <= words}
     assert unknown == FOREIGN
@@ -280,13 +164,6 @@ def test_the_modules_that_the_installation_shows_are_there() -> None:
     assert match is not None
     listing = subprocess.run([BINARY, "list-modules"], capture_output=True, text=True, timeout=60)
     assert match[1].split() == [line for line in listing.stdout.splitlines() if "python" in line]
-
-
-def anchors(page: Path) -> set[str]:
-    """What GitHub makes of a page's headings."""
-    prose = FENCED.sub("", page.read_text())
-    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

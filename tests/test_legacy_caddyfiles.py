@@ -311,9 +311,8 @@ def test_all_old_options_are_documented() -> None:
     source = (REPOSITORY / "caddyfile_legacy.go").read_text()
     known = set(re.findall(r'^\tcase "(\w+)":', source, re.MULTILINE)) - {"thread", "process"}
     assert {"runtime", "request_body"} < known
-    text = (REPOSITORY / "docs" / "configuration.md").read_text()
-    section = text.partition("## Caddyfiles from earlier releases")[2].partition("\n## ")[0]
-    assert {name for name in known if f"`{name}" in section} == known
+    text = (REPOSITORY / "docs" / "coming-from" / "older-caddyfiles.md").read_text()
+    assert {name for name in known if f"`{name}" in text} == known
 
 
 # python_path
