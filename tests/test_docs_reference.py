@@ -207,6 +207,13 @@ def test_every_flag_is_documented_with_its_default() -> None:
             assert shown[flag].strip("`") == plain, flag
 
 
+def test_every_flag_of_deploy_is_documented() -> None:
+    known = set(re.findall(r'Flags\(\)\.\w+\(&d\.\w+, "([\w-]+)"', source("deploy.go")))
+    assert len(known) == source("deploy.go").count("cmd.Flags()")
+    text = section(DOCS / "deploying.md", "### A new release")
+    assert {name for name in known if f"`--{name}`" in text} == known
+
+
 def test_flags_in_the_table_are_those_of_the_command_line() -> None:
     """Every flag that sets an option of the directive, and no other."""
     known = {f"--{name}" for _, name, _, _, _ in FLAG.findall(source("python_server.go"))}
