@@ -1,7 +1,7 @@
 """What the documentation site adds to MkDocs.
 
-Pages that are kept outside of docs/, links between files of the repository, and the list of
-decisions.
+Pages that are kept outside of docs/, links between files of the repository, and the lists of
+examples and decisions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ ELSEWHERE = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
+EXAMPLES = {
+    f"examples/{readme.parent.name}.md": str(readme.relative_to(REPOSITORY))
+    for readme in sorted((REPOSITORY / "examples").glob("*/README.md"))
+}
+ELSEWHERE |= EXAMPLES
 PAGES = {file: page for page, file in ELSEWHERE.items()}
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -34,14 +39,15 @@ FOREIGN = re.compile(
 
 
 def on_config(config: Any) -> None:
-    """Lists the decisions, of which each is a page."""
+    """Lists the examples and decisions, of which each is a page, behind the page about them."""
     decisions = sorted((REPOSITORY / "docs" / "decisions").glob("0*.md"))
+    lists = {
+        "Examples": list(EXAMPLES),
+        "Decisions": [f"decisions/{decision.name}" for decision in decisions],
+    }
     for entry in config.nav:
-        if "Decisions" in entry:
-            entry["Decisions"] = [
-                entry["Decisions"],
-                *[f"decisions/{decision.name}" for decision in decisions],
-            ]
+        for name in lists.keys() & entry.keys():
+            entry[name] = [entry[name], *lists[name]]
 
 
 def on_files(files: Any, config: Any) -> None:

@@ -191,7 +191,7 @@ def test_make_has_the_targets_that_are_named() -> None:
 
 def test_every_page_names_the_same_packages_for_make() -> None:
     packages = packages_for("What is needed")
-    assert packages_in(README) == ["git", *packages]
+    assert packages_in(README) == ["git", *packages, "curl"]
     assert f"`apt-get install {' '.join(packages)}`" in CONTRIBUTING.read_text()
 
 
