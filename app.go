@@ -58,6 +58,7 @@ type bridgeConfig struct {
 	SlowRequest    seconds `json:"slow_request"`
 	RequestTimeout seconds `json:"request_timeout"`
 	BlockedLoop    seconds `json:"blocked_loop"`
+	RequestID      bool    `json:"request_id"`
 }
 
 // resolved returns the settings without symbolic links in the directories. A generation

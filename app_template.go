@@ -75,6 +75,22 @@ func (t *appTemplate) resolve(values map[string]string) (appConfig, error) {
 	return config, err
 }
 
+// checkFixed finds a virtual environment of all apps that does not exist. The bridge would
+// say so when it loads the first of them.
+func (t *appTemplate) checkFixed() error {
+	var venv string
+	if !t.venv.isFixed() {
+		return nil
+	}
+	if err := resolvePath("venv", t.venv, nil, "", &venv); err != nil || venv == "" {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(venv, "pyvenv.cfg")); err != nil {
+		return fmt.Errorf("venv %s: not a virtual environment (%w)", venv, err)
+	}
+	return nil
+}
+
 // resolveEnvFile is resolvePath for an env_file. A relative path is resolved in the
 // application's working directory if such a file exists there, as in releases until
 // 0.6; otherwise in Caddy's directory.

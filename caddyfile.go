@@ -51,6 +51,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    max_apps      <n>
 //	    idle_timeout  <duration>
 //	    start_timeout   <duration>|forever
+//	    request_id
 //	    probe           [<host>]<path>
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
@@ -122,6 +123,11 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 		}
 	case "preload":
 		return someArgs(d, &h.Preload)
+	case "request_id":
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		h.RequestID = true
 	case "probe":
 		return onlyArg(d, &h.Probe)
 	case "background":

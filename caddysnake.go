@@ -139,6 +139,10 @@ type Handler struct {
 	// Negative: no limit. Default: 60s.
 	StartTimeout caddy.Duration `json:"start_timeout,omitempty"`
 
+	// RequestID gives each request an id, in the header X-Request-Id and in the records
+	// that the application logs. Default: false.
+	RequestID bool `json:"request_id,omitempty"`
+
 	// Probe is the path, or the host and path, of a GET request that code must answer with
 	// a status below 400 when it is loaded. Otherwise the load fails. Default: none.
 	Probe string `json:"probe,omitempty"`
@@ -193,9 +197,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	names := parsed.placeholders()
 	var config appConfig
 	if len(names) == 0 {
-		if config, err = parsed.resolve(nil); err != nil {
-			return err
-		}
+		config, err = parsed.resolve(nil)
+	} else {
+		err = parsed.checkFixed()
+	}
+	if err != nil {
+		return err
 	}
 	engine, err := ctx.App("python")
 	if err != nil {
@@ -325,7 +332,7 @@ func (h *Handler) parse() (*appTemplate, error) {
 			return nil, err
 		}
 	}
-	config.Probe = h.Probe
+	config.Probe, config.RequestID = h.Probe, h.RequestID
 	config.SlowRequest = seconds(max(0, h.SlowRequest))
 	if h.SlowRequest == 0 {
 		config.SlowRequest = seconds(defaultSlowRequest)

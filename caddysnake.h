@@ -152,7 +152,8 @@ typedef struct snake_message {
                           critical; an answer: 0, or 1 when the bridge has lost the command */
     uint32_t id;       /* the app's id from the load (0: none), or the command's id */
     uint32_t counted;  /* C: bytes that count as backlog of the log */
-    size_t source_len; /* data[0:source_len]: logger or stream name; the rest is the message */
+    size_t source_len; /* data[0:source_len]: logger or stream name, then, after a NUL, the ids of a
+                          request if there are any; the rest is the message */
     size_t len;        /* no padding before data, which cgo cannot name */
     char data[];
 } snake_message;

@@ -54,6 +54,7 @@ type generation struct {
 	beside  *backgrounds // nil: no commands run in the background
 
 	webSockets webSockets
+	requestID  bool // each request gets an id
 }
 
 var (
@@ -122,7 +123,7 @@ func loadCode(ctx context.Context, config appConfig, timeout time.Duration, logg
 	gen := &generation{id: id, drained: make(chan struct{})}
 	gen.appLog = addAppLog(id, config.Module, logger)
 	gen.refs.Store(1)
-	gen.webSockets.config = config.WebSocket
+	gen.webSockets.config, gen.requestID = config.WebSocket, config.RequestID
 	if config.Workers > 0 {
 		gen.workers, err = startWorkers(ctx, gen, config, loadRequest{id, config.bridgeConfig}, timeout)
 		if err != nil {

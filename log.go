@@ -8,6 +8,7 @@ package caddysnake
 import "C"
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -62,7 +63,8 @@ func (l *logList) take() bool {
 
 func writeLog(record *C.snake_message) {
 	source, message := splitRecord(data(record), int(record.source_len))
-	logger, fields := caddy.Log().Named(loggerName), make([]zap.Field, 0, 2)
+	source, ids, _ := strings.Cut(source, "\x00")
+	logger, fields := caddy.Log().Named(loggerName), idFields(ids)
 	if v, ok := appLogs.Load(uint32(record.id)); ok {
 		v := v.(*appLog)
 		logger = v.logger.Load()

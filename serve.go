@@ -51,6 +51,9 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		gen.release()
 		return refuse(w, errExtendedConnect)
 	}
+	if gen.requestID {
+		identify(r)
+	}
 	x := exchange{w: w, r: r}
 	if timeout > 0 {
 		x.deadline = time.Now().Add(timeout)

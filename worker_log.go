@@ -41,15 +41,15 @@ func (l *workerLog) logger() *zap.Logger {
 }
 
 // write writes a record. level is one of Python's.
-func (l *workerLog) write(level int, field, source, message string) {
+func (l *workerLog) write(level int, message string, fields ...zap.Field) {
 	if entry := l.logger().Check(zapLevel(level), printable(message)); entry != nil {
-		entry.Write(zap.String(field, oneLine(source)))
+		entry.Write(fields...)
 	}
 }
 
 // report writes a record that the worker has sent.
 func (l *workerLog) report(r *logReport) {
-	l.write(r.Level, "python_logger", r.Source, r.Message)
+	l.write(r.Level, r.Message, append(idFields(r.IDs), zap.String("python_logger", oneLine(r.Source)))...)
 }
 
 // follow logs the lines of a stream, in the background, until all processes that
@@ -59,7 +59,7 @@ func (l *workerLog) follow(pipe *os.File, stream string, level int) {
 		defer pipe.Close()
 		lines := lineSplitter{emit: func(message string) {
 			l.remember(message)
-			l.write(level, "stream", stream, strings.ToValidUTF8(message, "\ufffd"))
+			l.write(level, strings.ToValidUTF8(message, "\ufffd"), zap.String("stream", stream))
 		}}
 		data := make([]byte, 16<<10)
 		for {

@@ -42,6 +42,7 @@ type logReport struct {
 	Level   int    `json:"level"` // of Python's logging
 	Source  string `json:"source"`
 	Message string `json:"message"`
+	IDs     string `json:"ids"` // of the request for which the code ran, see idFields
 }
 
 // stoppedReport says that the app has shut down.

@@ -12,8 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import _caddysnake
 
-from caddysnake_py import logs
-from caddysnake_py.lifespan import Lifespan, Mode
+from caddysnake_py import logs, request_ids
+from caddysnake_py.lifespan import Lifespan
+from caddysnake_py.load_request import LoadRequest
 
 _SHUTDOWN_SECONDS = 10.0
 _POLL_SECONDS = 0.05
@@ -91,11 +92,18 @@ class ASGIServer:
     """An ASGI app that runs on its own loop. All coroutines here run on that loop's thread."""
 
     def __init__(
-        self, core: _caddysnake.Generation, app: Callable[..., Awaitable[None]], lifespan: Mode
+        self,
+        core: _caddysnake.Generation,
+        app: Callable[..., Awaitable[None]],
+        request: LoadRequest,
     ) -> None:
         self._core = core
+        self._app_id = request.id
         self._app = app
-        self._lifespan = Lifespan(app, lifespan)
+        self._lifespan = Lifespan(app, request.lifespan)
+        if request.request_id:
+            request_ids.apps.add(request.id)
+            self._app = request_ids.asgi(app)
 
     async def start(self) -> None:
         """Runs the app's lifespan startup, then accepts requests.
@@ -140,6 +148,7 @@ class ASGIServer:
         _unwatch(asyncio.get_running_loop(), self._core)
         if idle:
             self._core.stop()
+            request_ids.apps.discard(self._app_id)
         return idle
 
     async def _wait_for_tasks(self, seconds: float) -> None:

@@ -86,7 +86,7 @@ _loaded_once: set[tuple[str, str]] = set()  # (app, working_dir)
 def _load_wsgi(request: LoadRequest, own: AppView, app: Callable[..., Any]) -> LoadedApp:
     core = _caddysnake.Generation(own)
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
-    server = wsgi.WSGIServer(request.id, core, app, request.threads)
+    server = wsgi.WSGIServer(request.id, core, app, request.threads, request_id=request.request_id)
     return LoadedApp(core, "wsgi", server.stop, own)
 
 
@@ -103,7 +103,7 @@ def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
         own.application = app
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
             return _load_wsgi(request, own, app)
-        server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
+        server = ASGIServer(core, interface.as_asgi3(app), request)
         await server.start()
         if request.blocked_loop:
             watchdog.watch_loop(core, request.id, threading.get_ident(), request.blocked_loop)

@@ -99,7 +99,8 @@ class Control:
         fields = {name: shorten(text.encode("utf-8", "backslashreplace"))}
         self.send(op, (), **fields)
 
-    def log(self, level: int, _app: int, source: str, message: bytes) -> None:
+    def log(self, level: int, _app: int, source: str, message: bytes, ids: str) -> None:
         """Sends a record for Caddy's log: replaces `logs.Sink.write`."""
         name = source.encode("utf-8", "replace")[:256].decode("utf-8", "ignore")
-        self.send("log", level=max(0, min(level, 100)), source=name, message=shorten(message))
+        level = max(0, min(level, 100))
+        self.send("log", level=level, source=name, message=shorten(message), ids=ids)

@@ -31,3 +31,4 @@ class LoadRequest:
     request_timeout: float
     blocked_loop: float
     isolate: list[str]
+    request_id: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 import traceback
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import _caddysnake
+
+from caddysnake_py import request_ids
 
 # Control characters, line separators, and characters that change the writing direction.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -22,10 +25,15 @@ class Sink:
     worker.
 
     Attributes:
-        write: called with the level, the app's id, the source and the message in UTF-8.
+        write: called with the level, the app's id, the source, the message in UTF-8, and the ids
+            of the request for which the code runs, see `request_ids`.
     """
 
-    write: Callable[[int, int, str, bytes], None] = staticmethod(_caddysnake.log)
+    @staticmethod
+    def _to_core(level: int, app: int, source: str, message: bytes, ids: str) -> None:
+        _caddysnake.log(level, app, f"{source}\0{ids}" if ids else source, message)
+
+    write: Callable[[int, int, str, bytes, str], None] = _to_core
 
 
 def printable(text: str) -> str:
@@ -45,7 +53,9 @@ def one_line(text: object) -> str:
     return printable(str(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def emit(level: int, source: str, message: str, app: int | None = None) -> None:
+def emit(
+    level: int, source: str, message: str, app: int | None = None, ids: str | None = None
+) -> None:
     """Writes one record to Caddy's log.
 
     Args:
@@ -54,11 +64,13 @@ def emit(level: int, source: str, message: str, app: int | None = None) -> None:
         message: the text, of one or more lines. Caddy's console encoder writes it unescaped, so
             control characters are escaped here, and lines that look like a record are indented.
         app: the id of the app; by default the app of the current thread.
+        ids: those of the request; by default the one for which this code runs.
     """
     owner = _caddysnake.current_app() if app is None else app
     if not message.isprintable():
         message = _LIKE_A_RECORD.sub("\n    ", printable(message))
-    Sink.write(level, owner, source, message.encode("utf-8", "backslashreplace"))
+    data = message.encode("utf-8", "backslashreplace")
+    Sink.write(level, owner, source, data, request_ids.current() if ids is None else ids)
 
 
 def is_own(filename: str) -> bool:
@@ -66,14 +78,29 @@ def is_own(filename: str) -> bool:
     return filename.startswith("<caddysnake_py/")
 
 
+def _leave_out_imports(found: traceback.TracebackException | None) -> None:
+    """Removes the frames of the import system, as Python does for an ``import`` statement."""
+    while found is not None:
+        found.stack[:] = [frame for frame in found.stack if not _is_importing(frame.filename)]
+        for part in getattr(found, "exceptions", None) or ():  # an ExceptionGroup
+            _leave_out_imports(part)
+        _leave_out_imports(found.__cause__)
+        found = found.__context__
+
+
+def _is_importing(filename: str) -> bool:
+    return filename == importlib.__file__ or filename.startswith("<frozen importlib.")
+
+
 def format_exception(exception: BaseException) -> str:
-    """Returns the formatted traceback, without this package's frames at its beginning and without
-    the final newline."""
+    """Returns the formatted traceback, without this package's frames at its beginning, without
+    those of the import system, and without the final newline."""
     frames = exception.__traceback__
     while frames is not None and is_own(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
-    lines = traceback.format_exception(type(exception), exception, frames)
-    return "".join(lines).rstrip("\n")
+    found = traceback.TracebackException(type(exception), exception, frames, compact=True)
+    _leave_out_imports(found)
+    return "".join(found.format()).rstrip("\n")
 
 
 def _is_disconnect(exception: BaseException) -> bool:
@@ -119,5 +146,6 @@ def app_exception(
         what = f" ({one_line(method)} {one_line(path)})"
     message = f"exception in {where}{what}\n{format_exception(exception)}"
     is_error = not (client_left and _is_disconnect(exception))
-    emit(logging.ERROR if is_error else logging.DEBUG, "caddysnake", message, app)
+    ids = request_ids.of(request) if app in request_ids.apps else ""
+    emit(logging.ERROR if is_error else logging.DEBUG, "caddysnake", message, app, ids)
     return is_error

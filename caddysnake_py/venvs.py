@@ -48,14 +48,17 @@ def read_venv(venv: str) -> Venv:
     Raises:
         LoadError: the directory is not a virtual environment, or belongs to another Python version.
     """
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
     config_file = os.path.join(venv, "pyvenv.cfg")
     try:
         with open(config_file, encoding="utf-8") as file:
             pairs = (line.partition("=") for line in file)
             config = {key.strip().lower(): value.strip() for key, _, value in pairs}
     except OSError as error:
-        raise LoadError(f"venv {venv}: not a virtual environment ({error})") from None
-    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise LoadError(
+            f"venv {venv}: not a virtual environment ({error}); make it with "
+            f"python{running} -m venv {venv}"
+        ) from None
     made_for = config.get("version_info") or config.get("version") or running
     if made_for.split(".")[:2] != running.split("."):
         raise LoadError(

@@ -56,7 +56,14 @@ def new_core(request: LoadRequest, control: int, files: list[int]) -> _caddysnak
 def serve_wsgi(core: _caddysnake.Generation, app: Callable[..., Any], request: LoadRequest) -> Stop:
     """Serves a WSGI app on threads of the core while the main thread waits."""
     watchdog.limits[request.id] = watchdog.Limits(request.slow_request, request.request_timeout)
-    return wsgi.WSGIServer(request.id, core, app, request.threads, multiprocess=True).stop
+    return wsgi.WSGIServer(
+        request.id,
+        core,
+        app,
+        request.threads,
+        multiprocess=True,
+        request_id=request.request_id,
+    ).stop
 
 
 async def serve_asgi(
@@ -67,7 +74,7 @@ async def serve_asgi(
     Raises:
         LoadError: the startup failed.
     """
-    server = ASGIServer(core, interface.as_asgi3(app), request.lifespan)
+    server = ASGIServer(core, interface.as_asgi3(app), request)
     await server.start()
     if request.blocked_loop:
         watchdog.watch_loop(core, request.id, threading.get_ident(), request.blocked_loop)

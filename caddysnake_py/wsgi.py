@@ -12,7 +12,7 @@ from typing import Any
 
 import _caddysnake
 
-from caddysnake_py import logs, threads, watchdog
+from caddysnake_py import logs, request_ids, threads, watchdog
 from caddysnake_py.files import FileWrapper
 
 _numbers = itertools.count(1)
@@ -80,9 +80,13 @@ class WSGIServer:
         threads: int,
         *,
         multiprocess: bool = False,
+        request_id: bool = False,
     ) -> None:
         self._core = core
         self._app_id = app_id
+        if request_id:
+            request_ids.apps.add(app_id)
+            app = request_ids.wsgi(app)
         core.serve_wsgi(app, environ_template(threads, multiprocess), threads)
         if not WSGIServer._pool_started:
             WSGIServer._pool_started = True
@@ -99,4 +103,5 @@ class WSGIServer:
             idle = self._core.wait_idle(_ROUND_SECONDS)  # queued requests may have started since
         if idle:
             self._core.stop()
+            request_ids.apps.discard(self._app_id)
         return idle

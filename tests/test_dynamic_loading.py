@@ -45,6 +45,13 @@ def test_50_first_requests_import_once(server: Server, tenants: Tenants) -> None
     assert tenants.noted("imported") == 1
 
 
+def test_a_missing_venv_of_all_tenants_is_refused(server: Server, tenants: Tenants) -> None:
+    server.expect_log("not a virtual environment")
+    answer = server.load(tenants.block("venv /nowhere"))
+    assert answer.status == 400
+    assert "venv /nowhere: not a virtual environment" in answer.text
+
+
 @pytest.mark.conformance("T03")
 def test_a_load_goes_on_when_those_who_wait_leave(server: Server, tenants: Tenants) -> None:
     server.configure(tenants.block())

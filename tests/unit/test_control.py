@@ -45,11 +45,12 @@ def test_nothing_more_comes_once_caddy_is_gone(ends: tuple[Control, socket.socke
 
 def test_a_record_always_fits_into_a_message(ends: tuple[Control, socket.socket]) -> None:
     control, caddy = ends
-    control.log(1000, 7, "x" * 500, ('\\"' * 1_000_000).encode())
+    control.log(1000, 7, "x" * 500, ('\\"' * 1_000_000).encode(), "one")
     data = caddy.recv(1 << 20)
     assert len(data) <= 128 << 10
     record = json.loads(data)
     assert (record["op"], record["level"], len(record["source"])) == ("log", 100, 256)
+    assert record["ids"] == "one"
 
 
 @pytest.mark.parametrize("text", ["", "short", "\N{SNOWMAN}" * 10])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
+from pathlib import Path
 
 import pytest
 from stand_in import Core
@@ -54,3 +57,28 @@ def test_what_a_client_has_sent_is_one_line(core: Core) -> None:
     assert first == (
         r"exception in ASGI application (GET /x\n2026/11/26 21:00:00.000\tINFO\tforged\x1b[2J)"
     )
+
+
+def test_a_traceback_has_no_frames_of_the_import_system(tmp_path: Path) -> None:
+    (tmp_path / "outer_module.py").write_text(
+        "try:\n    import inner_module\nexcept ZeroDivisionError as error:\n"
+        "    raise ValueError('planted') from error\n"
+    )
+    (tmp_path / "inner_module.py").write_text("1 / 0\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        importlib.import_module("outer_module")
+    except ValueError as error:
+        said = logs.format_exception(error)
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert "<frozen importlib" not in said
+    assert importlib.__file__ not in said
+    assert (
+        said.index("inner_module.py") < said.index("direct cause") < said.rindex("outer_module.py")
+    )
+    assert said.endswith("ValueError: planted")
+
+
+def test_an_exception_without_frames() -> None:
+    assert logs.format_exception(KeyError("planted")) == "KeyError: 'planted'"
