@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 )
 
@@ -52,32 +53,18 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 			"$ caddy ", "$ "+cmp.Or(caddy.CustomBinaryName, "caddy")+" "),
 		CobraFunc: func(cmd *cobra.Command) {
 			o := new(serverOptions)
+			o.addFlags(cmd.Flags())
 			flags := cmd.Flags()
-			flags.StringVarP(&o.app, "app", "a", "", "The application, as module:variable")
-			flags.StringVarP(&o.serverType, "server-type", "t", "", "Its interface, wsgi or asgi (default: detected)")
 			flags.StringVarP(&o.domain, "domain", "d", "", "Host name to serve over HTTPS")
-			flags.StringVarP(&o.listen, "listen", "l", "", "Address to listen on (default "+defaultListen+", or :443 with --domain)")
-			flags.StringVarP(&o.workingDir, "working-dir", "w", "", "Directory with the application's modules (default: the current one)")
-			flags.StringVar(&o.venv, "venv", "", "Virtual environment with its packages (default: $VIRTUAL_ENV)")
-			flags.StringVar(&o.lifespan, "lifespan", "", "ASGI lifespan: auto, on or off (default auto)")
-			flags.IntVar(&o.threads, "threads", defaultThreads, "How many WSGI requests run at once")
-			flags.StringVar(&o.workers, "workers", "", "Worker processes that serve the application, a number or auto (default: this process serves it)")
 			flags.StringVar(&o.workersRuntime, "workers-runtime", "", "thread or process, of earlier releases: the same as --workers 0 and --workers 1")
-			flags.StringVar(&o.staticPath, "static-path", "", "Directory of files to serve without the application")
-			flags.StringVar(&o.staticRoute, "static-route", "/static", "Path prefix of those files")
 			flags.BoolVar(&o.autoreload, "autoreload", false, "Load the application again when its code changes")
 			flags.BoolVar(&o.accessLogs, "access-logs", false, "Log each request")
 			flags.BoolVar(&o.debug, "debug", false, "Log debug messages, and show tracebacks in the browser")
-			flags.StringArrayVar(&o.envFiles, "env-file", nil, "File with NAME=value lines for the application (repeatable)")
-			flags.StringArrayVar(&o.envVars, "env-var", nil, "NAME=value for the application (repeatable)")
 			flags.StringVar(&o.admin, "admin", "off", "Address of Caddy's admin endpoint, or off")
 			cmd.Args = cobra.MaximumNArgs(1)
-			cmd.RunE = func(cmd *cobra.Command, args []string) error {
-				if len(args) == 1 && o.app != "" {
-					return errors.New("the application is given twice: " + o.app + " and " + args[0])
-				}
-				if len(args) == 1 {
-					o.app = args[0]
+			cmd.RunE = func(_ *cobra.Command, args []string) error {
+				if err := o.takeApp(args); err != nil {
+					return err
 				}
 				return o.run()
 			}
@@ -109,6 +96,34 @@ type serverOptions struct {
 
 	envFiles, envVars []string
 	admin             string
+	dev               bool // the command dev
+}
+
+// addFlags adds the flags that this command and dev have.
+func (o *serverOptions) addFlags(flags *pflag.FlagSet) {
+	flags.StringVarP(&o.app, "app", "a", "", "The application, as module:variable")
+	flags.StringVarP(&o.serverType, "server-type", "t", "", "Its interface, wsgi or asgi (default: detected)")
+	flags.StringVarP(&o.listen, "listen", "l", "", "Address to listen on (default "+defaultListen+", or :443 with --domain)")
+	flags.StringVarP(&o.workingDir, "working-dir", "w", "", "Directory with the application's modules (default: the current one)")
+	flags.StringVar(&o.venv, "venv", "", "Virtual environment with its packages (default: $VIRTUAL_ENV)")
+	flags.StringVar(&o.lifespan, "lifespan", "", "ASGI lifespan: auto, on or off (default auto)")
+	flags.IntVar(&o.threads, "threads", defaultThreads, "How many WSGI requests run at once")
+	flags.StringVar(&o.workers, "workers", "", "Worker processes that serve the application, a number or auto (default: this process serves it)")
+	flags.StringVar(&o.staticPath, "static-path", "", "Directory of files to serve without the application")
+	flags.StringVar(&o.staticRoute, "static-route", "/static", "Path prefix of those files")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "File with NAME=value lines for the application (repeatable)")
+	flags.StringArrayVar(&o.envVars, "env-var", nil, "NAME=value for the application (repeatable)")
+}
+
+// takeApp takes the application from the arguments, where a flag has not named it.
+func (o *serverOptions) takeApp(args []string) error {
+	if len(args) == 1 && o.app != "" {
+		return errors.New("the application is given twice: " + o.app + " and " + args[0])
+	}
+	if len(args) == 1 {
+		o.app = args[0]
+	}
+	return nil
 }
 
 // run serves until a signal ends the process. Its error is a message for the user.
@@ -130,7 +145,11 @@ func (o *serverOptions) run() error {
 		}
 		return errors.New(reason(err))
 	}
-	fmt.Println(o.greeting())
+	if o.dev {
+		fmt.Println(o.devGreeting())
+	} else {
+		fmt.Println(o.greeting())
+	}
 	select {}
 }
 
@@ -146,6 +165,13 @@ func reason(err error) string {
 
 // greeting names the application, its address and the versions.
 func (o *serverOptions) greeting() string {
+	caddyVersion, _ := caddy.Version()
+	return fmt.Sprintf("caddysnake %s (Caddy %s, Python %s) serves %s on %s",
+		pluginVersion(), caddyVersion, pythonVersion(), o.what(), o.url())
+}
+
+// what names the application and its interface.
+func (o *serverOptions) what() string {
 	what := o.app
 	apps.Range(func(_, value any) bool { // empty if requests select the app
 		if gen := value.(*App).current.Load(); gen != nil && gen.isWSGI {
@@ -155,9 +181,7 @@ func (o *serverOptions) greeting() string {
 		}
 		return false
 	})
-	caddyVersion, _ := caddy.Version()
-	return fmt.Sprintf("caddysnake %s (Caddy %s, Python %s) serves %s on %s",
-		pluginVersion(), caddyVersion, pythonVersion(), what, o.url())
+	return what
 }
 
 func (o *serverOptions) url() string {
@@ -263,6 +287,9 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 	if o.accessLogs {
 		server["logs"] = object{}
 	}
+	if o.dev {
+		server["automatic_https"] = object{"disable_redirects": true} // port 80 is not ours
+	}
 	http := object{
 		"servers":      object{"python": server},
 		"grace_period": caddy.Duration(serverGracePeriod),
@@ -278,7 +305,9 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 	if o.admin != "off" {
 		config.Admin.Listen = o.admin
 	}
-	if o.debug {
+	if o.dev {
+		o.setUpDev(config)
+	} else if o.debug {
 		config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
 			"default": {BaseLog: caddy.BaseLog{Level: zap.DebugLevel.CapitalString()}},
 		}}
@@ -296,7 +325,7 @@ func (o *serverOptions) handler() (json.RawMessage, error) {
 		Workers:    o.workers,
 		EnvFiles:   o.envFiles,
 		Env:        make(map[string]string),
-		Debug:      o.debug,
+		Debug:      o.debug || o.dev,
 	}
 	if o.autoreload {
 		h.Autoreload = new(AutoreloadOptions)

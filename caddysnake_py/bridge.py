@@ -99,7 +99,7 @@ def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
     own.loop = loop
 
     async def load() -> LoadedApp:
-        app = loader.load(request.app)
+        app = loader.load(request.app, request.directories)
         own.application = app
         if request.interface != "asgi" and interface.detect(app) == "wsgi":
             return _load_wsgi(request, own, app)
@@ -149,7 +149,7 @@ def _make_view(request: LoadRequest) -> AppView:
 def _load_into(request: LoadRequest, own: AppView) -> LoadedApp:
     if request.interface != "wsgi":
         return _load_on_loop(request, own)
-    app = loader.load(request.app)
+    app = loader.load(request.app, request.directories)
     own.application = app
     return _load_wsgi(request, own, app)
 

@@ -32,3 +32,8 @@ class LoadRequest:
     blocked_loop: float
     isolate: list[str]
     request_id: bool
+
+    @property
+    def directories(self) -> list[str]:
+        """The directories with the application's modules, in their order on ``sys.path``."""
+        return [self.working_dir, *self.python_path]

@@ -101,7 +101,7 @@ class Worker:
     def _serve(self) -> bool:
         """Returns, after the stop, whether all requests have ended."""
         if self._request.interface == "wsgi":
-            self._app = loader.load(self._request.app)
+            self._app = loader.load(self._request.app, self._request.directories)
         else:
             run = LoopRun(self._request.id, self._request.loop, self._load_on_loop)
             run.run(self._stopping)
@@ -114,7 +114,7 @@ class Worker:
 
     async def _load_on_loop(self) -> worker_serving.AsyncStop | None:
         """Loads an app that is ASGI, or whose interface is not known yet."""
-        app = loader.load(self._request.app)
+        app = loader.load(self._request.app, self._request.directories)
         if self._request.interface != "asgi" and interface.detect(app) == "wsgi":
             self._app = app
             return None

@@ -244,17 +244,17 @@ def test_a_missing_variable_is_named_with_the_file_that_lacks_it() -> None:
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize(
-    ("app", "last"),
-    [
-        ("broken:app", "LookupError: no settings today"),
-        ("absent:app", "ModuleNotFoundError: No module named 'absent'"),
-    ],
-)
-def test_an_app_that_does_not_load_ends_in_its_traceback(app: str, last: str) -> None:
-    error = run_in_vain(app, cwd=SITE)
-    assert error.startswith(f"Error: loading python app {app}: Traceback (most recent call last):")
-    assert error.rstrip().endswith(last)
+def test_an_app_that_does_not_load_ends_in_its_traceback() -> None:
+    error = run_in_vain("broken:app", cwd=SITE)
+    beginning = "Error: loading python app broken:app: Traceback (most recent call last):"
+    assert error.startswith(beginning)
+    assert error.rstrip().endswith("LookupError: no settings today")
+
+
+def test_a_missing_module_is_named() -> None:
+    error = run_in_vain("absent:app", cwd=SITE)
+    assert error.startswith("Error: loading python app absent:app: absent:app: there is no module")
+    assert "Traceback" not in error
 
 
 def test_an_address_in_use_is_refused_rather_than_shared(tmp_path: Path) -> None:

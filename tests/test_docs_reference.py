@@ -196,7 +196,8 @@ def test_every_flag_is_documented_with_its_default() -> None:
         f"`--{name}`" + (f", `-{short}`" if short else ""): default
         for _, name, short, default, _ in written
     }
-    shown = {cells[0]: cells[1] for cells in rows(COMMAND_LINE.read_text())}
+    table = section(COMMAND_LINE, "## One application, no Caddyfile")
+    shown = {cells[0]: cells[1] for cells in rows(table)}
     assert set(shown) == set(known)
     for flag, default in known.items():
         plain = {"defaultThreads": TABLE["threads"].default, "false": "", "nil": ""}.get(
@@ -205,6 +206,16 @@ def test_every_flag_is_documented_with_its_default() -> None:
         # The help of a flag names a default that the command works out itself.
         if plain:
             assert shown[flag].strip("`") == plain, flag
+
+
+def test_every_flag_of_dev_is_documented() -> None:
+    text = section(COMMAND_LINE, "## While you work on it")
+    own = set(re.findall(r'Flags\(\)\.\w+\((?:&o\.\w+, )?"([\w-]+)"', source("dev.go")))
+    assert len(own) == source("dev.go").count("cmd.Flags().")
+    assert {cells[0].strip("`") for cells in rows(text)} == {f"--{name}" for name in own}
+    shared = source("python_server.go").partition("addFlags(flags *pflag")[2].partition("\n}")[0]
+    known = {f"--{name}" for _, name, _, _, _ in FLAG.findall(shared)}
+    assert {name for name in known if f"`{name}`" in text.partition("| option")[0]} == known
 
 
 def test_every_flag_of_deploy_is_documented() -> None:
