@@ -125,10 +125,12 @@ def test_a_reload_of_the_code_starts_the_command_anew(
     await_end({old})
     assert board.lines("ended") == [str(old)]
     assert is_alive(new)
-    (folder / "main.py").write_text("1 / 0")
     server.expect_log("^reloading python app failed")
-    wait_for(lambda: server.log.find("^reloading python app failed"), "the failure")
-    assert is_alive(new)
+    good = (folder / "main.py").read_text()
+    (folder / "main.py").write_text("1 / 0")
+    await_end({new})  # as the application, which fails until it is mended
+    (folder / "main.py").write_text(good)
+    assert is_alive(begun(board, 3))
 
 
 def test_another_configuration_ends_the_command(serve: Serve, board: Board) -> None:
