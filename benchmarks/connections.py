@@ -1,9 +1,9 @@
 """Measures the server's memory per open connection: idle websockets and event streams.
 
-    python benchmarks/connections.py --caddy bin/caddy [--websockets 10000] [--streams 1000]
+    python benchmarks/connections.py --caddy bin/caddy [--workers 0] [--websockets 10000]
 
 The app runs on asyncio; compare numbers of one run only. Clients use several loopback addresses,
-because each address has only some thousands of ports.
+because each address has only some thousands of ports. README.md explains the results.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from processes import WORKER, Usage, children, usage, usage_of
 from servers import Server, free_ports
 
 APP = """
@@ -46,6 +47,7 @@ http://:{port} {{
     python {{
         module_asgi idle:app
         loop asyncio
+        workers {workers}
         working_dir {folder}
     }}
 }}
@@ -55,14 +57,10 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n\r\n"
 )
 EVENTS = b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-def usage(pid: int) -> tuple[int, int, int]:
-    """Returns the resident bytes, threads and descriptors of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"]), descriptors
+HEAD = (
+    "| | connections | KiB each | private | in Caddy | in workers | threads | descriptors each |"
+    " opened per s |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
 
 
 def open_one(port: int, number: int, request: bytes, answer: bytes) -> socket.socket:
@@ -82,23 +80,35 @@ def open_one(port: int, number: int, request: bytes, answer: bytes) -> socket.so
 def measure(pid: int, port: int, what: str, count: int, request: bytes, answer: bytes) -> None:
     """Opens `count` connections, prints the cost of each, and closes them."""
     warm = [open_one(port, n, request, answer) for n in range(20)]
-    before = usage(pid)
+    before = costs(pid)
     begin = time.monotonic()
     clients = [open_one(port, n, request, answer) for n in range(count)]
     seconds = time.monotonic() - begin
     time.sleep(2)  # until the garbage of the handshakes is collected
-    after = usage(pid)
+    caddy, workers = (now - then for now, then in zip(costs(pid), before, strict=True))
+    both = caddy + workers
     print(
-        f"| {what} | {count:,} | {(after[0] - before[0]) / count / 1024:.1f} | "
-        f"{after[1] - before[1]} | {(after[2] - before[2]) / count:.2f} | {count / seconds:,.0f} |"
+        f"| {what} | {count:,} | {each(both.proportional, count)} | {each(both.private, count)} | "
+        f"{each(caddy.proportional, count)} | {each(workers.proportional, count)} | "
+        f"{both.threads} | {both.descriptors / count:.2f} | {count / seconds:,.0f} |"
     )
     for client in warm + clients:
         client.close()
 
 
+def costs(pid: int) -> tuple[Usage, Usage]:
+    """Returns what Caddy and its workers use."""
+    return usage(pid), usage_of(children(pid, WORKER))
+
+
+def each(size: int, count: int) -> str:
+    return f"{size / count / 1024:.1f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--caddy", default="bin/caddy")
+    parser.add_argument("--workers", type=int, default=0, help="0: in Caddy's process")
     parser.add_argument("--websockets", type=int, default=10_000)
     parser.add_argument("--streams", type=int, default=1_000)
     options = parser.parse_args()
@@ -110,12 +120,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "idle.py").write_text(APP)
-        (folder / "Caddyfile").write_text(CADDYFILE.format(port=port, folder=folder))
+        (folder / "Caddyfile").write_text(
+            CADDYFILE.format(port=port, folder=folder, workers=options.workers)
+        )
         command = [str(Path(options.caddy).resolve()), "run", "--config", f"{folder}/Caddyfile"]
         with Server("caddysnake", command, folder, os.environ, folder / "log") as server:
             server.wait_ready(port, b"ok")
-            print("| | connections | KiB each | threads | descriptors each | opened per s |")
-            print("|---|--:|--:|--:|--:|--:|")
+            print(HEAD)
             measure(server.pid, port, "websockets", options.websockets, UPGRADE, b"\r\n\r\n")
             measure(server.pid, port, "event streams", options.streams, EVENTS, b"data: 0")
 

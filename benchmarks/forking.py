@@ -18,10 +18,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from processes import WORKER, ZYGOTE, children, private_dirty
 from servers import Server, free_ports
 
 APPS = {
@@ -64,33 +65,6 @@ def wait_for(find: Callable[[], int | None], what: str) -> int:
     return found
 
 
-def processes(group: int, name: str) -> Iterator[int]:
-    """Yields the processes of a name that descend from `group`."""
-    parents = {}
-    names = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                before, after = (entry / "stat").read_text().rsplit(")", 1)
-            except OSError:
-                continue
-            pid = int(entry.name)
-            parents[pid] = int(after.split()[1])
-            names[pid] = before.partition("(")[2]
-    for pid, found in names.items():
-        ancestor = pid
-        while ancestor in parents and ancestor != group:
-            ancestor = parents[ancestor]
-        if ancestor == group and found == name:
-            yield pid
-
-
-def own_memory(pid: int) -> int:
-    """Returns the KiB that no other process shares."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(n) for n in re.findall(r"^Private_Dirty: +(\d+) kB", text, re.MULTILINE))
-
-
 class Site:
     """A Caddy with one application in one worker."""
 
@@ -120,14 +94,14 @@ http://127.0.0.1:{self._port} {{
 
     def wait_until_forking(self) -> None:
         self.server.wait_ready(self._port, ANSWER)
-        wait_for(lambda: next(processes(self.server.pid, "python-zygote"), None), "zygote")
+        wait_for(lambda: next(children(self.server.pid, ZYGOTE), None), "zygote")
         time.sleep(2)  # it imports the packages
 
     def worker(self, *known: int) -> int:
         """Waits for a worker that is none of these."""
 
         def find() -> int | None:
-            found = set(processes(self.server.pid, "python-worker")) - set(known)
+            found = set(children(self.server.pid, WORKER)) - set(known)
             return found.pop() if len(found) == 1 else None
 
         return wait_for(find, "worker")
@@ -169,9 +143,9 @@ def measure(options: argparse.Namespace, app: str) -> Result:
             for number in range(1, options.times + 1):
                 result.ready.append(site.reload(number))
                 pid = site.worker(old)
-                result.fresh.append(own_memory(pid))
+                result.fresh.append(private_dirty(pid))
                 site.ask()
-                result.used.append(own_memory(pid))
+                result.used.append(private_dirty(pid))
                 wait_for(lambda pid=old: None if Path(f"/proc/{pid}").exists() else pid, "end")
                 result.crash.append(site.crash(pid))
                 old = site.worker(pid)

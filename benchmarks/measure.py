@@ -102,9 +102,10 @@ def process_trees(roots: Iterable[int]) -> list[int]:
     while pending:
         pid = pending.pop()
         pids.append(pid)
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
-                pending += map(int, children.read_text().split())
+        with suppress(FileNotFoundError, ProcessLookupError):  # the process has ended
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+                    pending += map(int, children.read_text().split())
     return pids
 
 
