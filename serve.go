@@ -92,7 +92,7 @@ func (gen *generation) tryOn(x exchange) (again bool, err error) {
 		return false, err
 	}
 	if gen.workers != nil {
-		s.request, s.since = x.r, time.Now()
+		s.note(x.r)
 	}
 	if x.body != nil {
 		s.refs.Add(1)

@@ -39,14 +39,13 @@ type slot struct {
 	toldGone atomic.Uint32 // the last value of gone that a worker's loop was told
 
 	receiver  atomic.Pointer[receiver] // notified instead of the channels; or nil
-	request   *http.Request            // for the log, if a worker dies
-	since     time.Time                // likewise
 	abandoned *leftExchange            // or nil: the handler has not left, or it is not counted
 
 	// Guarded by the pool's lock.
 	serial uint32                   // of the request
 	gen    *generation              // the request's generation
 	client *http.ResponseController // for a response in pieces, while its handler runs
+	line   requestLine              // for the log, if a worker dies
 }
 
 // appRef is the reference of the app's side. Go's own never add up to it, so a slot
@@ -189,6 +188,7 @@ func (s *slot) drop(refs int32) {
 	p := s.pool
 	p.mu.Lock()
 	s.gen = nil
+	s.line = requestLine{}
 	// A handler that returned early may have left a message. From here on nudge
 	// sends none, because gen is nil.
 	select {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/caddysnake/caddysnake/internal/ring"
 	"github.com/caddysnake/caddysnake/internal/wsconn"
@@ -245,6 +246,33 @@ func TestAnIdleWebSocketGivesItsMemoryBack(t *testing.T) {
 			t.Error("it is not looked after again")
 		}
 	})
+}
+
+func TestAnOpenWebSocketKeepsOnlyTheLineOfItsRequest(t *testing.T) {
+	server, client := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, client) }()
+	s, _, _, _ := slotNowhere(t)
+	gen := &generation{drained: make(chan struct{})}
+	gen.refs.Store(1)
+	s.gen = gen
+	request := func() weak.Pointer[http.Request] {
+		x := exchange{w: hijackable{httptest.NewRecorder(), server}, r: httptest.NewRequest(http.MethodGet, "/chat", nil), slot: s}
+		s.note(x.r)
+		x.serveWebSocket(unpackedHeaders{})
+		return weak.Make(x.r)
+	}()
+	runtime.GC()
+	if request.Value() != nil {
+		t.Error("the request is kept, and so are the buffers of its connection")
+	}
+	if got := s.line.String(); !strings.HasPrefix(got, "GET /chat after ") {
+		t.Errorf("the log would say %q", got)
+	}
+	client.Close()
+	<-gen.drained
+	if s.line != (requestLine{}) {
+		t.Error("a free slot keeps the line of a request")
+	}
 }
 
 func TestAClientIsNotSilentWhileNobodyReadsWhatItSends(t *testing.T) {

@@ -4,6 +4,7 @@ package caddysnake
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -107,9 +108,22 @@ func (ws *workers) pause(number int, pause time.Duration) {
 	}
 }
 
-// describe tells the log which request ran, and for how long.
-func (s *slot) describe() string {
-	return fmt.Sprintf("%s %s after %.3f s", s.request.Method, s.request.URL.Path, time.Since(s.since).Seconds())
+// requestLine is what the log says about a request. The request itself would keep
+// net/http's buffers of a connection that has become a websocket.
+type requestLine struct {
+	method, path string
+	since        time.Time
+}
+
+func (l *requestLine) String() string {
+	return fmt.Sprintf("%s %s after %.3f s", l.method, l.path, time.Since(l.since).Seconds())
+}
+
+// note remembers the request for the log.
+func (s *slot) note(r *http.Request) {
+	s.pool.mu.Lock()
+	s.line = requestLine{r.Method, r.URL.Path, time.Now()}
+	s.pool.mu.Unlock()
 }
 
 // maxLostNamed limits the requests that a record names.
@@ -120,8 +134,8 @@ func (p *slotPool) begun() (requests []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.all {
-		if s.gen != nil && s.hasBegun() && s.request != nil && len(requests) < maxLostNamed {
-			requests = append(requests, s.describe())
+		if s.gen != nil && s.hasBegun() && s.line.method != "" && len(requests) < maxLostNamed {
+			requests = append(requests, s.line.String())
 		}
 	}
 	return requests
