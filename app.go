@@ -101,6 +101,7 @@ func keyOf(settings any) string {
 // App is one application. It implements caddy.Destructor.
 type App struct {
 	config       appConfig
+	meter        *meter
 	logger       atomic.Pointer[zap.Logger] // of the newest config that uses the app
 	startTimeout atomic.Int64               // of that config, a time.Duration
 	current      atomic.Pointer[generation]
@@ -120,9 +121,9 @@ var (
 
 // loadApp returns the app for a configuration. It loads the app if no handler uses
 // it yet.
-func loadApp(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*App, error) {
+func loadApp(ctx context.Context, config appConfig, to *meter, timeout time.Duration, logger *zap.Logger) (*App, error) {
 	value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
-		app := &App{config: config}
+		app := &App{config: config, meter: to}
 		app.adopt(logger, timeout)
 		return app, app.start(ctx, timeout)
 	})
@@ -158,7 +159,9 @@ func (a *App) start(ctx context.Context, timeout time.Duration) error {
 			return err
 		}
 	}
-	gen, err := loadGeneration(ctx, a.config, timeout, a.logger.Load())
+	a.meter.loading.Add(1)
+	defer a.meter.loading.Add(-1)
+	gen, err := loadGeneration(ctx, a.config, a.meter, timeout, a.logger.Load())
 	if err != nil {
 		if a.reloader != nil {
 			a.reloader.stop()
@@ -226,7 +229,7 @@ func (a *App) end(limits drainLimits) {
 	gen := a.current.Swap(nil)
 	a.failure.Store(nil)
 	if gen != nil {
-		gen.release()
+		gen.leave()
 		gen.retire(limits)
 	}
 }

@@ -58,6 +58,7 @@
 #include "core/fork.c"
 #include "core/generation.c"
 #include "core/heap.c"
+#include "core/load.c"
 #include "core/module.c"
 #include "core/netpoll.c"
 #include "core/worker_attach.c"

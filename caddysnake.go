@@ -209,7 +209,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	logger := ctx.Logger()
-	if err := engine.(*Engine).start(logger); err != nil {
+	if err := engine.(*Engine).start(logger, hasMetrics(ctx)); err != nil {
 		return err
 	}
 	timeout := cmp.Or(time.Duration(h.StartTimeout), defaultStartTimeout)
@@ -227,13 +227,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	loading, cancel := untilExit(ctx)
 	defer cancel()
-	if h.app, err = loadApp(loading, config, timeout, logger); err != nil {
+	if h.app, err = loadApp(loading, config, meterOf(h.name()), timeout, logger); err != nil {
 		return err
 	}
 	h.key = config.key()
 	logger.Debug("python handler ready", zap.String("app", config.Module))
 	return nil
 }
+
+// name returns the application's name as configured.
+func (h *Handler) name() string { return cmp.Or(h.Module, h.ModuleWSGI, h.ModuleASGI) }
 
 // errExiting is the reason for aborting a load.
 var errExiting = errors.New("the server is stopping")

@@ -53,7 +53,9 @@ typedef struct snake_wire {
     uint32_t waits;    /* [atomic] what the app waits for: SNAKE_WAIT_*; Go clears it */
     int32_t file;      /* the descriptor of a SNAKE_FILE record, or -1; in Caddy's process only */
     uint32_t begun;    /* [atomic] 1: the app has been called */
-    uint32_t spare_app[7];
+    uint32_t begun_at; /* when that was, in microseconds of CLOCK_MONOTONIC modulo 2^32; only for
+                          requests with SNAKE_TIMED. Written before begun */
+    uint32_t spare_app[6];
     /* Whoever wakes the app. */
     uint32_t to_py;     /* [atomic] events for the app's queue; see core/slot.c */
     uint32_t next_down; /* index + 1 of the next slot in the app's queue; 0: none */
@@ -139,6 +141,7 @@ enum {
     SNAKE_UNSIZED = 16,  /* the streamed body has no Content-Length */
     SNAKE_BODY_WHOLE = 32,  /* the whole body follows the head: one DATA and END */
     SNAKE_BODY_STREAM = 64, /* Go reads the body once the app asks for it */
+    SNAKE_TIMED = 128,      /* Go wants to know when the app is called */
 };
 
 typedef struct snake_generation
@@ -205,5 +208,17 @@ int snake_command(uint32_t id, const char *json, size_t len);
 void snake_message_free(snake_message *message);
 /* Whether any log record is not freed yet. */
 int snake_logs_pending(void);
+
+/* Measures how long threads wait for Python's lock (on 1), or no longer (0). */
+void snake_measure(int on);
+/* The sum of these waits, in microseconds. */
+uint64_t snake_lock_wait(void);
+/* How busy a generation is; the caller keeps it loaded meanwhile. */
+typedef struct {
+    uint32_t running; /* WSGI: occupied places of `threads` */
+    uint64_t loop_lag; /* ASGI: microseconds until the event loop gave a sign of life, or without
+                          one if it has not yet */
+} snake_load;
+snake_load snake_load_of(snake_generation *app);
 
 #endif

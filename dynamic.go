@@ -30,6 +30,7 @@ const (
 // reloads keep it. It implements caddy.Destructor.
 type tenants struct {
 	template    *appTemplate
+	meter       *meter // of the block
 	keyIn       func(round uint64) string
 	names       []string // names of the placeholders
 	timeout     time.Duration
@@ -49,6 +50,7 @@ type tenants struct {
 // tenant is one app in a table of tenants: loading, loaded, or failed.
 type tenant struct {
 	config appConfig
+	meter  *meter
 	ready  chan struct{} // closed when the app is loaded or has failed
 	used   atomic.Int64  // time of the last request, in ns of Unix time
 
@@ -70,6 +72,7 @@ func newTenants(h *Handler, key string, parsed *appTemplate, timeout time.Durati
 	value, _, err := tenantTables.LoadOrNew(key, func() (caddy.Destructor, error) {
 		ts := &tenants{
 			template:    parsed,
+			meter:       meterOf(h.name()),
 			keyIn:       func(round uint64) string { return tenantsKey(h, round) },
 			names:       parsed.placeholders(),
 			timeout:     timeout,
@@ -115,12 +118,22 @@ func (t *tenant) loaded() *App {
 	}
 }
 
+// hasFailed tells whether the last load has failed.
+func (t *tenant) hasFailed() bool {
+	select {
+	case <-t.ready:
+		return t.err != nil
+	default:
+		return false
+	}
+}
+
 // serve answers with the app that the request selects.
 func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 	var room [256]byte
 	key, err := ts.appendKey(room[:0], r)
 	if err != nil {
-		return refuse(w, err)
+		return ts.meter.refused(refuse(w, err))
 	}
 	for {
 		ts.mu.RLock()
@@ -132,19 +145,19 @@ func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 				return ts.serveLate(w, r)
 			}
 			if err != nil {
-				return refuse(w, err)
+				return ts.meter.refused(refuse(w, err))
 			}
 		}
 		select {
 		case <-t.ready:
 		case <-r.Context().Done():
-			return refuse(w, fmt.Errorf("%w: %w", errClientLeft, r.Context().Err()))
+			return t.meter.refused(refuse(w, fmt.Errorf("%w: %w", errClientLeft, r.Context().Err())))
 		}
 		if t.err != nil {
 			if ts.forget(string(key), t) {
 				continue
 			}
-			return refuse(w, fmt.Errorf("python app %s in %s %w", t.config.Module, t.config.WorkingDir, errLoadFailed))
+			return t.meter.refused(refuse(w, fmt.Errorf("python app %s in %s %w", t.config.Module, t.config.WorkingDir, errLoadFailed)))
 		}
 		ts.touch(t)
 		gen, err := t.app.acquire()
@@ -155,7 +168,7 @@ func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 			return ts.serveLate(w, r)
 		}
 		if err != nil {
-			return t.app.refuse(w, r, err)
+			return t.meter.refused(t.app.refuse(w, r, err))
 		}
 		defer ts.touch(t)
 		return gen.serve(w, r, time.Duration(t.config.RequestTimeout))
@@ -168,7 +181,7 @@ func (ts *tenants) serveLate(w http.ResponseWriter, r *http.Request) error {
 	if successor, ok := found.(*tenants); ok && successor != ts {
 		return successor.serve(w, r)
 	}
-	return refuse(w, errAppStopped)
+	return ts.meter.refused(refuse(w, errAppStopped))
 }
 
 // appendKey appends the values of the placeholders, each after its length.
@@ -221,6 +234,15 @@ func (ts *tenants) values(key string) (map[string]string, error) {
 	return values, nil
 }
 
+// describe returns the values of the placeholders as a name for people.
+func (ts *tenants) describe(values map[string]string) string {
+	named := make([]string, len(ts.names))
+	for i, name := range ts.names {
+		named[i] = values[name]
+	}
+	return strings.Join(named, ", ")
+}
+
 // add starts loading the app for a key, unless another request already has.
 func (ts *tenants) add(key string) (*tenant, error) {
 	values, err := ts.values(key)
@@ -242,7 +264,7 @@ func (ts *tenants) add(key string) (*tenant, error) {
 	if ts.maxApps > 0 && len(ts.byKey)-ts.failures >= ts.maxApps && !ts.evictOne() {
 		return nil, errAllBusy
 	}
-	t := &tenant{config: config, ready: make(chan struct{})}
+	t := &tenant{config: config, meter: ts.meter.ofTenant(ts.describe(values)), ready: make(chan struct{})}
 	t.used.Store(time.Now().UnixNano())
 	ts.byKey[key] = t
 	go ts.load(t)
@@ -254,7 +276,7 @@ func (ts *tenants) add(key string) (*tenant, error) {
 func (ts *tenants) load(t *tenant) {
 	logger := ts.logger.Load()
 	file := readFileState(t.config)
-	app, err := loadApp(context.Background(), t.config, ts.timeout, logger)
+	app, err := loadApp(context.Background(), t.config, t.meter, ts.timeout, logger)
 	ts.mu.Lock()
 	t.app, t.err = app, err
 	if err != nil {

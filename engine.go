@@ -3,6 +3,7 @@ package caddysnake
 // The python app of Caddy's config: settings of the process, not of one app.
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -17,7 +18,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(Engine{})
+	caddy.RegisterModule(new(Engine))
 	httpcaddyfile.RegisterGlobalOption("python", parseGlobalOption)
 }
 
@@ -30,8 +31,14 @@ type Engine struct {
 	// when a container limits the cores. Default: true.
 	SpareCore *bool `json:"spare_core,omitempty"`
 
-	held bool
-	ctx  caddy.Context
+	// PerTenantMetrics is the number of applications that blocks with placeholders
+	// have loaded and that get metrics of their own; further ones share the name
+	// _other. Default: 0, the applications of a block share the block's metrics.
+	PerTenantMetrics int `json:"per_tenant_metrics,omitempty"`
+
+	held    bool
+	metered atomic.Bool // the config has metrics
+	ctx     caddy.Context
 }
 
 // gracePeriod is the grace period of the running config's HTTP app, a
@@ -39,18 +46,25 @@ type Engine struct {
 var gracePeriod atomic.Int64
 
 // CaddyModule returns the Caddy module information.
-func (Engine) CaddyModule() caddy.ModuleInfo {
+func (*Engine) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "python", New: func() caddy.Module { return new(Engine) }}
 }
 
-// Provision only stores the context. Handlers that need Python call start.
+// Provision does not start Python. Handlers that need it call start.
 func (e *Engine) Provision(ctx caddy.Context) error {
+	if e.PerTenantMetrics < 0 {
+		return fmt.Errorf("per_tenant_metrics must be at least 1, not %d", e.PerTenantMetrics)
+	}
 	e.ctx = ctx
+	if err := ctx.GetMetricsRegistry().Register(metricsCollector{e}); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	return nil
 }
 
 // Start implements caddy.App. Caddy calls it after provisioning all apps.
 func (e *Engine) Start() error {
+	perTenant.Store(int64(e.PerTenantMetrics))
 	app, err := e.ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil //nolint:nilerr // without the HTTP app there are no requests
@@ -65,9 +79,12 @@ func (e *Engine) Start() error {
 func (*Engine) Stop() error { return nil }
 
 // start starts Python and applies the settings. Handlers call it in Provision.
-func (e *Engine) start(logger *zap.Logger) error {
+func (e *Engine) start(logger *zap.Logger, metered bool) error {
 	if err := startPython(); err != nil {
 		return err
+	}
+	if metered && e.metered.CompareAndSwap(false, true) {
+		addMetering(1)
 	}
 	if !e.held && (e.SpareCore == nil || *e.SpareCore) {
 		e.held = true
@@ -76,8 +93,22 @@ func (e *Engine) start(logger *zap.Logger) error {
 	return nil
 }
 
-// Cleanup returns the spare core to Go.
+// hasMetrics tells whether Caddy measures the requests of the HTTP app that ctx belongs
+// to.
+func hasMetrics(ctx caddy.Context) bool {
+	for _, module := range ctx.Modules() {
+		if app, ok := module.(*caddyhttp.App); ok {
+			return app.Metrics != nil
+		}
+	}
+	return false
+}
+
+// Cleanup returns the spare core to Go, and ends measuring.
 func (e *Engine) Cleanup() error {
+	if e.metered.Load() {
+		addMetering(-1)
+	}
 	if e.held {
 		spareCores.release()
 	}
@@ -119,7 +150,8 @@ func (c *coreCounter) release() {
 // parseGlobalOption parses
 //
 //	python {
-//	    spare_core on|off
+//	    spare_core         on|off
+//	    per_tenant_metrics <n>
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
 	engine := new(Engine)
@@ -135,8 +167,12 @@ func parseGlobalOption(d *caddyfile.Dispenser, _ any) (any, error) {
 				return nil, err
 			}
 			engine.SpareCore = &on
+		case "per_tenant_metrics":
+			if err := onlyNumber(d, &engine.PerTenantMetrics); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("unknown option '%s' of python; there is: spare_core", d.Val())
+			return nil, d.Errf("unknown option '%s' of python; there are: spare_core, per_tenant_metrics", d.Val())
 		}
 	}
 	return httpcaddyfile.App{Name: "python", Value: caddyconfig.JSON(engine, nil)}, nil

@@ -73,5 +73,6 @@ func (ts *tenants) evict(key string, t *tenant, reason string) {
 		zap.String("working_dir", t.config.WorkingDir),
 		zap.String("reason", reason))
 	t.app.evicted.Store(true)
+	t.meter.evicted(reason)
 	go t.unload(logger)
 }

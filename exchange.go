@@ -31,6 +31,8 @@ type exchange struct {
 	pushed bool // Python has got the slot
 	over   bool // the slot was released
 
+	measured *measurement // nil: metrics are off
+
 	pieces, nudgedAt int  // calls of write with records, and their number at the last nudge
 	idle             int  // nudges since then
 	nudged           bool // nudged at least once
@@ -51,7 +53,7 @@ func (x *exchange) run() error {
 		case <-x.slot.piece:
 			news := x.slot.take(C.SNAKE_GO_OUT | newsNudge | newsCut | newsLost)
 			if news&C.SNAKE_GO_OUT != 0 {
-				if done, err := x.write(); done {
+				if done, err := x.writeMeasured(); done {
 					return err
 				}
 			} else if news&newsNudge != 0 && x.standsStill() {
@@ -83,6 +85,7 @@ func (x *exchange) run() error {
 func (x *exchange) giveUp(err error) error {
 	x.closeIfUnread()
 	x.leave(C.SNAKE_TIMED_OUT)
+	x.measured.gaveUp(err)
 	if x.sent {
 		return x.breakOff()
 	}
@@ -125,6 +128,7 @@ func (x *exchange) standsStill() bool {
 // leave ends the exchange while the app may still run.
 func (x *exchange) leave(why uint32) {
 	x.stop()
+	x.measured.left()
 	x.slot.countAbandoned(x.r)
 	x.slot.abandon(why)
 }
@@ -150,6 +154,7 @@ func (x *exchange) letGo() {
 // stop ends all use of the body and of the ResponseWriter.
 func (x *exchange) stop() {
 	x.over = true
+	x.measured.leaveSlot(x.slot)
 	if x.body != nil {
 		close(x.body.stop)
 	}

@@ -9,9 +9,13 @@ package caddysnake
 import "C"
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +56,10 @@ type generation struct {
 	appLog  *appLog
 	workers *workers     // nil: the app runs in Caddy's process
 	beside  *backgrounds // nil: no commands run in the background
+	meter   *meter
+	threads int           // places for WSGI requests in each process
+	slow    time.Duration // slow_request of a WSGI app; 0: never
+	retired atomic.Bool   // the App has released its reference
 
 	webSockets webSockets
 	requestID  bool // each request gets an id
@@ -90,7 +98,9 @@ func (r *retirement) Wait() {
 
 // loadGeneration loads the app's code, tries it, and starts its background commands. It
 // returns when the generation can answer requests.
-func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (*generation, error) {
+func loadGeneration(ctx context.Context, config appConfig, to *meter, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
+	start := time.Now()
+	defer func() { to.loaded(start, err) }()
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout,
@@ -98,7 +108,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		defer cancel()
 	}
 	config.bridgeConfig = config.resolved()
-	gen, err := loadCode(ctx, config, timeout, logger)
+	gen, err := loadCode(ctx, config, to, timeout, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +119,7 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 		gen.beside, err = startBackgrounds(ctx, config.Background, loadRequest{gen.id, config.bridgeConfig}, gen.appLog)
 	}
 	if err != nil {
-		gen.release()
+		gen.leave()
 		gen.retire(drainLimits{})
 		return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
 	}
@@ -117,10 +127,10 @@ func loadGeneration(ctx context.Context, config appConfig, timeout time.Duration
 }
 
 // loadCode has a worker or the bridge load the app's code.
-func loadCode(ctx context.Context, config appConfig, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
+func loadCode(ctx context.Context, config appConfig, to *meter, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
 	start := time.Now()
 	id := lastID.Add(1)
-	gen := &generation{id: id, drained: make(chan struct{})}
+	gen := &generation{id: id, drained: make(chan struct{}), meter: to, threads: config.Threads}
 	gen.appLog = addAppLog(id, config.Module, logger)
 	gen.refs.Store(1)
 	gen.webSockets.config, gen.requestID = config.WebSocket, config.RequestID
@@ -130,7 +140,7 @@ func loadCode(ctx context.Context, config appConfig, timeout time.Duration, logg
 			removeAppLog(id)
 			return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
 		}
-		gen.isWSGI = gen.workers.limit > 0
+		gen.begin(gen.workers.limit > 0, config)
 		gen.logLoaded(logger, start)
 		return gen, nil
 	}
@@ -140,7 +150,7 @@ func loadCode(ctx context.Context, config appConfig, timeout time.Duration, logg
 			return
 		}
 		gen.isWSGI = late.Interface == "wsgi"
-		gen.release()
+		gen.leave()
 		gen.retire(drainLimits{})
 	})
 	if err != nil {
@@ -151,9 +161,33 @@ func loadCode(ctx context.Context, config appConfig, timeout time.Duration, logg
 	}
 	//nolint:govet // an address in C memory, given back to C as it is
 	gen.handle = (*C.snake_generation)(*(*unsafe.Pointer)(unsafe.Pointer(&loaded.Handle)))
-	gen.isWSGI = loaded.Interface == "wsgi"
+	gen.begin(loaded.Interface == "wsgi", config)
 	gen.logLoaded(logger, start)
 	return gen, nil
+}
+
+// begin is called when the app's interface is known.
+func (g *generation) begin(isWSGI bool, config appConfig) {
+	g.isWSGI = isWSGI
+	if isWSGI {
+		g.slow = time.Duration(config.SlowRequest)
+	}
+	liveGenerations.add(g)
+}
+
+// requests returns the number of references beside the App's.
+func (g *generation) requests() int {
+	refs := int(g.refs.Load())
+	if !g.retired.Load() {
+		refs--
+	}
+	return refs
+}
+
+// leave drops the App's reference.
+func (g *generation) leave() {
+	g.retired.Store(true)
+	g.release()
 }
 
 func (g *generation) logLoaded(logger *zap.Logger, start time.Time) {
@@ -192,16 +226,17 @@ func (g *generation) pools() []*slotPool {
 }
 
 // takeSlot returns a slot for a request. It may wait for a worker.
-func (g *generation) takeSlot(ctx context.Context, deadline time.Time) (*slot, error) {
+func (g *generation) takeSlot(r *http.Request, deadline time.Time) (*slot, error) {
 	if g.workers == nil {
-		return slots.get(g, 1)
+		return slots.get(g, 1, lineOf(r))
 	}
+	ctx := r.Context()
 	if !deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadlineCause(ctx, deadline, errTimeout)
 		defer cancel()
 	}
-	return g.workers.take(ctx)
+	return g.workers.take(ctx, r)
 }
 
 // acquire counts a request; the caller must release the generation. It returns
@@ -315,7 +350,7 @@ func (g *generation) unloaded(left answer, err error) {
 		logger.Error("unloading python app", zap.String("app", g.appLog.app), zap.Error(err))
 	case !left.Idle && g.workers != nil:
 		logger.Warn("requests of an unloaded python app have ended with its workers", zap.String("app", g.appLog.app))
-		removeAppLog(g.id)
+		g.forget()
 	case !left.Idle:
 		logger.Warn("requests of an unloaded python app still run; it is left behind",
 			zap.String("app", g.appLog.app))
@@ -324,6 +359,42 @@ func (g *generation) unloaded(left answer, err error) {
 		}
 	default:
 		logger.Info("python app unloaded", zap.String("app", g.appLog.app))
-		removeAppLog(g.id)
+		g.forget()
 	}
+}
+
+// forget ends what is kept for a generation outside of it.
+func (g *generation) forget() {
+	removeAppLog(g.id)
+	liveGenerations.remove(g)
+}
+
+// liveGenerations are those that are loaded, or still run.
+var liveGenerations generationSet
+
+type generationSet struct {
+	mu  sync.Mutex
+	all map[*generation]struct{}
+}
+
+func (s *generationSet) add(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[*generation]struct{}{}
+	}
+	s.all[g] = struct{}{}
+}
+
+func (s *generationSet) remove(g *generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, g)
+}
+
+// list returns the generations, oldest first.
+func (s *generationSet) list() []*generation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.all), func(a, b *generation) int { return cmp.Compare(a.id, b.id) })
 }

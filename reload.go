@@ -17,7 +17,7 @@ func (a *App) reload(ctx context.Context, reason changes) {
 	fields := []zap.Field{
 		zap.String("app", a.config.Module), zap.String("changed", reason.first), zap.Int("files", reason.files),
 	}
-	gen, err := loadGeneration(ctx, a.config, time.Duration(a.startTimeout.Load()), logger)
+	gen, err := loadGeneration(ctx, a.config, a.meter, time.Duration(a.startTimeout.Load()), logger)
 	if ctx.Err() != nil && err != nil {
 		return // the app has been stopped
 	}
@@ -41,7 +41,7 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 	if a.stopped {
 		a.mu.Unlock()
 		if gen != nil {
-			gen.release()
+			gen.leave()
 			retiring.Go(func() { gen.retire(drainLimits{}) })
 		}
 		return
@@ -52,13 +52,14 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 	old := a.current.Swap(gen)
 	if failure == nil {
 		a.failure.Store(nil)
+		a.meter.reloads.Inc()
 	}
 	if gen != nil { // the config may have changed meanwhile
 		gen.appLog.logger.Store(a.logger.Load())
 	}
 	a.mu.Unlock()
 	if old != nil {
-		old.release()
+		old.leave()
 		retiring.Go(func() { old.retire(a.config.Autoreload.DrainLimits) })
 	}
 }

@@ -259,6 +259,7 @@ func (x *exchange) begin(record ring.Record) (done bool, err error) {
 		return false, errMisfit
 	}
 	x.sent = true
+	x.measured.answered(int(status))
 	return false, nil
 }
 

@@ -44,7 +44,7 @@ func (n *nowhere) wake(_ *slot, waits uint32) {
 // what the app gets.
 func slotNowhere(t *testing.T) (*slot, *nowhere, *ring.Writer, *ring.Reader) {
 	t.Helper()
-	s, err := slots.get(nil, 1)
+	s, err := slots.get(nil, 1, requestLine{})
 	if err != nil {
 		t.Fatal(err)
 	}

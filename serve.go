@@ -26,7 +26,7 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 		return a.serveLate(w, r)
 	}
 	if err != nil {
-		return a.refuse(w, r, err)
+		return a.meter.refused(a.refuse(w, r, err))
 	}
 	return gen.serve(w, r, time.Duration(a.config.RequestTimeout))
 }
@@ -36,17 +36,22 @@ func (a *App) serve(w http.ResponseWriter, r *http.Request) error {
 func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
 	successor := a.successor()
 	if successor == nil {
-		return refuse(w, errAppStopped)
+		return a.meter.refused(refuse(w, errAppStopped))
 	}
 	gen, err := successor.acquire()
 	if err != nil {
-		return successor.refuse(w, r, err)
+		return a.meter.refused(successor.refuse(w, r, err))
 	}
 	return gen.serve(w, r, time.Duration(a.config.RequestTimeout))
 }
 
 // serve passes r to a generation that the caller has acquired.
-func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) error {
+func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) (err error) {
+	x := exchange{w: w, r: r}
+	if isMetering() {
+		x.measured = new(measurement)
+		defer func() { x.measured.end(gen, err) }()
+	}
 	if isExtendedConnect(r) {
 		gen.release()
 		return refuse(w, errExtendedConnect)
@@ -54,7 +59,6 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 	if gen.requestID {
 		identify(r)
 	}
-	x := exchange{w: w, r: r}
 	if timeout > 0 {
 		x.deadline = time.Now().Add(timeout)
 	}
@@ -63,6 +67,7 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 			gen.release()
 			return refuse(w, err)
 		}
+		x.measured.arrive()
 	}
 	for x.tries = 0; ; x.tries++ {
 		again, err := gen.tryOn(x)
@@ -78,7 +83,7 @@ const maxTries = 5
 // tryOn passes the request to one worker, or to the app in Caddy's process. again is
 // true, with the generation acquired, if the worker has died before the app was called.
 func (gen *generation) tryOn(x exchange) (again bool, err error) {
-	x.slot, err = gen.takeSlot(x.r.Context(), x.deadline)
+	x.slot, err = gen.takeSlot(x.r, x.deadline)
 	if err != nil {
 		gen.release()
 		x.closeIfUnread()
@@ -89,10 +94,11 @@ func (gen *generation) tryOn(x exchange) (again bool, err error) {
 	// may panic.
 	defer x.letGo()
 	if err := x.prepare(gen.isWSGI); err != nil {
+		x.measured.refused()
 		return false, err
 	}
-	if gen.workers != nil {
-		s.note(x.r)
+	if gen.workers == nil { // its queue begins here
+		x.measured.arrive()
 	}
 	if x.body != nil {
 		s.refs.Add(1)
@@ -111,6 +117,9 @@ func (x *exchange) prepare(forWSGI bool) error {
 	r, s := x.r, x.slot
 	if !forWSGI {
 		s.features = requestFeatures(r)
+	}
+	if x.measured != nil {
+		s.features |= C.SNAKE_TIMED
 	}
 	if s.features&C.SNAKE_WEBSOCKET != 0 {
 		if err := checkHandshake(x.w, r); err != nil {

@@ -10,6 +10,7 @@ import "C"
 import (
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,7 @@ type slot struct {
 	serial uint32                   // of the request
 	gen    *generation              // the request's generation
 	client *http.ResponseController // for a response in pieces, while its handler runs
-	line   requestLine              // for the log, if a worker dies
+	line   requestLine              // of the request
 }
 
 // appRef is the reference of the app's side. Go's own never add up to it, so a slot
@@ -67,8 +68,9 @@ type slotPool struct {
 
 var slots = slotPool{segments: segments{home: inProcess{}}}
 
-// get returns a slot with references of Go's, and an empty wire part and rings.
-func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
+// get returns a slot with references of Go's, and an empty wire part and rings, for a
+// request that runs on gen.
+func (p *slotPool) get(gen *generation, refs int32, line requestLine) (*slot, error) {
 	p.mu.Lock()
 	s := p.free
 	if s != nil {
@@ -78,6 +80,7 @@ func (p *slotPool) get(gen *generation, refs int32) (*slot, error) {
 		return nil, errTooManySlots
 	}
 	s.gen = gen
+	s.line = line
 	s.serial++
 	serial := s.serial
 	s.refs.Store(refs)
@@ -123,6 +126,38 @@ func (p *slotPool) grow() *slot {
 	p.view.Store(&view)
 	return s
 }
+
+// each calls look for each slot that is in use, with the lock held, which it gives up in
+// between: others wait for it.
+func (p *slotPool) each(look func(*slot)) {
+	known := p.view.Load()
+	if known == nil {
+		return
+	}
+	for some := range slices.Chunk(*known, C.SNAKE_SEGMENT_SLOTS) {
+		p.mu.Lock()
+		for _, s := range some {
+			if s.gen != nil {
+				look(s)
+			}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// countQueued counts the requests of each generation that its app has not begun.
+func (p *slotPool) countQueued() map[*generation]int {
+	queued := map[*generation]int{}
+	p.each(func(s *slot) {
+		if s.isPushed() && !s.hasBegun() {
+			queued[s.gen]++
+		}
+	})
+	return queued
+}
+
+// isPushed tells whether the app's side has the slot.
+func (s *slot) isPushed() bool { return s.refs.Load() >= appRef }
 
 // nudge tells a generation's exchanges that it is being retired, except exchanges
 // with a receiver.

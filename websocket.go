@@ -92,6 +92,10 @@ func (x *exchange) serveWebSocket(headers unpackedHeaders) {
 	}
 	w := newWebSocket(x.slot)
 	err := w.upgrade(x.w, x.r, header)
+	if err == nil {
+		x.measured.answered(http.StatusSwitchingProtocols)
+	}
+	x.measured.leaveSlot(x.slot)
 	x.over = true // the websocket owns the slot
 	w.slot.setReceiver(w)
 	if err != nil {

@@ -257,7 +257,7 @@ func TestAnOpenWebSocketKeepsOnlyTheLineOfItsRequest(t *testing.T) {
 	s.gen = gen
 	request := func() weak.Pointer[http.Request] {
 		x := exchange{w: hijackable{httptest.NewRecorder(), server}, r: httptest.NewRequest(http.MethodGet, "/chat", nil), slot: s}
-		s.note(x.r)
+		s.line = lineOf(x.r)
 		x.serveWebSocket(unpackedHeaders{})
 		return weak.Make(x.r)
 	}()

@@ -28,6 +28,12 @@ func (s *webSockets) add(w *webSocket) bool {
 	return !s.closed
 }
 
+func (s *webSockets) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 func (s *webSockets) remove(w *webSocket) {
 	s.mu.Lock()
 	delete(s.open, w)

@@ -52,12 +52,12 @@ func (ws *workers) checkAll(now time.Time) (actions []func()) {
 func (ws *workers) checkLimits(w *worker, now time.Time) {
 	lived := now.Sub(w.begun)
 	if w.lifetime > 0 && lived >= w.lifetime {
-		ws.renew(w, zap.Duration("age", lived))
+		ws.renew(w, "max_age", zap.Duration("age", lived))
 	}
 	// An app that needs more from its start is not replaced again and again at once.
 	if limit := ws.config.Limits.Memory; limit > 0 && lived >= healthyAfter {
 		if size := residentMemory(w.process.process.pid); size > limit {
-			ws.renew(w, zap.String("memory", humanize.IBytes(uint64(size))))
+			ws.renew(w, "max_memory", zap.String("memory", humanize.IBytes(uint64(size))))
 		}
 	}
 }

@@ -5,13 +5,14 @@ package caddysnake
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
 
 // take returns a slot of the worker with the fewest requests in flight. It waits until
 // there is one that has a place.
-func (ws *workers) take(ctx context.Context) (*slot, error) {
+func (ws *workers) take(ctx context.Context, r *http.Request) (*slot, error) {
 	ws.mu.Lock()
 	w := ws.pick()
 	if ws.ended || w == nil && len(ws.ready) == 0 && ws.paused {
@@ -47,7 +48,7 @@ func (ws *workers) take(ctx context.Context) (*slot, error) {
 	} else {
 		ws.mu.Unlock()
 	}
-	s, err := w.slots.get(ws.gen, 1)
+	s, err := w.slots.get(ws.gen, 1, lineOf(r))
 	if err != nil {
 		w.freed()
 		return nil, err

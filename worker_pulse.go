@@ -19,8 +19,9 @@ const stacksSignal = unix.Signal(63)
 type pulse struct {
 	number uint32 // 0: there was none
 	sent   time.Time
-	thread bool // the listening thread has answered
-	loop   bool // the event loop has, too, if there is one
+	thread bool          // the listening thread has answered
+	loop   bool          // the event loop has, too, if there is one
+	lag    time.Duration // until the last answer of the event loop
 }
 
 // fullness tells whether a worker without a free place finishes requests.
@@ -36,7 +37,9 @@ func (w *worker) isAlive(ping uint32, loop bool) {
 	defer w.of.mu.Unlock()
 	if ping == w.pulse.number {
 		w.pulse.thread = true
-		w.pulse.loop = w.pulse.loop || loop
+		if loop && !w.pulse.loop {
+			w.pulse.loop, w.pulse.lag = true, time.Since(w.pulse.sent)
+		}
 	}
 }
 
@@ -69,7 +72,7 @@ func (w *worker) checkPulse(now time.Time) (act func()) {
 		}
 		return func() { w.report(message, still) }
 	case silent == 0 && w.inflight > 0:
-		*p = pulse{number: p.number + 1, sent: now}
+		*p = pulse{number: p.number + 1, sent: now, lag: p.lag}
 		number := p.number
 		return func() { _ = w.process.ping(number) } // without an answer, it has ended or is silent
 	}

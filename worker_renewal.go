@@ -18,6 +18,7 @@ const retryPause = 10 * time.Second
 // overdue is a worker that is to be replaced, and why.
 type overdue struct {
 	worker *worker
+	option string // the limit's
 	reason zap.Field
 }
 
@@ -30,17 +31,17 @@ func spread[T int | time.Duration](limit T) T {
 func (w *worker) count() {
 	w.requests++
 	if w.quota > 0 && w.requests >= w.quota {
-		w.of.renew(w, zap.Int("requests", w.requests))
+		w.of.renew(w, "max_requests", zap.Int("requests", w.requests))
 	}
 }
 
 // renew has a worker replaced. The caller holds the lock.
-func (ws *workers) renew(w *worker, reason zap.Field) {
+func (ws *workers) renew(w *worker, option string, reason zap.Field) {
 	if w.isOverdue || ws.ended {
 		return
 	}
 	w.isOverdue = true
-	ws.overdue = append(ws.overdue, overdue{w, reason})
+	ws.overdue = append(ws.overdue, overdue{w, option, reason})
 	if !ws.renewing {
 		ws.renewing = true
 		ws.starts.Go(ws.renewAll)
@@ -90,6 +91,7 @@ func (ws *workers) renewOne(o overdue) {
 		successor.discard()
 		return
 	}
+	ws.gen.meter.restarted(o.option)
 	logger.Info("python worker is replaced", o.reason)
 }
 

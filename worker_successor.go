@@ -21,7 +21,10 @@ func (w *worker) watch() {
 	ws.leaving = slices.DeleteFunc(ws.leaving, isThis)
 	ended := ws.ended || w.isLeaving
 	if !ended { // stop waits for it
-		ws.starts.Go(func() { ws.replace(w.number, time.Since(w.begun)) })
+		if !w.isKilled {
+			ws.gen.meter.crashed()
+		}
+		ws.starts.Go(func() { ws.replace(w, time.Since(w.begun)) })
 	}
 	ws.mu.Unlock()
 	w.endRequests(ended)
@@ -60,8 +63,12 @@ const (
 
 // replace starts the successor of a dead worker. If it dies or fails again and again,
 // the pauses grow.
-func (ws *workers) replace(number int, lived time.Duration) {
+func (ws *workers) replace(dead *worker, lived time.Duration) {
+	number, reason := dead.number, "crash"
 	ws.mu.Lock()
+	if dead.isKilled {
+		reason = "kill_stuck"
+	}
 	if lived >= healthyAfter {
 		ws.deaths[number] = 0
 	}
@@ -78,6 +85,7 @@ func (ws *workers) replace(number int, lived time.Duration) {
 		w, err := ws.start(ws.end, number)
 		if err == nil {
 			ws.add(w) // if the workers are to end, stop ends it as well
+			ws.gen.meter.restarted(reason)
 			return
 		}
 		if ws.end.Err() != nil {
@@ -112,18 +120,14 @@ func (ws *workers) pause(number int, pause time.Duration) {
 // net/http's buffers of a connection that has become a websocket.
 type requestLine struct {
 	method, path string
-	since        time.Time
+	since        time.Time // when the request got its slot
 }
+
+// lineOf returns the line of a request that gets a slot now.
+func lineOf(r *http.Request) requestLine { return requestLine{r.Method, r.URL.Path, time.Now()} }
 
 func (l *requestLine) String() string {
 	return fmt.Sprintf("%s %s after %.3f s", l.method, l.path, time.Since(l.since).Seconds())
-}
-
-// note remembers the request for the log.
-func (s *slot) note(r *http.Request) {
-	s.pool.mu.Lock()
-	s.line = requestLine{r.Method, r.URL.Path, time.Now()}
-	s.pool.mu.Unlock()
 }
 
 // maxLostNamed limits the requests that a record names.
@@ -134,7 +138,7 @@ func (p *slotPool) begun() (requests []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.all {
-		if s.gen != nil && s.hasBegun() && s.line.method != "" && len(requests) < maxLostNamed {
+		if s.gen != nil && s.hasBegun() && len(requests) < maxLostNamed {
 			requests = append(requests, s.line.String())
 		}
 	}

@@ -51,7 +51,7 @@ static void start_request(snake_generation *app, snake_slot *slot) {
         generation_finished_one(app);
         return;
     }
-    __atomic_store_n(&slot->wire->begun, 1, __ATOMIC_RELEASE);
+    slot_begin(slot);
     slot->owner = self;
     self->client_stopped_sending = slot_gone(slot) != 0;
     asgi_exchange_activate(self);
@@ -137,10 +137,13 @@ PyObject *asgi_select(snake_generation *app, PyObject *timeout, int files) {
     if (failed)
         return NULL;
     if (may_sleep) {
+        uint64_t woken;
         Py_BEGIN_ALLOW_THREADS;
         asgi_end_round(app); /* here the next app's loop can take the GIL */
         asgi_loop_sleep_now(app, &sleep);
+        woken = lock_wait_begins();
         Py_END_ALLOW_THREADS;
+        lock_wait_ends(woken);
     } else {
         asgi_go_on(app);
     }
@@ -174,6 +177,14 @@ int asgi_cancel(snake_generation *app, bool answered) {
     }
     Py_DECREF(exchanges);
     return rc;
+}
+
+void asgi_answer_probe(snake_generation *app) {
+    uint64_t since = __atomic_load_n(&app->probed_at, __ATOMIC_RELAXED);
+    if (!since)
+        return;
+    __atomic_store_n(&app->lag, now_us() - since, __ATOMIC_RELAXED);
+    __atomic_store_n(&app->probed_at, 0, __ATOMIC_RELAXED);
 }
 
 /* Asks the loop for a sign of life, unless an earlier probe is unanswered. Returns the age of the

@@ -54,6 +54,8 @@ int asgi_cancel(snake_generation *app, bool answered);
 /* The scopes of the requests whose response is complete, as a list. */
 PyObject *asgi_answered(snake_generation *app);
 uint64_t asgi_probe(snake_generation *app);
+/* On the loop's thread: it is alive. */
+void asgi_answer_probe(snake_generation *app);
 
 typedef struct asgi_exchange asgi_exchange;
 /* AWAIT_DONE has nothing to wait for. AWAIT_ROUND waits for the loop's next round. AWAIT_ENDED was

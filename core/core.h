@@ -260,6 +260,7 @@ struct snake_generation {
     PyObject *websocket_template; /* the scope of a websocket */
     PyObject *extensions;         /* dicts of a scope, by features & (EARLY_HINTS | TRAILERS) */
     uint64_t probed_at;           /* [atomic] time of an unanswered asgi_probe; 0: none */
+    uint64_t lag;                 /* [atomic] microseconds until the newest probe was answered */
     struct header_cache *cache;
     bool draining, flush_soon, announced;
     uint64_t round_began;        /* 0: no round of requests is running */
@@ -284,6 +285,8 @@ PyObject *command_next(PyObject *module, PyObject *ignored);
 enum { ROOM_WORTH = SNAKE_RING / 2 - SNAKE_RESERVED - SNAKE_RECORD_HEAD };
 /* Reads the head of a new request. Nothing else may touch the slot before. */
 void slot_open(snake_slot *slot, snake_generation *app);
+/* The app is about to be called. */
+void slot_begin(snake_slot *slot);
 /* The packed head is not needed any more; its place in the ring is free. */
 void slot_head_done(snake_slot *slot);
 /* The kind of the next record of `in`; 0: none is there. After END, LOST or TOO_LARGE, the same
@@ -331,6 +334,11 @@ static inline bool slot_is_lost(snake_slot *slot) {
     uint32_t gone = slot_gone(slot);
     return gone == SNAKE_GONE || gone == SNAKE_TIMED_OUT || gone == SNAKE_OVERDUE;
 }
+
+/* ---- load.c: what Caddy's metrics show of the core */
+/* Around the wait for Python's lock of a thread that was woken. */
+uint64_t lock_wait_begins(void);
+void lock_wait_ends(uint64_t began);
 
 /* ---- monitor.c */
 /* Does the work that is due. True while there is something to watch. Called without the GIL. */

@@ -168,7 +168,7 @@ static PyObject *app_drain(PyObject *object, PyObject *ignored) {
     snake_generation *self = (snake_generation *)object;
     if (!self->selects)
         asgi_loop_wakes(self);
-    __atomic_store_n(&self->probed_at, 0, __ATOMIC_RELAXED);
+    asgi_answer_probe(self);
     asgi_start_round(self);
     Py_RETURN_NONE;
 }

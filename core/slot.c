@@ -33,6 +33,12 @@ void slot_open(snake_slot *slot, snake_generation *app) {
                         (Py_ssize_t)(record.len[0] - sizeof facts)};
 }
 
+void slot_begin(snake_slot *slot) {
+    if (slot->features & SNAKE_TIMED)
+        slot->wire->begun_at = (uint32_t)now_us();
+    __atomic_store_n(&slot->wire->begun, 1, __ATOMIC_RELEASE);
+}
+
 void slot_head_done(snake_slot *slot) {
     ring_record record;
     if (slot->head.n && ring_next(&slot->in, &record) == 1)

@@ -220,7 +220,7 @@ void wsgi_run(core *st, header_cache *cache, snake_generation *app, snake_slot *
         slot_close(slot, SNAKE_ABORT);
         return;
     }
-    __atomic_store_n(&slot->wire->begun, 1, __ATOMIC_RELEASE);
+    slot_begin(slot);
     view_enter(app->view, app->id);
     wsgi_exchange *self = PyObject_New(wsgi_exchange, st->wsgi_type);
     PyObject *context = NULL, *body = NULL, *done = NULL;

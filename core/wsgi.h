@@ -20,6 +20,8 @@ void wsgi_pool_come_back(void);
 void wsgi_pool_announce(void);
 void wsgi_pool_add_app(snake_generation *app, uint32_t threads);
 void wsgi_pool_remove_app(snake_generation *app);
+/* The number of occupied places. */
+uint32_t wsgi_pool_running(const snake_generation *app);
 PyObject *wsgi_serve(PyObject *module, PyObject *ignored);
 PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored);
 PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored);

@@ -145,6 +145,13 @@ void wsgi_pool_remove_app(snake_generation *app) {
     pool_unlock();
 }
 
+uint32_t wsgi_pool_running(const snake_generation *app) {
+    pool_lock();
+    uint32_t running = app->running;
+    pool_unlock();
+    return running;
+}
+
 /* After a thread has left the role or given requests back to the queue. */
 static void find_hot(wsgi_thread *hot) {
     bool found = hot ? !wsgi_pool_has_work() || wake_hot() : pass_role(NULL);

@@ -56,9 +56,12 @@ PyObject *wsgi_serve(PyObject *module, PyObject *ignored) {
             listed = 0;
         }
         bool stay;
+        uint64_t woken;
         Py_BEGIN_ALLOW_THREADS;
         stay = wsgi_pool_wait_for_role(w);
+        woken = lock_wait_begins();
         Py_END_ALLOW_THREADS;
+        lock_wait_ends(woken);
         if (!stay)
             break;
     }
