@@ -98,10 +98,16 @@ func keyOf(settings any) string {
 	return string(b)
 }
 
+// appName is what people and metrics call an app.
+type appName struct {
+	name  string // as configured, by the first handler of the app
+	meter *meter
+}
+
 // App is one application. It implements caddy.Destructor.
 type App struct {
+	appName
 	config       appConfig
-	meter        *meter
 	logger       atomic.Pointer[zap.Logger] // of the newest config that uses the app
 	startTimeout atomic.Int64               // of that config, a time.Duration
 	current      atomic.Pointer[generation]
@@ -109,6 +115,7 @@ type App struct {
 	reloader     *reloader                   // nil without autoreload
 	cancel       context.CancelFunc          // ends the reloader
 	evicted      atomic.Bool                 // late requests belong to another app
+	required     atomic.Bool                 // a handler without placeholders has it
 
 	mu      sync.Mutex // guards stopped and the replacement of current
 	stopped bool
@@ -121,9 +128,9 @@ var (
 
 // loadApp returns the app for a configuration. It loads the app if no handler uses
 // it yet.
-func loadApp(ctx context.Context, config appConfig, to *meter, timeout time.Duration, logger *zap.Logger) (*App, error) {
+func loadApp(ctx context.Context, config appConfig, name appName, timeout time.Duration, logger *zap.Logger) (*App, error) {
 	value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
-		app := &App{config: config, meter: to}
+		app := &App{config: config, appName: name}
 		app.adopt(logger, timeout)
 		return app, app.start(ctx, timeout)
 	})

@@ -16,6 +16,8 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("python", parseDirective)
+	// Of two directives, the one that is registered first comes first.
+	httpcaddyfile.RegisterDirectiveOrder("python_ready", httpcaddyfile.Before, "respond")
 	httpcaddyfile.RegisterDirectiveOrder("python", httpcaddyfile.Before, "respond")
 }
 

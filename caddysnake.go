@@ -227,16 +227,20 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	loading, cancel := untilExit(ctx)
 	defer cancel()
-	if h.app, err = loadApp(loading, config, meterOf(h.name()), timeout, logger); err != nil {
+	if h.app, err = loadApp(loading, config, h.name(), timeout, logger); err != nil {
 		return err
 	}
+	h.app.required.Store(true)
 	h.key = config.key()
 	logger.Debug("python handler ready", zap.String("app", config.Module))
 	return nil
 }
 
 // name returns the application's name as configured.
-func (h *Handler) name() string { return cmp.Or(h.Module, h.ModuleWSGI, h.ModuleASGI) }
+func (h *Handler) name() appName {
+	name := cmp.Or(h.Module, h.ModuleWSGI, h.ModuleASGI)
+	return appName{name, meterOf(name)}
+}
 
 // errExiting is the reason for aborting a load.
 var errExiting = errors.New("the server is stopping")

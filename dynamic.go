@@ -29,8 +29,8 @@ const (
 // tenants is a table of apps. Handlers with the same settings share it, and config
 // reloads keep it. It implements caddy.Destructor.
 type tenants struct {
+	appName
 	template    *appTemplate
-	meter       *meter // of the block
 	keyIn       func(round uint64) string
 	names       []string // names of the placeholders
 	timeout     time.Duration
@@ -72,7 +72,7 @@ func newTenants(h *Handler, key string, parsed *appTemplate, timeout time.Durati
 	value, _, err := tenantTables.LoadOrNew(key, func() (caddy.Destructor, error) {
 		ts := &tenants{
 			template:    parsed,
-			meter:       meterOf(h.name()),
+			appName:     h.name(),
 			keyIn:       func(round uint64) string { return tenantsKey(h, round) },
 			names:       parsed.placeholders(),
 			timeout:     timeout,
@@ -276,7 +276,7 @@ func (ts *tenants) add(key string) (*tenant, error) {
 func (ts *tenants) load(t *tenant) {
 	logger := ts.logger.Load()
 	file := readFileState(t.config)
-	app, err := loadApp(context.Background(), t.config, t.meter, ts.timeout, logger)
+	app, err := loadApp(context.Background(), t.config, appName{ts.name, t.meter}, ts.timeout, logger)
 	ts.mu.Lock()
 	t.app, t.err = app, err
 	if err != nil {

@@ -144,7 +144,8 @@ func (s *appsState) add(gen *generation, queued int) {
 			s.threads += gen.threads
 		}
 	} else {
-		s.lag = max(s.lag, time.Duration(load.loop_lag)*time.Microsecond)
+		lag := time.Duration(max(load.loop_lag, load.loop_silent)) * time.Microsecond
+		s.lag = max(s.lag, lag)
 	}
 }
 
@@ -166,7 +167,7 @@ func (s *appsState) addWorkers(gen *generation, retired bool) {
 		if gen.isWSGI {
 			s.busyThreads += min(running, gen.threads)
 		} else {
-			s.lag = max(s.lag, w.lag)
+			s.lag = max(s.lag, w.lag, w.silent)
 		}
 		if w.inflight > 0 {
 			s.workers.busy++

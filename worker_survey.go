@@ -19,7 +19,8 @@ type workerSurvey struct {
 	begun              time.Time
 	inflight, requests int
 	isReady            bool          // it takes requests
-	lag                time.Duration // of its event loop; below 0: unknown
+	lag                time.Duration // until its event loop gave its newest sign of life; below 0: unknown
+	silent             time.Duration // without the one that it was asked for
 	slots              *slotPool
 }
 
@@ -28,24 +29,25 @@ func (ws *workers) survey() (seen workersSurvey) {
 	defer ws.mu.Unlock()
 	seen.waiting = len(ws.waiting)
 	for _, w := range slices.Concat(ws.ready, ws.leaving) {
+		lag, silent := w.pulse.read(time.Now())
 		seen.all = append(seen.all, workerSurvey{
 			number: w.number, pid: w.process.process.pid, begun: w.begun,
 			inflight: w.inflight, requests: w.requests,
-			isReady: !w.isLeaving, lag: w.pulse.lagAt(time.Now()), slots: &w.slots,
+			isReady: !w.isLeaving, lag: lag, silent: silent, slots: &w.slots,
 		})
 	}
 	return seen
 }
 
-// lagAt returns how long the event loop has taken to give its newest sign of life, or
-// takes now; below 0: it was not asked yet.
-func (p *pulse) lagAt(now time.Time) time.Duration {
+// read returns how long the newest sign of life has taken (below 0: there was none), and
+// how long the worker is without the one that it was asked for.
+func (p *pulse) read(now time.Time) (lag, silent time.Duration) {
 	switch {
 	case p.number == 0:
-		return -1
+		return -1, 0
 	case p.loop:
-		return p.lag
+		return p.lag, 0
 	default:
-		return max(p.lag, now.Sub(p.sent))
+		return p.lag, max(0, now.Sub(p.sent))
 	}
 }

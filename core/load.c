@@ -22,7 +22,6 @@ snake_load snake_load_of(snake_generation *app) {
     if (app->kind == APP_WSGI)
         return (snake_load){.running = wsgi_pool_running(app)};
     uint64_t since = __atomic_load_n(&app->probed_at, __ATOMIC_RELAXED), now = now_us();
-    uint64_t lag = __atomic_load_n(&app->lag, __ATOMIC_RELAXED);
-    uint64_t silent = since && now > since ? now - since : 0;
-    return (snake_load){.loop_lag = silent > lag ? silent : lag};
+    return (snake_load){.loop_lag = __atomic_load_n(&app->lag, __ATOMIC_RELAXED),
+                        .loop_silent = since && now > since ? now - since : 0};
 }
