@@ -10,6 +10,8 @@ import "C"
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -89,6 +91,13 @@ func (s seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durati
 // key returns a string that is equal for equal configurations.
 func (c appConfig) key() string { return keyOf(c) }
 
+// id returns a short name for the configuration. It outlives forced reloads.
+func (c appConfig) id() string {
+	c.Round = 0
+	sum := sha256.Sum256([]byte(c.key()))
+	return hex.EncodeToString(sum[:6])
+}
+
 // keyOf returns a string that is equal for equal settings.
 func keyOf(settings any) string {
 	b, err := json.Marshal(settings) // sorts the keys of maps
@@ -107,15 +116,19 @@ type appName struct {
 // App is one application. It implements caddy.Destructor.
 type App struct {
 	appName
+	id           string // for the admin endpoint
 	config       appConfig
 	logger       atomic.Pointer[zap.Logger] // of the newest config that uses the app
 	startTimeout atomic.Int64               // of that config, a time.Duration
 	current      atomic.Pointer[generation]
 	failure      atomic.Pointer[loadFailure] // why there is no current generation
+	lastFailure  atomic.Pointer[loadFailure] // of a load after the current generation's
 	reloader     *reloader                   // nil without autoreload
 	cancel       context.CancelFunc          // ends the reloader
 	evicted      atomic.Bool                 // late requests belong to another app
 	required     atomic.Bool                 // a handler without placeholders has it
+
+	reloading sync.Mutex // held during a reload: there is one at a time
 
 	mu      sync.Mutex // guards stopped and the replacement of current
 	stopped bool
@@ -130,9 +143,9 @@ var (
 // it yet.
 func loadApp(ctx context.Context, config appConfig, name appName, timeout time.Duration, logger *zap.Logger) (*App, error) {
 	value, loaded, err := apps.LoadOrNew(config.key(), func() (caddy.Destructor, error) {
-		app := &App{config: config, appName: name}
+		app := &App{config: config, appName: name, id: config.id()}
 		app.adopt(logger, timeout)
-		return app, app.start(ctx, timeout)
+		return app, app.start(ctx)
 	})
 	if err != nil {
 		return nil, err
@@ -160,7 +173,7 @@ func (a *App) isBusy() bool {
 }
 
 // start loads the app for the first time.
-func (a *App) start(ctx context.Context, timeout time.Duration) error {
+func (a *App) start(ctx context.Context) error {
 	if a.config.Autoreload != nil {
 		if err := a.startWatching(); err != nil {
 			return err
@@ -168,7 +181,7 @@ func (a *App) start(ctx context.Context, timeout time.Duration) error {
 	}
 	a.meter.loading.Add(1)
 	defer a.meter.loading.Add(-1)
-	gen, err := loadGeneration(ctx, a.config, a.meter, timeout, a.logger.Load())
+	gen, err := loadGeneration(ctx, a)
 	if err != nil {
 		if a.reloader != nil {
 			a.reloader.stop()

@@ -215,7 +215,7 @@ void snake_measure(int on);
 uint64_t snake_lock_wait(void);
 /* How busy a generation is; the caller keeps it loaded meanwhile. */
 typedef struct {
-    uint32_t running; /* WSGI: occupied places of `threads` */
+    uint32_t running;     /* WSGI: occupied places of `threads` */
     uint64_t loop_lag;    /* ASGI: microseconds until the loop gave its newest sign of life */
     uint64_t loop_silent; /* ASGI: microseconds without the one that it was asked for; 0: none */
 } snake_load;

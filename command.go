@@ -39,6 +39,8 @@ type answer struct {
 	Handle    uintptr `json:"handle"`
 	Interface string  `json:"interface"`
 	Idle      bool    `json:"idle"`
+
+	Stacks []stackReport `json:"stacks"`
 }
 
 var (

@@ -50,6 +50,7 @@ type tenants struct {
 // tenant is one app in a table of tenants: loading, loaded, or failed.
 type tenant struct {
 	config appConfig
+	id     string // for the admin endpoint
 	meter  *meter
 	ready  chan struct{} // closed when the app is loaded or has failed
 	used   atomic.Int64  // time of the last request, in ns of Unix time
@@ -264,7 +265,7 @@ func (ts *tenants) add(key string) (*tenant, error) {
 	if ts.maxApps > 0 && len(ts.byKey)-ts.failures >= ts.maxApps && !ts.evictOne() {
 		return nil, errAllBusy
 	}
-	t := &tenant{config: config, meter: ts.meter.ofTenant(ts.describe(values)), ready: make(chan struct{})}
+	t := &tenant{config: config, id: config.id(), meter: ts.meter.ofTenant(ts.describe(values)), ready: make(chan struct{})}
 	t.used.Store(time.Now().UnixNano())
 	ts.byKey[key] = t
 	go ts.load(t)

@@ -56,10 +56,11 @@ type generation struct {
 	appLog  *appLog
 	workers *workers     // nil: the app runs in Caddy's process
 	beside  *backgrounds // nil: no commands run in the background
+	app     *App
 	meter   *meter
-	threads int           // places for WSGI requests in each process
 	slow    time.Duration // slow_request of a WSGI app; 0: never
-	retired atomic.Bool   // the App has released its reference
+	loaded  time.Time
+	retired atomic.Bool // the App has released its reference
 
 	webSockets webSockets
 	requestID  bool // each request gets an id
@@ -98,9 +99,10 @@ func (r *retirement) Wait() {
 
 // loadGeneration loads the app's code, tries it, and starts its background commands. It
 // returns when the generation can answer requests.
-func loadGeneration(ctx context.Context, config appConfig, to *meter, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
-	start := time.Now()
-	defer func() { to.loaded(start, err) }()
+func loadGeneration(ctx context.Context, app *App) (_ *generation, err error) {
+	start, config := time.Now(), app.config
+	timeout, logger := time.Duration(app.startTimeout.Load()), app.logger.Load()
+	defer func() { app.meter.loaded(start, err) }()
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout,
@@ -108,7 +110,7 @@ func loadGeneration(ctx context.Context, config appConfig, to *meter, timeout ti
 		defer cancel()
 	}
 	config.bridgeConfig = config.resolved()
-	gen, err := loadCode(ctx, config, to, timeout, logger)
+	gen, err := loadCode(ctx, app, config, timeout, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -127,10 +129,10 @@ func loadGeneration(ctx context.Context, config appConfig, to *meter, timeout ti
 }
 
 // loadCode has a worker or the bridge load the app's code.
-func loadCode(ctx context.Context, config appConfig, to *meter, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
+func loadCode(ctx context.Context, app *App, config appConfig, timeout time.Duration, logger *zap.Logger) (_ *generation, err error) {
 	start := time.Now()
 	id := lastID.Add(1)
-	gen := &generation{id: id, drained: make(chan struct{}), meter: to, threads: config.Threads}
+	gen := &generation{id: id, drained: make(chan struct{}), app: app, meter: app.meter}
 	gen.appLog = addAppLog(id, config.Module, logger)
 	gen.refs.Store(1)
 	gen.webSockets.config, gen.requestID = config.WebSocket, config.RequestID
@@ -140,7 +142,7 @@ func loadCode(ctx context.Context, config appConfig, to *meter, timeout time.Dur
 			removeAppLog(id)
 			return nil, fmt.Errorf("loading python app %s: %w", config.Module, err)
 		}
-		gen.begin(gen.workers.limit > 0, config)
+		gen.begin(gen.workers.limit > 0)
 		gen.logLoaded(logger, start)
 		return gen, nil
 	}
@@ -161,16 +163,16 @@ func loadCode(ctx context.Context, config appConfig, to *meter, timeout time.Dur
 	}
 	//nolint:govet // an address in C memory, given back to C as it is
 	gen.handle = (*C.snake_generation)(*(*unsafe.Pointer)(unsafe.Pointer(&loaded.Handle)))
-	gen.begin(loaded.Interface == "wsgi", config)
+	gen.begin(loaded.Interface == "wsgi")
 	gen.logLoaded(logger, start)
 	return gen, nil
 }
 
 // begin is called when the app's interface is known.
-func (g *generation) begin(isWSGI bool, config appConfig) {
-	g.isWSGI = isWSGI
+func (g *generation) begin(isWSGI bool) {
+	g.isWSGI, g.loaded = isWSGI, time.Now()
 	if isWSGI {
-		g.slow = time.Duration(config.SlowRequest)
+		g.slow = time.Duration(g.app.config.SlowRequest)
 	}
 	liveGenerations.add(g)
 }

@@ -141,7 +141,7 @@ func (s *appsState) add(gen *generation, queued int) {
 	if gen.isWSGI {
 		s.busyThreads += int(load.running)
 		if !retired {
-			s.threads += gen.threads
+			s.threads += gen.app.config.Threads
 		}
 	} else {
 		lag := time.Duration(max(load.loop_lag, load.loop_silent)) * time.Microsecond
@@ -165,7 +165,7 @@ func (s *appsState) addWorkers(gen *generation, retired bool) {
 			}
 		})
 		if gen.isWSGI {
-			s.busyThreads += min(running, gen.threads)
+			s.busyThreads += min(running, gen.app.config.Threads)
 		} else {
 			s.lag = max(s.lag, w.lag, w.silent)
 		}
@@ -181,7 +181,7 @@ func (s *appsState) addWorkers(gen *generation, retired bool) {
 	}
 	s.workers.total += gen.workers.config.Workers
 	if gen.isWSGI {
-		s.threads += gen.threads * gen.workers.config.Workers
+		s.threads += gen.app.config.Threads * gen.workers.config.Workers
 	}
 }
 

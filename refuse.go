@@ -8,6 +8,7 @@ import (
 	"html"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -97,7 +98,10 @@ func refuse(w http.ResponseWriter, err error) error {
 }
 
 // loadFailure is the reason why an app has no generation.
-type loadFailure struct{ err error }
+type loadFailure struct {
+	err  error
+	when time.Time
+}
 
 func (f *loadFailure) Error() string { return f.err.Error() }
 

@@ -12,26 +12,46 @@ import (
 
 // reload loads the app's changed code.
 func (a *App) reload(ctx context.Context, reason changes) {
+	keep := a.config.Autoreload.OnError == "keep"
+	_ = a.load(ctx, keep, zap.String("changed", reason.first), zap.Int("files", reason.files)) // it is in the log
+}
+
+// load loads the app's code again, and returns why it could not. keep: the app then keeps
+// the code that was loaded before.
+func (a *App) load(ctx context.Context, keep bool, reason ...zap.Field) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
 	start := time.Now()
 	logger := a.logger.Load()
-	fields := []zap.Field{
-		zap.String("app", a.config.Module), zap.String("changed", reason.first), zap.Int("files", reason.files),
-	}
-	gen, err := loadGeneration(ctx, a.config, a.meter, time.Duration(a.startTimeout.Load()), logger)
+	gen, err := loadGeneration(ctx, a)
 	if ctx.Err() != nil && err != nil {
-		return // the app has been stopped
+		return err // the app has been stopped, or nobody waits for it
 	}
+	fields := append([]zap.Field{zap.String("app", a.config.Module)}, reason...)
 	fields = append(fields, zap.Duration("duration", time.Since(start)))
-	switch {
-	case err == nil:
+	if err == nil {
 		logger.Info("python app reloaded", fields...)
+		a.lastFailure.Store(nil)
 		a.replace(gen, nil)
-	case a.config.Autoreload.OnError == "keep":
-		logger.Error("reloading python app failed; it keeps the code that was loaded before", append(fields, zap.Error(err))...)
-	default:
-		logger.Error("reloading python app failed; requests fail until it is fixed", append(fields, zap.Error(err))...)
-		a.replace(nil, &loadFailure{err})
+		return nil
 	}
+	failure := &loadFailure{err, time.Now()}
+	a.lastFailure.Store(failure)
+	if keep {
+		logger.Error("reloading python app failed; it keeps the code that was loaded before", append(fields, zap.Error(err))...)
+		return err
+	}
+	logger.Error("reloading python app failed; requests fail until it is fixed", append(fields, zap.Error(err))...)
+	a.replace(nil, failure)
+	return err
+}
+
+// drainLimits are those for a generation that a newer one has replaced.
+func (a *App) drainLimits() drainLimits {
+	if a.config.Autoreload != nil {
+		return a.config.Autoreload.DrainLimits
+	}
+	return drainLimits{WebSockets: defaultGrace, Streams: defaultGrace, Requests: drainTimeout}
 }
 
 // replace replaces the current generation with gen, or with the reason why there is
@@ -60,6 +80,6 @@ func (a *App) replace(gen *generation, failure *loadFailure) {
 	a.mu.Unlock()
 	if old != nil {
 		old.leave()
-		retiring.Go(func() { old.retire(a.config.Autoreload.DrainLimits) })
+		retiring.Go(func() { old.retire(a.drainLimits()) })
 	}
 }

@@ -159,6 +159,19 @@ func (p *slotPool) countQueued() map[*generation]int {
 // isPushed tells whether the app's side has the slot.
 func (s *slot) isPushed() bool { return s.refs.Load() >= appRef }
 
+// stateName says what becomes of the request.
+func (s *slot) stateName() string {
+	gone := atomic.LoadUint32((*uint32)(&s.wire.gone))
+	switch {
+	case gone == C.SNAKE_GONE || gone == C.SNAKE_TIMED_OUT || gone == C.SNAKE_OVERDUE:
+		return "left"
+	case s.hasBegun():
+		return "running"
+	default:
+		return "queued"
+	}
+}
+
 // nudge tells a generation's exchanges that it is being retired, except exchanges
 // with a receiver.
 func (p *slotPool) nudge(gen *generation) { p.tell(gen, newsNudge, nil) }

@@ -61,6 +61,7 @@ type workerProcess struct {
 	modules []string
 	file    func(slot, serial uint32, file *os.File)
 	alive   func(ping uint32, loop bool)
+	stacks  stacksQuestion
 
 	ready chan struct{} // closed when kind and modules are set
 	gone  chan struct{} // closed at once when the process has ended
@@ -222,6 +223,10 @@ func (w *workerProcess) handle(report workerReport) error {
 			w.alive(r.Ping, r.Loop)
 		}
 		return nil
+	case *stacksReport:
+		if w.stacks.take(r) {
+			return nil
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -135,6 +135,8 @@ func parseReport(p packet) (workerReport, error) {
 		report = new(stoppedReport)
 	case "alive":
 		report = new(aliveReport)
+	case "stacks":
+		report = new(stacksReport)
 	case "file":
 		report = new(fileReport)
 	default:

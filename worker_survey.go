@@ -22,6 +22,7 @@ type workerSurvey struct {
 	lag                time.Duration // until its event loop gave its newest sign of life; below 0: unknown
 	silent             time.Duration // without the one that it was asked for
 	slots              *slotPool
+	process            *workerProcess
 }
 
 func (ws *workers) survey() (seen workersSurvey) {
@@ -33,7 +34,7 @@ func (ws *workers) survey() (seen workersSurvey) {
 		seen.all = append(seen.all, workerSurvey{
 			number: w.number, pid: w.process.process.pid, begun: w.begun,
 			inflight: w.inflight, requests: w.requests,
-			isReady: !w.isLeaving, lag: lag, silent: silent, slots: &w.slots,
+			isReady: !w.isLeaving, lag: lag, silent: silent, slots: &w.slots, process: w.process,
 		})
 	}
 	return seen

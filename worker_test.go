@@ -475,3 +475,23 @@ func TestLinesOfAStreamBecomeMessages(t *testing.T) {
 		t.Error(len(got))
 	}
 }
+
+// A worker that answers what nobody has asked is killed; one that is late is not.
+func TestStacksAreAnAnswer(t *testing.T) {
+	var q stacksQuestion
+	if q.take(&stacksReport{Question: 0}) || q.take(&stacksReport{Question: 1}) {
+		t.Error("an answer without a question")
+	}
+	q.number, q.answer = 2, make(chan []stackReport, 1)
+	for _, answer := range []uint32{1, 2, 2} {
+		if !q.take(&stacksReport{Question: answer, Stacks: []stackReport{{Slot: int64(answer)}}}) {
+			t.Errorf("answer %d is refused", answer)
+		}
+	}
+	if got := <-q.answer; got[0].Slot != 2 || len(q.answer) != 0 {
+		t.Errorf("got %v", got)
+	}
+	if q.take(&stacksReport{Question: 3}) {
+		t.Error("an answer to a later question")
+	}
+}

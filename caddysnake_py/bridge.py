@@ -41,6 +41,7 @@ from caddysnake_py import (
     pools,
     process,
     release,
+    stacks,
     streams,
     subprocesses,
     sysmodule,
@@ -224,6 +225,9 @@ def _execute(question: dict[str, Any]) -> dict[str, Any]:
             return load(LoadRequest(**question["load"]))
         case "unload":
             return unload(question["id"], question["drain"], question["tasks"])
+        case "stacks":
+            cores = {app: loaded.core for app, loaded in list(_apps.items())}
+            return {"stacks": stacks.of_requests(cores)}
         case "leave":
             return leave()
         case other:

@@ -6,14 +6,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import sys
-import threading
 import time
-import traceback
 
 import _caddysnake
 
-from caddysnake_py import logs, patches, threads
+from caddysnake_py import logs, patches, stacks, threads
 
 _INTERVAL = 0.5  # seconds
 # Seconds to wait before RequestTimeout is raised: a request that reads or writes gets an OSError
@@ -64,16 +61,8 @@ limits: dict[int, Limits] = {}  # by the app's id
 _reported: set[int] = set()  # serial numbers of the requests reported as slow
 
 
-def _stack(thread: int) -> str:
-    """Returns the stack of a thread, without the server's frames at its beginning."""
-    frames = traceback.extract_stack(sys._current_frames().get(thread))
-    while frames and (logs.is_own(frames[0].filename) or frames[0].filename == threading.__file__):
-        del frames[0]
-    return "".join(frames.format()).rstrip("\n")
-
-
 def _interrupt(thread: int, app: int, serial: int, what: str, level: int) -> None:
-    stack = _stack(thread)
+    stack = stacks.of_thread(thread)
     if _caddysnake.wsgi_interrupt(thread, serial, RequestTimeout):
         logs.emit(level, "caddysnake", f"{what}; it was here:\n{stack}", app)
 
@@ -99,7 +88,8 @@ def _check(running: list[tuple[int, int, int, float, bool]]) -> None:
             _interrupt(thread, app, serial, what, logging.ERROR)
         elif limit.slow and seconds >= limit.slow and serial not in _reported:
             _reported.add(serial)
-            text = f"request has been running for {seconds:.1f} s; it is here:\n{_stack(thread)}"
+            stack = stacks.of_thread(thread)
+            text = f"request has been running for {seconds:.1f} s; it is here:\n{stack}"
             logs.emit(logging.WARNING, "caddysnake", text, app)
 
 
@@ -123,7 +113,7 @@ def _check_loops() -> None:
             loop.reported = loop.reported and silent > 0
         elif not loop.reported:
             loop.reported = True
-            stack = _stack(loop.thread)
+            stack = stacks.of_thread(loop.thread)
             text = f"event loop has been blocked for {silent:.1f} s; it is here:\n{stack}"
             logs.emit(logging.WARNING, "caddysnake", text, app)
 

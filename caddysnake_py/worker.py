@@ -25,6 +25,7 @@ from caddysnake_py import (
     logs,
     preload,
     process,
+    stacks,
     worker_end,
     worker_environment,
     worker_serving,
@@ -82,6 +83,8 @@ class Worker:
                 self._stop(Limits(message.fields["drain"], message.fields["tasks"]))
             elif message.op == "ping":
                 self._answer(message.fields["ping"])
+            elif message.op == "stacks":
+                self._show_stacks(message.fields["question"])
         self._stop(Limits(0, 0))
 
     def _answer(self, ping: int) -> None:
@@ -90,6 +93,10 @@ class Worker:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it is closed: the worker ends
                 self._loop.call_soon_threadsafe(self._answer_on_loop, ping)
+
+    def _show_stacks(self, question: int) -> None:
+        found = stacks.fitting(stacks.of_requests({self._request.id: self._core}))
+        self._control.send("stacks", question=question, stacks=found)
 
     def _answer_on_loop(self, ping: int) -> None:
         self._control.send("alive", ping=ping, loop=True)

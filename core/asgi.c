@@ -163,6 +163,21 @@ PyObject *asgi_answered(snake_generation *app) {
     return scopes;
 }
 
+PyObject *asgi_coroutines(snake_generation *app) {
+    PyObject *list = PyList_New(0);
+    for (asgi_exchange *e = app->active; list && e; e = e->next) {
+        snake_slot *slot = e->slot ? e->slot : e->kept;
+        if (!e->coroutine)
+            continue;
+        PyObject *entry = Py_BuildValue("lIOk", slot ? (long)slot->id : -1L,
+                                        slot ? slot->wire->serial : 0, e->coroutine, app->thread);
+        if (!entry || PyList_Append(list, entry) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(entry);
+    }
+    return list;
+}
+
 int asgi_cancel(snake_generation *app, bool answered) {
     PyObject *exchanges = hidden_list(0); /* a copy: cancelling may change the active list */
     if (!exchanges)

@@ -53,6 +53,8 @@ PyObject *asgi_flush(PyObject *app, PyObject *ignored);
 int asgi_cancel(snake_generation *app, bool answered);
 /* The scopes of the requests whose response is complete, as a list. */
 PyObject *asgi_answered(snake_generation *app);
+/* What runs: [(slot, serial, coroutine, thread of the loop)]. Any thread, with the GIL. */
+PyObject *asgi_coroutines(snake_generation *app);
 uint64_t asgi_probe(snake_generation *app);
 /* On the loop's thread: it is alive. */
 void asgi_answer_probe(snake_generation *app);

@@ -210,6 +210,13 @@ static PyObject *app_answered(PyObject *object, PyObject *ignored) {
     return asgi_answered((snake_generation *)object);
 }
 
+/* coroutines() -> [(slot, serial of the slot's request, coroutine, thread of the loop)]; slot -1:
+ * the response is complete, and the app runs on */
+static PyObject *app_coroutines(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    return asgi_coroutines((snake_generation *)object);
+}
+
 /* probe() -> float: asks the loop for a sign of life. Returns the age of an unanswered probe in
  * seconds. */
 static PyObject *app_probe(PyObject *object, PyObject *ignored) {
@@ -251,6 +258,7 @@ static PyMethodDef app_methods[] = {
     {"wait_idle", app_wait_idle, METH_O, "wait_idle(timeout) -> bool: no request runs."},
     {"cancel", app_cancel, METH_O, "cancel(answered): cancels the requests that still run."},
     {"answered", app_answered, METH_NOARGS, "answered() -> scopes of requests that run on."},
+    {"coroutines", app_coroutines, METH_NOARGS, "coroutines() -> what runs on the loop."},
     {"probe", app_probe, METH_NOARGS, "probe() -> float: seconds since an unanswered probe."},
     {"stop", app_stop, METH_NOARGS, "stop(): drops the app's objects."},
     {NULL, NULL, 0, NULL},

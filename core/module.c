@@ -79,6 +79,8 @@ static PyMethodDef module_methods[] = {
      "wsgi_thread_failed(): the requested thread can't be started."},
     {"wsgi_running", wsgi_threads_running, METH_NOARGS,
      "wsgi_running() -> [(thread, app, serial, seconds, timed out)]"},
+    {"wsgi_requests", wsgi_threads_requests, METH_NOARGS,
+     "wsgi_requests() -> [(app, slot, serial, thread)]"},
     {"wsgi_interrupt", wsgi_thread_interrupt, METH_VARARGS,
      "wsgi_interrupt(thread, serial, exception) -> bool: raises it in a running request, once."},
     {"is_servers", module_is_servers, METH_VARARGS,

@@ -26,6 +26,7 @@ PyObject *wsgi_serve(PyObject *module, PyObject *ignored);
 PyObject *wsgi_pool_next_thread(PyObject *module, PyObject *ignored);
 PyObject *wsgi_pool_thread_failed(PyObject *module, PyObject *ignored);
 PyObject *wsgi_threads_running(PyObject *module, PyObject *ignored);
+PyObject *wsgi_threads_requests(PyObject *module, PyObject *ignored);
 PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args);
 /* For the monitor: moves the hot role to another thread when its holder is stuck. True while
  * requests wait. */

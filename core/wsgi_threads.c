@@ -48,6 +48,25 @@ PyObject *wsgi_threads_running(PyObject *module, PyObject *ignored) {
     return list;
 }
 
+/* wsgi_requests() -> [(app, slot, serial of the slot's request, thread)]; slot -1: the response is
+ * complete, and the app runs on */
+PyObject *wsgi_threads_requests(PyObject *module, PyObject *ignored) {
+    (void)module;
+    (void)ignored;
+    PyObject *list = PyList_New(0);
+    for (wsgi_thread *w = newest; list && w; w = w->older) {
+        if (!w->since)
+            continue;
+        bool has_slot = w->slot->owner == w;
+        PyObject *entry = Py_BuildValue("IlIk", w->app->id, has_slot ? (long)w->slot->id : -1L,
+                                        has_slot ? w->slot->wire->serial : 0, w->thread);
+        if (!entry || PyList_Append(list, entry) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(entry);
+    }
+    return list;
+}
+
 /* wsgi_interrupt(thread, serial, exception) -> bool */
 PyObject *wsgi_thread_interrupt(PyObject *module, PyObject *args) {
     (void)module;

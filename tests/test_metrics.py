@@ -113,9 +113,7 @@ def test_websockets_are_counted_while_they_are_open(serve: Serve) -> None:
     with WebSocket(server, "/") as websocket:
         websocket.text("hello")
         assert websocket.receive().payload == b"hello"
-        await_values(
-            server, name, {"websockets": 1, "requests_in_flight": 0} | requests(of_1xx=1)
-        )
+        await_values(server, name, {"websockets": 1, "requests_in_flight": 0} | requests(of_1xx=1))
     await_values(server, name, {"websockets": 0})
     assert "threads" not in samples(server, name)
 
@@ -299,10 +297,14 @@ def test_what_a_worker_writes_into_the_memory_is_no_metric(serve: Serve, board: 
         server.get(f"/scribbles?{seed}", board.headers, timeout=30)
     passed = time.monotonic() - began
     wait_for(
-        lambda: sum(
-            value for key, value in samples(server, name).items() if key.startswith("requests_t")
-        )
-        == count,
+        lambda: (
+            sum(
+                value
+                for key, value in samples(server, name).items()
+                if key.startswith("requests_t")
+            )
+            == count
+        ),
         "all requests",
     )
     found = samples(server, name)

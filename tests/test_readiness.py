@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from harness import http1
 from harness.board import Board
 from harness.caddyfile import asgi, wsgi
 from harness.dynamic import Tenants, ask_tenant, text

@@ -121,3 +121,11 @@ async def blocks(scope, receive, send):
     board.note("blocking")
     board.wait("reported")
     await answer(send, b"late")
+
+
+@case
+async def waits(scope, receive, send):
+    board = Board.of(scope)
+    board.note("waiting")
+    await board.until("go")
+    await answer(send, b"waited")
