@@ -72,10 +72,16 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 	})
 }
 
-// Arguments expands the short form `caddy main:app` to `caddy python-server
-// main:app`. It also expands wrong uses of the short form, so that python-server
+// shortCommands are short forms of this executable's own commands.
+var shortCommands = map[string]string{"status": statusCommand, "top": topCommand}
+
+// Arguments expands the short forms `caddy main:app` to `caddy python-server
+// main:app`, and `caddy status` to `caddy python-status`. It also expands wrong uses of the short form, so that python-server
 // can report the mistake.
 func Arguments(args []string) []string {
+	if len(args) > 1 && shortCommands[args[1]] != "" {
+		return append([]string{args[0], shortCommands[args[1]]}, args[2:]...)
+	}
 	if len(args) < 2 || strings.HasPrefix(args[1], "-") ||
 		!strings.Contains(args[1], ":") && !strings.HasSuffix(args[1], ".py") {
 		return args

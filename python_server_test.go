@@ -62,6 +62,9 @@ func TestShortForm(t *testing.T) {
 		{"caddy pkg.wsgi:make()", "caddy python-server pkg.wsgi:make()"},
 		{"caddy run --config x:y", "caddy run --config x:y"},
 		{"caddy", "caddy"},
+		{"caddy status --address :2019", "caddy python-status --address :2019"},
+		{"caddy top", "caddy python-top"},
+		{"caddy run status", "caddy run status"},
 	} {
 		if got := strings.Join(Arguments(strings.Fields(test.args)), " "); got != test.want {
 			t.Errorf("%s: %s, not %s", test.args, got, test.want)
