@@ -57,7 +57,7 @@ func (g *generation) probe(ctx context.Context, value string) error {
 	}
 	w := &probeWriter{header: make(http.Header)}
 	g.acquire() // nobody else can have released it
-	err = g.serve(w, r, timeout)
+	err = g.answer(exchange{w: w, r: r}, timeout)
 	if refused := (caddyhttp.HandlerError{}); errors.As(err, &refused) {
 		return fmt.Errorf("probe %s: status %d: %w", value, refused.StatusCode, refused.Err)
 	}

@@ -52,6 +52,12 @@ func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout tim
 		x.measured = new(measurement)
 		defer func() { x.measured.end(gen, err) }()
 	}
+	return gen.answer(x, timeout)
+}
+
+// answer is serve for a request that is not counted unless x.measured is set.
+func (gen *generation) answer(x exchange, timeout time.Duration) (err error) {
+	w, r := x.w, x.r
 	if isExtendedConnect(r) {
 		gen.release()
 		return refuse(w, errExtendedConnect)

@@ -29,6 +29,7 @@ CONFIGURATION = (
     "engine.go",
     "probe.go",
     "python_server.go",
+    "readiness.go",
     "template.go",
     "websocket_options.go",
     "worker_options.go",

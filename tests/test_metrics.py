@@ -132,6 +132,12 @@ def test_a_blocked_loop_shows(serve: Serve, board: Board, loop: str) -> None:
     assert samples(server, name)["loop_lag_seconds"] > 1, "it is that of the newest question"
 
 
+def test_a_probe_is_no_request(serve: Serve) -> None:
+    server = served(serve, wsgi("wsgi_response:app", "probe /hello"))
+    assert server.get("/hello").status == 200
+    await_values(server, "wsgi_response:app", requests(of_2xx=1))
+
+
 def test_without_caddys_metrics_there_are_none(serve: Serve) -> None:
     server = serve(wsgi("wsgi_response:app"), probe="/hello")
     assert server.get("/hello").status == 200

@@ -125,7 +125,11 @@ async def blocks(scope, receive, send):
 
 @case
 async def waits(scope, receive, send):
-    board = Board.of(scope)
-    board.note("waiting")
-    await board.until("go")
+    Board.of(scope).note("waiting")
+    await until_it_leaves(receive)
     await answer(send, b"waited")
+
+
+async def until_it_leaves(receive):
+    while (await receive())["type"] != "http.disconnect":
+        pass
