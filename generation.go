@@ -62,6 +62,9 @@ type generation struct {
 	loaded  time.Time
 	retired atomic.Bool // the App has released its reference
 
+	handleMu  sync.Mutex // guards unloading
+	unloading bool       // the bridge may free what handle points to
+
 	webSockets webSockets
 	requestID  bool // each request gets an id
 }
@@ -175,6 +178,17 @@ func (g *generation) begin(isWSGI bool) {
 		g.slow = time.Duration(g.app.config.SlowRequest)
 	}
 	liveGenerations.add(g)
+}
+
+// load returns how busy the generation is in Caddy's process. It takes no reference, which
+// would make an idle app look busy.
+func (g *generation) load() (load C.snake_load) {
+	g.handleMu.Lock()
+	defer g.handleMu.Unlock()
+	if !g.unloading {
+		load = C.snake_load_of(g.handle)
+	}
+	return load
 }
 
 // requests returns the number of references beside the App's.
@@ -332,6 +346,9 @@ func (g *generation) unload(drain, tasks time.Duration) {
 		g.unloaded(answer{Idle: g.workers.stop(drain, tasks)}, nil)
 		return
 	}
+	g.handleMu.Lock()
+	g.unloading = true
+	g.handleMu.Unlock()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), drain+tasks+shutdownTimeout,
 		errors.New("it does not shut down; it is left behind"))
 	defer cancel()

@@ -119,10 +119,6 @@ func readStates() []*appsState {
 // add adds a generation, of which queued requests wait in Caddy's process.
 func (s *appsState) add(gen *generation, queued int) {
 	retired := gen.retired.Load()
-	if !gen.acquire() {
-		return // it has ended
-	}
-	defer gen.release()
 	if !retired {
 		s.ready++
 		if name := gen.interfaceName(); !slices.Contains(s.interfaces, name) {
@@ -131,13 +127,13 @@ func (s *appsState) add(gen *generation, queued int) {
 	}
 	sockets := gen.webSockets.count()
 	s.webSockets += sockets
-	s.requests.inFlight += max(0, gen.requests()-1-sockets) // without our own reference
+	s.requests.inFlight += max(0, gen.requests()-sockets)
 	s.requests.queued += queued
 	if gen.workers != nil {
 		s.addWorkers(gen, retired)
 		return
 	}
-	load := C.snake_load_of(gen.handle)
+	load := gen.load()
 	if gen.isWSGI {
 		s.busyThreads += int(load.running)
 		if !retired {

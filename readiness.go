@@ -2,11 +2,6 @@ package caddysnake
 
 // The http.handlers.python_ready module: tells a load balancer whether to send requests.
 
-/*
-#include "caddysnake.h"
-*/
-import "C"
-
 import (
 	"encoding/json"
 	"fmt"
@@ -177,13 +172,12 @@ func isShuttingDown(r *http.Request) bool {
 // unready returns why an app, with its current generation, can't take requests; "": it
 // can.
 func (a *App) unready(gen *generation) string {
-	if gen == nil || !gen.acquire() {
+	if gen == nil {
 		if failure := a.failure.Load(); failure != nil {
 			return "its changed code could not be loaded"
 		}
-		return "" // it has been replaced or stopped since it was found
+		return "" // it was stopped since it was found
 	}
-	defer gen.release()
 	limit := time.Duration(a.config.BlockedLoop)
 	if gen.workers != nil {
 		return gen.workers.unready(limit)
@@ -191,7 +185,7 @@ func (a *App) unready(gen *generation) string {
 	if gen.isWSGI || limit == 0 {
 		return ""
 	}
-	silent := time.Duration(C.snake_load_of(gen.handle).loop_silent) * time.Microsecond
+	silent := time.Duration(gen.load().loop_silent) * time.Microsecond
 	return describeSilence(silent, limit)
 }
 
