@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,6 +17,7 @@ from harness.dynamic import Tenants, ask_tenant, text
 from harness.health import LATE_APPS
 from harness.metrics import METRICS, await_values, samples, scrape
 from harness.plugin import Serve
+from harness.ports import HOST
 from harness.server import Server
 from harness.source import FAILED, Source, await_reloads
 from harness.waiting import wait_for
@@ -130,6 +135,49 @@ def test_a_blocked_loop_shows(serve: Serve, board: Board, loop: str) -> None:
         assert connection.response().text == "late"
     await_values(server, name, {"requests_in_flight": 0})
     assert samples(server, name)["loop_lag_seconds"] > 1, "it is that of the newest question"
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes what OTLP exports."""
+
+    received: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        self.received.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[http.server.HTTPServer]:
+    """It outlives the server, which exports once more at its end."""
+    with http.server.HTTPServer((HOST, 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever, daemon=True)
+        thread.start()
+        yield collector
+        collector.shutdown()
+        thread.join()
+
+
+def test_caddys_other_ways_show_them_too(collector: http.server.HTTPServer, serve: Serve) -> None:
+    """The directive `metrics`, and the export over OTLP."""
+    server = serve(
+        f"handle /metrics {{\nmetrics\n}}\nhandle {{\n{wsgi('wsgi_response:app')}\n}}",
+        options=["metrics {\n        otlp\n    }"],
+        env={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{collector.server_port}",
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        },
+    )
+    assert server.get("/hello").status == 200
+    wait_for(lambda: "caddysnake_requests_total" in server.get("/metrics").text, "ours")
+    wait_for(
+        lambda: any(b"caddysnake_requests" in body for body in Collector.received), "an export"
+    )
 
 
 def test_a_probe_is_no_request(serve: Serve) -> None:
