@@ -5,9 +5,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from types import TracebackType
+from typing import Protocol
 
 from harness import http1
-from harness.server import Server
+
+
+class Connects(Protocol):
+    """What clients can connect to."""
+
+    def connect(self) -> http1.Connection: ...
 
 
 class Crowd:
@@ -20,7 +26,7 @@ class Crowd:
         failures: what was no whole answer, or one whose parts don't belong together.
     """
 
-    def __init__(self, server: Server, size: int = 64, target: str = "/") -> None:
+    def __init__(self, server: Connects, size: int = 64, target: str = "/") -> None:
         self._server = server
         self._target = target
         self._over = threading.Event()
