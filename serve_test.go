@@ -17,7 +17,8 @@ func (panicking) Close() error             { return nil }
 // TestAPanicGivesTheSlotBack makes a handler panic before Python has the request.
 func TestAPanicGivesTheSlotBack(t *testing.T) {
 	gen := &generation{drained: make(chan struct{})}
-	gen.refs.Store(2) // the app's, and the one from acquire
+	gen.refs.Store(2)   // the app's, and the one from acquire
+	used := usedSlots() // by other tests
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("body"))
 	r.Body = panicking{}
 	func() {
@@ -31,13 +32,18 @@ func TestAPanicGivesTheSlotBack(t *testing.T) {
 	if refs := gen.refs.Load(); refs != 1 {
 		t.Errorf("the generation counts %d references, want 1", refs)
 	}
+	if now := usedSlots(); now != used {
+		t.Errorf("%d slots are in use, %d were", now, used)
+	}
+}
+
+func usedSlots() (used int) {
 	slots.mu.Lock()
 	defer slots.mu.Unlock()
-	free := 0
-	for s := slots.free; s != nil; s = s.next {
-		free++
+	for _, s := range slots.all {
+		if s.gen != nil {
+			used++
+		}
 	}
-	if free != len(slots.all) {
-		t.Errorf("%d of %d slots are free", free, len(slots.all))
-	}
+	return used
 }
