@@ -27,6 +27,18 @@ type measurement struct {
 	writing  time.Duration // how long Caddy has written to the client
 	status   int           // of the response, or 0
 	timedOut bool          // request_timeout is over
+	worker   int           // that has got it; 0: none
+
+	access *caddyhttp.ExtraLogFields // of the access log; nil: there is none
+}
+
+// newMeasurement returns nil if nobody wants to know.
+func newMeasurement(r *http.Request) *measurement {
+	access := accessLogOf(r)
+	if access == nil && !isMetering() {
+		return nil
+	}
+	return &measurement{access: access}
 }
 
 // arrive begins the time in the queue.
@@ -69,16 +81,30 @@ func (m *measurement) leaveSlot(s *slot) {
 	if m == nil || !s.hasBegun() {
 		return
 	}
-	m.begun = true
+	m.begun, m.worker = true, s.pool.worker
 	// The difference has a sign: the clocks are compared in whole microseconds.
 	ticks := int32(atomic.LoadUint32((*uint32)(&s.wire.begun_at)) - ticksOf(m.arrived))
 	m.queued = max(0, time.Duration(ticks)*time.Microsecond)
 	m.queued = min(m.queued, time.Since(m.arrived)) // a worker may have written anything
 }
 
-// end adds the request to the meter. err is what its handler returns.
+// end adds the request to the meter and to the access log. err is what its handler
+// returns.
 func (m *measurement) end(gen *generation, err error) {
 	now := time.Now()
+	if m.begun && m.news.IsZero() { // there was no response
+		m.news = now
+	}
+	ran := max(0, m.news.Sub(m.arrived)-m.queued)
+	if m.access != nil {
+		m.log(gen, ran)
+	}
+	if isMetering() {
+		m.meter(gen, err, now, ran)
+	}
+}
+
+func (m *measurement) meter(gen *generation, err error, now time.Time, ran time.Duration) {
 	to := gen.meter
 	to.count(m.status, err)
 	if m.timedOut || errors.Is(err, errTimeout) {
@@ -90,11 +116,7 @@ func (m *measurement) end(gen *generation, err error) {
 	switch {
 	case m.begun:
 		to.queue.Observe(m.queued.Seconds())
-		if m.news.IsZero() { // there was no response
-			m.news = now
-		}
-		ran := m.news.Sub(m.arrived) - m.queued
-		to.application.Observe(max(0, ran).Seconds())
+		to.application.Observe(ran.Seconds())
 		if gen.slow > 0 && ran >= gen.slow {
 			to.slow.Inc()
 		}

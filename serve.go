@@ -47,9 +47,8 @@ func (a *App) serveLate(w http.ResponseWriter, r *http.Request) error {
 
 // serve passes r to a generation that the caller has acquired.
 func (gen *generation) serve(w http.ResponseWriter, r *http.Request, timeout time.Duration) (err error) {
-	x := exchange{w: w, r: r}
-	if isMetering() {
-		x.measured = new(measurement)
+	x := exchange{w: w, r: r, measured: newMeasurement(r)}
+	if x.measured != nil {
 		defer func() { x.measured.end(gen, err) }()
 	}
 	return gen.answer(x, timeout)

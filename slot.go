@@ -64,6 +64,7 @@ type slotPool struct {
 	listed   []*slot                 // room for the news reader's list
 	freed    func()                  // called when a slot is free again; or nil
 	lost     bool                    // the home is gone: lose has been called
+	worker   int                     // the number of the worker; 0: Caddy's process
 }
 
 var slots = slotPool{segments: segments{home: inProcess{}}}

@@ -119,7 +119,7 @@ func (ws *workers) start(ctx context.Context, number int) (*worker, error) {
 		of: ws, number: number, home: home, begun: time.Now(),
 		quota: spread(limits.Requests), lifetime: spread(limits.Age), idle: make(chan struct{}),
 	}
-	w.slots = slotPool{segments: segments{home: home}, freed: w.freed}
+	w.slots = slotPool{segments: segments{home: home}, freed: w.freed, worker: number}
 	if err := w.slots.prepare(); err != nil {
 		home.close()
 		return nil, err
