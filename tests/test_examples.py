@@ -22,6 +22,7 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness import http1
 from harness.dynamic import ask
@@ -36,12 +37,15 @@ from harness.websocket import WebSocket
 
 FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
 
+CONTAINERS = {"compose", "kubernetes"}
 # The image has the packages in the server's own Python.
 PACKAGES = {"PYTHONPATH": str(next(VENV.glob("lib/python3.*/site-packages")))}
 OPTIONS: dict[str, dict[str, Any]] = {
     "compose": {"env": PACKAGES},
     "django": {"slack": EXECUTORS},
     "fastapi": {"slack": EXECUTORS},
+    "kubernetes": {"env": PACKAGES, "slack": Slack(children=4, descriptors=40, threads=24)},
+    "monitoring": {"slack": Slack(children=4, descriptors=40, threads=24)},
     "workers": {"slack": Slack(children=4, descriptors=40, threads=24)},
     "tenants-by-path": {"slack": LATE_APPS},
     "tenants-by-subdomain": {"slack": LATE_APPS},
@@ -108,8 +112,8 @@ def test_the_commands_of_the_readme_print_what_it_says(serve: Serve, name: str) 
 def test_the_readme_says_how_to_start_it_and_what_to_install(name: str) -> None:
     text = (EXAMPLES / name / "README.md").read_text()
     example = "" if name == "hello" else f" EXAMPLE={name}"
-    assert name == "compose" or f"make run{example}" in text
-    assert name in {"compose", "hello"} or "pip install -r requirements.txt" in text
+    assert name in CONTAINERS or f"make run{example}" in text
+    assert name in {*CONTAINERS, "hello"} or "pip install -r requirements.txt" in text
     assert any("curl" in step.command for step in steps_of(EXAMPLES / name / "README.md"))
 
 
@@ -455,6 +459,85 @@ def test_the_container_is_healthy_while_its_guestbook_can_be_read(example: Examp
     (example.folder / "guestbook.sqlite3").write_bytes(b"no database" * 1000)
     example.allow_log("file is not a database|handled request")
     assert subprocess.run(check, env=env, timeout=30, capture_output=True).returncode == 1
+
+
+def scraped(port: int) -> dict[str, list[float]]:
+    """The values of each metric."""
+    found: dict[str, list[float]] = {}
+    for family in text_string_to_metric_families(http1.request(port, "GET", "/metrics").text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.value)
+    return found
+
+
+@pytest.mark.example("monitoring")
+def test_each_query_of_the_dashboard_has_data(example: Example) -> None:
+    for target in ("/", "/live/stock"):
+        assert example.get(target).status == 200
+    dashboard = json.loads((example.folder / "dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    names = {name for query in queries for name in re.findall(r"caddysnake_\w+", query)}
+    assert len(names) >= 15
+    assert {name for name in names if name not in scraped(example.port)} == set()
+    by = {
+        label
+        for query in queries
+        for part in re.findall(r"by \(([\w, ]+)\)", query)
+        for label in part.split(", ")
+    }
+    assert by == {"app", "code", "le", "state"}
+
+
+@pytest.mark.example("monitoring")
+def test_requests_that_wait_are_seen(example: Example) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        slow = [pool.submit(example.get, "/slow?seconds=3") for _ in range(6)]
+        wait_for(lambda: sum(scraped(example.port)["caddysnake_queue_depth"]) == 2, "the queue")
+        found = scraped(example.port)
+        assert sum(found["caddysnake_busy_threads"]) == sum(found["caddysnake_threads"]) == 4
+        assert {each.result().status for each in slow} == {200}
+
+
+@pytest.mark.example("kubernetes")
+def test_the_manifests_agree_with_the_caddyfile(example: Example) -> None:
+    manifests = list(yaml.safe_load_all((example.folder / "site.yaml").read_text()))
+    deployment, service, scaler = manifests
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    caddyfile = (EXAMPLES / "kubernetes" / "Caddyfile").read_text()
+    assert re.findall(r"^:(\d+) \{$", caddyfile, re.M) == [str(port) for port in ports.values()]
+    for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
+        probe = container[kind]["httpGet"]
+        assert probe["port"] == "inner"
+        assert http1.request(example.inner, "GET", probe["path"]).status == 200
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports["inner"])
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    assert labels == pod["metadata"]["labels"] == service["spec"]["selector"]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+    delay = re.search(r"^\tshutdown_delay (\d+)s$", caddyfile, re.M)
+    assert delay is not None
+    grace = pod["spec"]["terminationGracePeriodSeconds"]
+    assert grace > end_takes_at_most("kubernetes") + int(delay[1])
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+
+    rules = yaml.safe_load((example.folder / "adapter.yaml").read_text())["rules"]
+    (metric,) = scaler["spec"]["metrics"]
+    assert [rule["name"]["as"] for rule in rules] == [metric["pods"]["metric"]["name"]]
+    example.get("/")
+    names = set(re.findall(r"caddysnake_\w+", rules[0]["metricsQuery"]))
+    assert names <= set(scraped(example.inner))
+
+
+@pytest.mark.example("kubernetes")
+def test_a_pod_that_ends_is_not_ready_but_answers(example: Example) -> None:
+    os.kill(example.pid, signal.SIGTERM)
+
+    def is_unready() -> bool:
+        return http1.request(example.inner, "GET", "/ready").status == 503
+
+    wait_for(is_unready, "the pod to say so")
+    assert example.get("/").status == 200
 
 
 class Service:

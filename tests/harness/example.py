@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ LEFTOVERS = shutil.ignore_patterns(
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The ports of examples; a test has others.
 PORT = re.compile(r":(?:9080|8080)\b")
+INNER = re.compile(r":9090\b")
 
 
 def copy_example(name: str, directory: Path) -> Path:
@@ -78,16 +80,27 @@ class Example(Server):
         )
         self._env["CADDY_ADMIN"] = f"{HOST}:{self.admin}"
 
+    @cached_property
+    def inner(self) -> int:
+        """The port in place of 9090, which is for the cluster alone."""
+        return self._reserved.take()
+
     def write(self, *bodies: str) -> Path:
         text = (EXAMPLES / self.name / "Caddyfile").read_text()
         if "bind" not in text:  # Ports of tests are reserved on loopback alone.
             text = text.replace(":8080 {", f":8080 {{\n\tbind {HOST}")
+        if ":9090 {" in text:
+            text = text.replace(":9090 {", f":{self.inner} {{\n\tbind {HOST}")
         return self.write_text(PORT.sub(f":{self.port}", text))
 
     def run(self, command: str) -> str:
         """What a user's command prints on standard output, in the copied folder."""
         done = subprocess.run(
-            ["bash", "-c", PORT.sub(f":{self.port}", command)],
+            [
+                "bash",
+                "-c",
+                INNER.sub(lambda _: f":{self.inner}", PORT.sub(f":{self.port}", command)),
+            ],
             cwd=self.folder,
             env={**self._env, "PATH": os.environ["PATH"]},
             stdin=subprocess.DEVNULL,
