@@ -50,15 +50,24 @@ def test_ci_leaves_nothing_out(tmp_path: Path) -> None:
     smoke = [f"make smoke-{minor} MISSING=root" for minor in MINORS if minor != whole]
     assert [call for call in run.calls if "smoke" in call] == smoke
     assert "make test AUTOBAHN=required" in run.calls
-    assert "make --jobs=2 fuzz FUZZ_SECONDS=30" in run.calls
+    assert "make fuzz FUZZ_SECONDS=60" in run.calls
     assert "make test-asan" in run.calls
     assert "make test-installation MISSING=root" in run.calls
 
 
 def test_ci_says_how_long_each_step_took(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    durations = run.output.splitlines()[-len(run.calls) - 1 :]
-    assert [line.partition(" s  ")[2] for line in durations] == [*run.calls, "in all"]
+    steps = [call for call in run.calls if "fuzz" not in call]  # which run beside one of these
+    durations = run.output.splitlines()[-len(steps) - 2 :]
+    shown = [line.partition(" s  ")[2] for line in durations]
+    assert shown == [*steps, "await_fuzzers", "in all"]
+
+
+def test_ci_fails_with_the_fuzzers_though_they_run_beside_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, "fuzz")
+    assert run.code != 0
+    assert "make test-installation MISSING=root" in run.calls
+    assert "await_fuzzers: failed with code 1" in run.output
 
 
 @pytest.mark.parametrize("failing", ["", "smoke-3.14"])
