@@ -88,6 +88,7 @@ def test_the_pauses_of_a_command_that_keeps_ending_grow(serve: Serve, board: Boa
     times = [record.fields["ts"] for record in records[:3]]
     assert times[2] - times[1] > 0.2
     assert server.get("/").status == 200
+    server.stop()
 
 
 @pytest.mark.smoke
