@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -271,3 +272,12 @@ def test_a_unix_socket_in_use_is_refused_rather_than_taken_over(tmp_path: Path) 
         other.listen()
         error = run_in_vain("main:wsgi", "--listen", address, cwd=SITE)
         assert f"another server listens on {address} already" in error
+
+
+def test_the_help_begins_with_python() -> None:
+    done = subprocess.run([BINARY, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("Caddy with Python in it")
+    shown = re.findall(r"^\t\$ caddy (\w+)", done.stdout, re.MULTILINE)
+    commands = set(re.findall(r"^  (\w[\w-]*) ", done.stdout, re.MULTILINE))
+    assert set(shown) - {"main", "status"} <= commands  # short forms of python-server, python-status
+    assert {"python-server", "python-status"} <= commands

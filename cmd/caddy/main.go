@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
+	caddysnake.DescribeCommands()
 	os.Args = caddysnake.Arguments(os.Args)
 	caddycmd.Main()
 }

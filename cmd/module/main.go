@@ -44,6 +44,7 @@ func go_snake_main(argc C.int, argv **C.char, python, worker *C.char) {
 			"use pip install --upgrade caddysnake, or build one with other plugins by xcaddy\n", args[1])
 		os.Exit(caddy.ExitCodeFailedStartup)
 	}
+	caddysnake.DescribeCommands()
 	os.Args = caddysnake.Arguments(args)
 	caddycmd.Main()
 	os.Exit(caddy.ExitCodeSuccess)
