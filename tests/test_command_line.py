@@ -279,5 +279,7 @@ def test_the_help_begins_with_python() -> None:
     assert done.stdout.startswith("Caddy with Python in it")
     shown = re.findall(r"^\t\$ caddy (\w+)", done.stdout, re.MULTILINE)
     commands = set(re.findall(r"^  (\w[\w-]*) ", done.stdout, re.MULTILINE))
-    assert set(shown) - {"main", "status"} <= commands  # short forms of python-server, python-status
+    assert (
+        set(shown) - {"main", "status"} <= commands
+    )  # short forms of python-server, python-status
     assert {"python-server", "python-status"} <= commands

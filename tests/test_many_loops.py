@@ -65,6 +65,7 @@ def test_requests_to_many_apps_are_all_answered(serve: Serve, loop: str) -> None
         assert [each.result() for each in asking] == [250] * CLIENTS
 
 
+@pytest.mark.in_process("20 processes take longer to start than an admin request has")
 def test_apps_that_are_unloaded_do_not_hold_up_the_others(serve: Serve) -> None:
     slack = Slack(threads=MANY, python_threads=2, descriptors=MANY)
     server = serve(crowd(range(MANY)), probe="/0/now", slack=slack)
