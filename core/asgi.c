@@ -117,6 +117,7 @@ void asgi_start_round(snake_generation *app) {
             break;
         }
         __atomic_store_n(app->armed, 1, __ATOMIC_SEQ_CST);
+        asgi_answer_probe(app); /* one during the round did not wake the loop */
         if (queue_is_empty(&app->queue) || !__atomic_exchange_n(app->armed, 0, __ATOMIC_SEQ_CST))
             break;
         completions_announce();
@@ -195,7 +196,7 @@ int asgi_cancel(snake_generation *app, bool answered) {
 }
 
 void asgi_answer_probe(snake_generation *app) {
-    uint64_t since = __atomic_load_n(&app->probed_at, __ATOMIC_RELAXED);
+    uint64_t since = __atomic_load_n(&app->probed_at, __ATOMIC_SEQ_CST);
     if (!since)
         return;
     __atomic_store_n(&app->lag, now_us() - since, __ATOMIC_RELAXED);
@@ -208,7 +209,8 @@ uint64_t asgi_probe(snake_generation *app) {
     uint64_t now = now_us(), since = __atomic_load_n(&app->probed_at, __ATOMIC_RELAXED);
     if (since)
         return now > since ? now - since : 0;
-    __atomic_store_n(&app->probed_at, now, __ATOMIC_RELAXED);
+    /* Either wake_loop sees that the loop is armed, or the loop sees the probe once it is. */
+    __atomic_store_n(&app->probed_at, now, __ATOMIC_SEQ_CST);
     wake_loop(app);
     return 0;
 }
