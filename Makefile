@@ -105,9 +105,8 @@ examples/%/.venv/$(python_id): examples/%/requirements.txt
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
 # $(call newest,SUFFIX): the shell code for the newest file in dist/ with this suffix.
 newest = $$(ls -t $(CURDIR)/dist/*.$(1) | head -n 1)
-# One more worker than there are cores, since tests often wait; each has its own servers. ARGS="-n 0" runs the
-# tests one after the other.
-parallel = --numprocesses=$$(($$(nproc) + 1)) --dist=worksteal
+# One worker per core, each with its own servers. ARGS="-n 0" runs the tests one after the other.
+parallel = --numprocesses=auto --dist=worksteal
 
 # The Autobahn suite is left out on machines where it can't run, unless it is required.
 ifneq ($(filter test,$(MAKECMDGOALS)),)

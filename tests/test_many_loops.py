@@ -56,7 +56,7 @@ def keep_asking(server: Server, seed: int, numbers: range, go_on: Callable[[int]
 @pytest.mark.smoke
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_requests_to_many_apps_are_all_answered(serve: Serve, loop: str) -> None:
-    server = serve(crowd(range(MANY), loop), probe="/0/now")
+    server = serve(crowd(range(MANY), loop), probe="/0/now", slack=Slack(threads=MANY))
     with ThreadPoolExecutor(CLIENTS) as pool:
         asking = [
             pool.submit(keep_asking, server, seed, range(MANY), lambda asked: asked < 250)

@@ -152,20 +152,6 @@ def test_the_derived_image_of_the_page_serves(
         container.stop()
 
 
-def test_the_image_of_the_compose_example_serves(
-    image: Stage, make_root: MakeRoot, tmp_path: Path
-) -> None:
-    folder = REPOSITORY / "examples" / "compose"
-    (service,) = yaml.safe_load((folder / "compose.yaml").read_text())["services"].values()
-    derived = build(folder, make_root, images={"caddysnake": image})
-    derived.env |= service["environment"]
-    with derived.container(tmp_path) as container:
-        assert container.wait_for(URL) == "[]\n"
-        assert is_healthy(derived, container)
-        assert container.attempt("test", "-w", derived.env["DATA"]).returncode == 0
-        container.stop()
-
-
 # compose.yaml
 
 

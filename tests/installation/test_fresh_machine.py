@@ -31,7 +31,7 @@ HOME = f"/home/{USER}"
 CLONE = f"{HOME}/caddysnake"
 ORIGIN = "/srv/origin.git"
 # A few tests of both interfaces, and of the suite's own tools.
-SELECTION = "tests/test_examples.py tests/test_flask.py tests/test_docs.py tests/unit"
+SELECTION = "tests/test_dev.py tests/test_flask.py tests/test_docs.py tests/unit"
 
 
 @dataclass
