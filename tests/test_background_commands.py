@@ -13,7 +13,9 @@ import pytest
 from harness.board import Board
 from harness.caddyfile import BRIEF_GRACE, asgi, python, wsgi
 from harness.health import Slack
+from harness.hosts import Caddy
 from harness.plugin import Serve
+from harness.ports import Ports
 from harness.settings import APPS, VENV
 from harness.waiting import wait_for
 from harness.workers import await_end, is_alive
@@ -154,16 +156,18 @@ def test_a_command_that_ignores_sigterm_is_killed(serve: Serve, board: Board) ->
     assert not is_alive(pid)
 
 
-def test_a_command_ends_when_the_server_is_killed(serve: Serve, board: Board) -> None:
-    server = serve(beside(board), slack=BESIDE)
-    pid = begun(board)
-    assert server.process is not None
-    server.process.kill()
+def test_a_command_ends_when_the_server_is_killed(board: Board, tmp_path: Path) -> None:
+    ports = Ports()
+    site = f"http://127.0.0.1:{ports.take()} {{\n{beside(board)}\n}}\n"
+    caddy = Caddy(tmp_path / "caddy", site, f"127.0.0.1:{ports.take()}")
+    try:
+        caddy.start()
+        pid = begun(board)
+    finally:
+        caddy.end(signal.SIGKILL)
+        ports.release()
     await_end({pid})
     assert board.lines("ended") == [str(pid)]
-    server.process.wait(10)  # its other threads may end later than the one that the command knows
-    server.revive()
-    begun(board, 2)
 
 
 def printed(folder: Path) -> list[str]:

@@ -39,6 +39,11 @@ def test_a_missing_variable_is_named_with_its_module() -> None:
         load("loader_site:absent")
 
 
+def test_a_variable_of_what_has_none_is_missing() -> None:
+    with pytest.raises(LoadError, match=r"no 'app' in 3$"):
+        load("loader_site:number.app")
+
+
 def test_what_is_not_callable_is_no_app() -> None:
     with pytest.raises(LoadError, match="int is not callable"):
         load("loader_site:number")
