@@ -82,7 +82,7 @@ func (c *backgroundCommand) keepRunning(b *backgrounds) {
 func (c *backgroundCommand) restart(b *backgrounds) bool {
 	logger := c.process.log.logger()
 	for {
-		pause := min(firstPause<<min(c.deaths, 10), longestPause)
+		pause := pauseAfter(c.deaths)
 		c.deaths++
 		select {
 		case <-b.end.Done():

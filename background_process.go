@@ -100,15 +100,7 @@ func (p *backgroundProcess) supervise() {
 	}
 	_ = unix.Kill(-p.process.pid, unix.SIGKILL) // not reaped yet: the number is still its own
 	p.end = p.process.reap()
-	pipes := make(chan struct{})
-	go func() {
-		p.log.pipes.Wait()
-		close(pipes)
-	}()
-	select {
-	case <-pipes:
-	case <-time.After(pipeTimeout):
-	}
+	p.log.awaitLastWords(nil)
 	close(p.died)
 	p.process.pidfd.Close()
 }

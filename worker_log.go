@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -14,6 +15,10 @@ import (
 // lastOutputLimit is how much of its last output Caddy quotes when a worker dies, in
 // bytes.
 const lastOutputLimit = 4 << 10
+
+// pipeTimeout is how long Caddy waits for the last output of a dead process, whose
+// children may hold its streams open.
+const pipeTimeout = 300 * time.Millisecond
 
 // Levels of Python's logging.
 const (
@@ -71,6 +76,23 @@ func (l *workerLog) follow(pipe *os.File, stream string, level int) {
 			}
 		}
 	})
+}
+
+// awaitLastWords waits until everything that a dead process has said is in the log: on
+// its streams, and before heard is closed; nil: it says nothing else.
+func (l *workerLog) awaitLastWords(heard <-chan struct{}) {
+	said := make(chan struct{})
+	go func() {
+		if heard != nil {
+			<-heard
+		}
+		l.pipes.Wait()
+		close(said)
+	}()
+	select {
+	case <-said:
+	case <-time.After(pipeTimeout):
+	}
 }
 
 func (l *workerLog) remember(line string) {

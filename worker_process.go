@@ -19,9 +19,6 @@ import (
 const (
 	// termTimeout is the time between SIGTERM and SIGKILL.
 	termTimeout = 2 * time.Second
-	// pipeTimeout is how long Caddy waits for the last output of a dead worker, whose
-	// children may hold its streams open.
-	pipeTimeout = 300 * time.Millisecond
 )
 
 var errNoZygote = errors.New("no zygote")
@@ -157,7 +154,7 @@ func (w *workerProcess) supervise() {
 	}
 	close(w.gone)
 	end := w.process.reap()
-	w.awaitLastWords(heard)
+	w.log.awaitLastWords(heard)
 	w.control.close()
 	w.mu.Lock()
 	w.end = end
@@ -169,20 +166,6 @@ func (w *workerProcess) supervise() {
 	}
 	close(w.died)
 	w.process.pidfd.Close()
-}
-
-// awaitLastWords waits until everything that a dead worker has said is in the log.
-func (w *workerProcess) awaitLastWords(heard <-chan struct{}) {
-	pipes := make(chan struct{})
-	go func() {
-		<-heard
-		w.log.pipes.Wait()
-		close(pipes)
-	}()
-	select {
-	case <-pipes:
-	case <-time.After(pipeTimeout):
-	}
 }
 
 // listen handles the worker's reports until it ends. One that it cannot have meant is

@@ -61,6 +61,9 @@ const (
 	longestPause = 10 * time.Second
 )
 
+// pauseAfter returns the pause before the next start; pauses is the number of those before.
+func pauseAfter(pauses int) time.Duration { return min(firstPause<<min(pauses, 10), longestPause) }
+
 // replace starts the successor of a dead worker. If it dies or fails again and again,
 // the pauses grow.
 func (ws *workers) replace(dead *worker, lived time.Duration) {
@@ -77,7 +80,7 @@ func (ws *workers) replace(dead *worker, lived time.Duration) {
 	ws.mu.Unlock()
 	for {
 		if deaths > 1 {
-			ws.pause(number, min(firstPause<<min(deaths-2, 10), longestPause))
+			ws.pause(number, pauseAfter(deaths-2))
 		}
 		if ws.end.Err() != nil {
 			return

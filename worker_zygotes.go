@@ -234,7 +234,7 @@ func (p *zygotePool) follow(e pythonEnvironment, n *nursery, z *zygote) {
 		return
 	}
 	n.resting = true
-	time.AfterFunc(min(firstPause<<min(n.deaths-2, 10), longestPause), func() {
+	time.AfterFunc(pauseAfter(n.deaths-2), func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		n.resting = false

@@ -42,7 +42,7 @@ def _set_up(request: LoadRequest) -> None:
         venvs.read_venv(request.venv)
         os.environ["VIRTUAL_ENV"] = request.venv
     os.environ.update(venvs.variables(request.env_files, request.env))
-    paths = [request.working_dir, *request.python_path, os.environ.get("PYTHONPATH")]
+    paths = [*request.directories, os.environ.get("PYTHONPATH")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     programs = [os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]
     os.environ["PATH"] = os.pathsep.join(filter(None, programs))

@@ -91,7 +91,8 @@ def _load(spec: str, directories: Sequence[str]) -> Callable[..., Any]:
             found = getattr(found, name)
         except AttributeError:
             where = getattr(found, "__file__", None) or repr(found)
-            meant = _meant(name, [each for each in dir(found) if callable(vars(found).get(each))])
+            own = getattr(found, "__dict__", {})
+            meant = _meant(name, [each for each, value in own.items() if callable(value)])
             raise LoadError(f"{spec}: there is no {name!r} in {where}{meant}") from None
     if is_factory:
         found = found()

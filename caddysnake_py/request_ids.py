@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-# What `Ids.of` finds them in: an environ or a scope. Each request has a context of its own.
+# What `of` finds them in: an environ or a scope. Each request has a context of its own.
 _request: ContextVar[Any] = ContextVar("caddysnake_request")
 # Applications whose records carry ids.
 apps: set[int] = set()

@@ -46,7 +46,7 @@ def set_up(request: LoadRequest, preloaded: frozenset[str]) -> None:
     if "TZ" in variables:
         time.tzset()
     os.chdir(request.working_dir)
-    directories = [request.working_dir, *request.python_path]
+    directories = request.directories
     sys.path[:0] = directories
     _forget_shadowed(preloaded, directories)
     main = main_module.make(request.working_dir)
