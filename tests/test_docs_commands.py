@@ -1,4 +1,4 @@
-"""The commands on the pages are those that the server knows, with its options; Python compiles."""
+"""What the pages show: commands are those that the server knows, and applications are served."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from harness.documents import DOCS, PAGES, Block, blocks
-from harness.settings import BINARY, REPOSITORY
+from harness.python_server import PythonServer
+from harness.settings import BINARY, REPOSITORY, VENV
 
 READERS = [
     *(page for page in PAGES if page.parent != DOCS / "decisions"),
@@ -47,9 +49,31 @@ def test_a_command_and_its_options_are_known(command: str) -> None:
     assert re.search(r"^Usage:\n", done.stdout, re.MULTILINE)
 
 
+# What a client asks the applications on the page for, and what is in the answer. Those of
+# docs/getting-started.md are tried by test_getting_started.py.
+ANSWERS = {
+    "main.py": ("/", "Hello from Flask"),
+    "api.py": ("/openapi.json", "/upload"),
+    "events.py": ("/ticks", "data: tick 0"),
+}
 SCRIPTS = [block for page in READERS for block in blocks(page) if block.language == "python"]
+APPLICATIONS = [block for block in SCRIPTS if block.page == DOCS / "examples.md"]
 
 
-@pytest.mark.parametrize("block", SCRIPTS, ids=str)
-def test_python_on_a_page_compiles(block: Block) -> None:
-    compile(block.text, str(block), "exec")
+def test_each_application_is_tried() -> None:
+    assert {block.text.split()[1] for block in APPLICATIONS} == set(ANSWERS)
+    others = {block.page for block in SCRIPTS if block not in APPLICATIONS}
+    assert others == {DOCS / "getting-started.md"}
+
+
+@pytest.mark.parametrize("block", APPLICATIONS, ids=str)
+def test_an_application_on_the_page_answers(block: Block, tmp_path: Path) -> None:
+    file = block.text.split()[1]
+    (tmp_path / file).write_text(block.text)
+    app = f"{Path(file).stem}:app"
+    target, expected = ANSWERS[file]
+    with PythonServer(tmp_path, app, "--venv", str(VENV), cwd=tmp_path) as server:
+        url = f"http://127.0.0.1:{server.port}{target}"
+        with httpx.stream("GET", url, timeout=30, trust_env=False) as response:
+            assert response.status_code == 200
+            assert expected in next(response.iter_text())
