@@ -1,6 +1,7 @@
-"""How an ASGI app answers: the head and how the body is framed (conformance section E).
+"""How an ASGI app answers (conformance section E).
 
-Streams are in test_asgi_streaming.py, what apps must not do in test_asgi_mistakes.py.
+What both interfaces have is in test_response_framing.py, streams are in test_asgi_streaming.py,
+what apps must not do in test_asgi_mistakes.py.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import pytest
 
 from harness.board import Board
 from harness.caddyfile import asgi
-from harness.http1 import Header, Response
+from harness.http1 import Response
 from harness.plugin import Serve
 from harness.server import Server
-from harness.ways import EVERY_WAY, HTTP1, LARGE, WAYS, ask, ask2, connect1
+from harness.ways import EVERY_WAY, LARGE, WAYS, ask
 
 
 @pytest.fixture(scope="module")
@@ -84,23 +85,6 @@ def test_a_length_that_is_known_is_sent_once(server: Server, way: str, target: s
     assert is_whole(response)
 
 
-@pytest.mark.conformance("E21")
-@pytest.mark.parametrize("way", WAYS)
-def test_a_length_that_nobody_knows_does_not_matter(server: Server, way: str) -> None:
-    response = ask(server, way, "GET", "/unknown_length")
-    assert response.body == b"x" * 10
-    assert is_whole(response)
-
-
-@pytest.mark.conformance("E15", "E21")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("target", ["/nothing", "/nothing_in_pieces"])
-def test_an_empty_body_is_a_complete_answer(server: Server, way: str, target: str) -> None:
-    response = ask(server, way, "GET", target)
-    assert (response.status, response.body) == (200, b"")
-    assert is_whole(response)
-
-
 @pytest.mark.conformance("E21", "E24")
 @pytest.mark.parametrize("way", EVERY_WAY)
 @pytest.mark.parametrize("size", [65536, 65536 + 256, 1 << 20, pytest.param(None, id="large")])
@@ -111,98 +95,7 @@ def test_a_body_of_any_size_arrives_whole(server: Server, way: str, size: int | 
     assert response.body == bytes(range(256)) * (size // 256)
 
 
-# Statuses
-
-
-@pytest.mark.conformance("E18")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("status", [200, 203, 299, 418, 451, 499, 500, 599, 999])
-def test_an_unusual_status_keeps_its_number(server: Server, way: str, status: int) -> None:
-    response = ask(server, way, "GET", f"/own_status?{status}")
-    assert (response.status, response.text, response.broken) == (status, "as asked", None)
-
-
-NO_BODY = ["/own_status", "/own_status_in_pieces", "/own_status_with_length", "/own_status_alone"]
-
-
-@pytest.mark.smoke
-@pytest.mark.conformance("E23")
-@pytest.mark.parametrize("way", HTTP1)
-@pytest.mark.parametrize("status", [204, 304])
-@pytest.mark.parametrize("target", NO_BODY)
-def test_204_and_304_have_no_body_and_leave_the_connection_usable(
-    server: Server, way: str, status: int, target: str
-) -> None:
-    with connect1(server, way) as connection:
-        for _ in range(2):
-            connection.request("GET", f"{target}?{status}")
-            response = connection.response()
-            assert response.status == status
-            assert response.get("transfer-encoding") is None
-            if status == 204:
-                assert response.get("content-length") is None
-            connection.request("GET", "/hello")
-            assert connection.response().text == "hello"
-
-
-@pytest.mark.conformance("E23")
-@pytest.mark.parametrize("status", [204, 304])
-@pytest.mark.parametrize("target", NO_BODY)
-def test_204_and_304_have_no_body_over_http_2(server: Server, status: int, target: str) -> None:
-    with server.connect2() as connection:
-        for _ in range(2):
-            response = ask2(connection, "GET", f"{target}?{status}")
-            assert (response.status, response.body, response.broken) == (status, b"", None)
-            if status == 204:
-                assert response.get("content-length") is None
-        assert ask2(connection, "GET", "/hello").text == "hello"
-
-
 # HEAD
-
-
-@pytest.mark.smoke
-@pytest.mark.conformance("E23")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "target",
-    [
-        "/in_one",
-        "/own_length",
-        "/unknown_length",
-        "/repeated_headers",
-        "/own_status?404",
-    ],
-)
-def test_head_gets_the_headers_of_get(server: Server, way: str, target: str) -> None:
-    def relevant(response: Response) -> list[Header]:
-        # Chunking is how a body of unknown length is framed: there is none here.
-        own = ("date", "transfer-encoding")
-        return sorted(field for field in response.headers if field[0] not in own)
-
-    get, head = (ask(server, way, method, target) for method in ("GET", "HEAD"))
-    assert (head.status, head.body, head.broken) == (get.status, b"", None)
-    assert relevant(head) == relevant(get)
-
-
-@pytest.mark.conformance("E23")
-@pytest.mark.parametrize("way", WAYS)
-def test_no_length_is_made_up_for_head(server: Server, way: str) -> None:
-    response = ask(server, way, "HEAD", "/no_body_for_head")
-    assert (response.status, response.broken) == (200, None)
-    assert response.get("content-length") is None
-
-
-@pytest.mark.conformance("E23")
-@pytest.mark.parametrize("way", HTTP1)
-def test_head_leaves_the_connection_usable(server: Server, way: str) -> None:
-    """Had a body followed, it would be taken for the head of the next answer."""
-    with connect1(server, way) as connection:
-        for target in ("/in_one", "/unknown_length", "/own_length", "/own_status_alone?200"):
-            connection.request("HEAD", target)
-            assert connection.response().status == 200
-            connection.request("GET", "/hello")
-            assert connection.response().text == "hello"
 
 
 @pytest.mark.conformance("E23")
@@ -246,89 +139,3 @@ def test_header_values_arrive_as_their_bytes(server: Server, way: str) -> None:
     assert response.get("x-space") == "a b"
     assert response.get("x-long") == "x" * 20_000
     assert response.get("!#$%&'*+-.^_`|~09az") == "token"
-
-
-@pytest.mark.smoke
-@pytest.mark.conformance("E21", "S24")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "target", ["/hop_by_hop", "/hop_by_hop_in_pieces", "/hop_by_hop_with_length"]
-)
-def test_hop_by_hop_headers_of_the_app_do_not_reach_the_client(
-    server: Server, way: str, target: str
-) -> None:
-    response = ask(server, way, "GET", target)
-    assert (response.status, response.text) == (200, "body")
-    for name in ("keep-alive", "upgrade", "proxy-connection", "te"):
-        assert response.get(name) is None
-    assert "x-secret" not in (response.get("connection") or "")
-    assert len(response.all("transfer-encoding")) <= 1
-    assert is_whole(response)
-    if way not in HTTP1:
-        assert response.get("connection") is None
-        assert response.get("transfer-encoding") is None
-
-
-@pytest.mark.conformance("E21")
-@pytest.mark.parametrize("way", HTTP1)
-def test_the_app_cannot_close_or_keep_the_connection(server: Server, way: str) -> None:
-    with connect1(server, way) as connection:
-        connection.request("GET", "/wants_to_close")
-        assert connection.response().text == "body"
-        connection.request("GET", "/hello", [("Connection", "close")])
-        assert connection.response().text == "hello"
-        assert connection.is_closed()
-
-
-@pytest.mark.conformance("E37")
-@pytest.mark.parametrize("way", WAYS)
-def test_a_trailer_header_without_trailers_breaks_nothing(server: Server, way: str) -> None:
-    response = ask(server, way, "GET", "/announces_trailers")
-    assert (response.status, response.text, response.broken) == (200, "body", None)
-
-
-@pytest.mark.smoke
-@pytest.mark.conformance("E39")
-@pytest.mark.parametrize("way", WAYS)
-def test_date_and_server_come_once(server: Server, way: str) -> None:
-    response = ask(server, way, "GET", "/dated")
-    assert response.all("date") == ["Mon, 01 Jan 2001 00:00:00 GMT"]
-    assert response.all("server") == ["of the app"]
-    other = ask(server, way, "GET", "/hello")
-    assert len(other.all("date")) == 1
-    assert len(other.all("server")) == 1
-
-
-@pytest.mark.conformance("E39")
-def test_no_content_type_is_made_up(server: Server) -> None:
-    response = server.get("/no_type")
-    assert (response.get("content-type"), response.text) == (None, "<html>")
-
-
-# HTTP/1.0
-
-
-@pytest.mark.conformance("E21", "S30")
-@pytest.mark.parametrize("way", HTTP1)
-def test_http_1_0_gets_a_body_that_ends_with_the_connection(server: Server, way: str) -> None:
-    with connect1(server, way) as connection:
-        connection.request("GET", "/unknown_length", version="HTTP/1.0")
-        response = connection.response()
-        assert (response.version, response.status) == ("HTTP/1.0", 200)
-        assert response.get("transfer-encoding") is None
-        assert response.get("content-length") is None
-        assert response.body == b"x" * 10
-        assert connection.is_closed()
-
-
-@pytest.mark.conformance("E21", "S30")
-def test_http_1_0_keeps_a_connection_that_it_asked_to_keep(server: Server) -> None:
-    with server.connect() as connection:
-        for _ in range(2):
-            connection.request("GET", "/hello", [("Connection", "keep-alive")], version="HTTP/1.0")
-            response = connection.response()
-            assert (response.get("content-length"), response.text) == ("5", "hello")
-            assert response.get("connection") == "keep-alive"
-        connection.request("GET", "/hello", version="HTTP/1.0")
-        assert connection.response().text == "hello"
-        assert connection.is_closed()
