@@ -73,8 +73,8 @@ enum {
 enum {
     SNAKE_WAIT_IN = 1,   /* more records in `in` */
     SNAKE_WAIT_ROOM = 2, /* room in `out` */
-    SNAKE_IDLE = 4, /* for snake_notify only: nothing has happened on a websocket for a while, so
-                       the app's side returns the memory of the empty `out` */
+    SNAKE_IDLE = 4, /* for snake_notify only: nothing has happened on a websocket or in a response
+                       for a while, so the app's side returns the memory of the empty `out` */
 };
 
 /* Events of a slot for the app (snake_wire.to_py). Whoever sets the first one puts the slot on the

@@ -48,6 +48,8 @@ func (x *exchange) run() error {
 		defer timer.Stop()
 		timedOut = timer.C
 	}
+	var watch streamWatch
+	defer watch.stop()
 	for {
 		select {
 		case <-x.slot.piece:
@@ -56,6 +58,7 @@ func (x *exchange) run() error {
 				if done, err := x.writeMeasured(); done {
 					return err
 				}
+				watch.note(x)
 			} else if news&newsNudge != 0 && x.standsStill() {
 				x.leave(C.SNAKE_GONE)
 				return x.breakOff()
@@ -75,6 +78,8 @@ func (x *exchange) run() error {
 			// left, a write will fail soon enough.
 			x.slot.gone(C.SNAKE_STOPPED_SENDING)
 			gone = nil
+		case <-watch.fired:
+			watch.look(x)
 		case <-timedOut:
 			return x.giveUp(errTimeout)
 		}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import zlib
+from contextlib import ExitStack
 
 import pytest
 
@@ -80,6 +81,24 @@ def test_an_empty_piece_sends_the_head_over_http_2(server: Server, board: Board,
         assert (found.status, found.all("x-early"), found.body) == (200, ["yes"], b"")
         board.post("go")
         assert connection.response(number).body == b"late"
+
+
+@pytest.mark.conformance("E25")
+def test_streams_that_rest_give_their_memory_back_and_go_on(serve: Serve, board: Board) -> None:
+    server = serve(asgi("asgi_streaming:app", "lifespan off"), probe="/hello")
+    with ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(100)]
+        bodies = []
+        for connection in connections:
+            connection.request("GET", "/two_halves", board.headers)
+            connection.head()
+            bodies.append(connection.chunks())
+        read = [next(body) for body in bodies]
+        before = proc.rss(server.pid)
+        wait_for(lambda: proc.rss(server.pid) < before - 3 * MIB, "the memory of 100 streams")
+        board.post("go")
+        for first, body in zip(read, bodies, strict=True):
+            assert first + b"".join(body) == b"1" * 50_000 + b"2" * 50_000
 
 
 def go_on_until_closed(board: Board, number: int) -> None:

@@ -42,6 +42,17 @@ async def head_first(scope, receive, send):
 
 
 @case
+async def two_halves(scope, receive, send):
+    """50,000 bytes, and as many more after the note; nothing happens meanwhile."""
+    board = Board.of(scope)
+    await start(send)
+    await body(send, b"1" * 50_000, more=True)
+    while not board.has("go"):
+        await asyncio.sleep(0.2)
+    await body(send, b"2" * 50_000)
+
+
+@case
 async def events(scope, receive, send):
     """Server-sent events, each after the note of its number, until the client leaves."""
     board = Board.of(scope)
