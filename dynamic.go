@@ -24,6 +24,8 @@ const (
 	retryAfter = 5 * time.Second
 	// maxFailures limits the number of remembered failures.
 	maxFailures = 1000
+	// maxTenantName is how much of a tenant's values each of its log records shows, in bytes.
+	maxTenantName = 200
 )
 
 // tenants is a table of apps. Handlers with the same settings share it, and config
@@ -51,6 +53,7 @@ type tenants struct {
 type tenant struct {
 	config appConfig
 	id     string // for the admin endpoint
+	name   string // the values of the placeholders, in the log
 	meter  *meter
 	ready  chan struct{} // closed when the app is loaded or has failed
 	used   atomic.Int64  // time of the last request, in ns of Unix time
@@ -104,9 +107,14 @@ func (ts *tenants) setLogger(logger *zap.Logger) {
 	defer ts.mu.RUnlock()
 	for _, t := range ts.byKey {
 		if app := t.loaded(); app != nil {
-			app.adopt(logger, ts.timeout)
+			app.adopt(t.named(logger), ts.timeout)
 		}
 	}
+}
+
+// named returns a logger whose records name the tenant.
+func (t *tenant) named(logger *zap.Logger) *zap.Logger {
+	return logger.With(zap.String("tenant", t.name))
 }
 
 // loaded returns the app, or nil if it is not loaded (yet).
@@ -265,7 +273,8 @@ func (ts *tenants) add(key string) (*tenant, error) {
 	if ts.maxApps > 0 && len(ts.byKey)-ts.failures >= ts.maxApps && !ts.evictOne() {
 		return nil, errAllBusy
 	}
-	t := &tenant{config: config, id: config.id(), meter: ts.meter.ofTenant(ts.describe(values)), ready: make(chan struct{})}
+	name := ts.describe(values)
+	t := &tenant{config: config, id: config.id(), name: name[:min(len(name), maxTenantName)], meter: ts.meter.ofTenant(name), ready: make(chan struct{})}
 	t.used.Store(time.Now().UnixNano())
 	ts.byKey[key] = t
 	go ts.load(t)
@@ -275,7 +284,7 @@ func (ts *tenants) add(key string) (*tenant, error) {
 // load loads an app for all waiting requests. Neither a client that leaves nor a
 // new config, which may use the same app, cancels the load.
 func (ts *tenants) load(t *tenant) {
-	logger := ts.logger.Load()
+	logger := t.named(ts.logger.Load())
 	file := readFileState(t.config)
 	app, err := loadApp(context.Background(), t.config, appName{ts.name, t.meter}, ts.timeout, logger)
 	ts.mu.Lock()
@@ -340,7 +349,7 @@ func (ts *tenants) Destruct() error {
 	var unloading sync.WaitGroup
 	for _, t := range ts.byKey { // the stopped table gets no new apps
 		if t.loaded() != nil { // otherwise load unloads the app
-			unloading.Go(func() { t.unload(ts.logger.Load()) })
+			unloading.Go(func() { t.unload(t.named(ts.logger.Load())) })
 		}
 	}
 	ts.mu.Unlock()

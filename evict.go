@@ -67,7 +67,7 @@ func (ts *tenants) evictIdle() {
 // acquired it finish on it. The caller holds the lock.
 func (ts *tenants) evict(key string, t *tenant, reason string) {
 	delete(ts.byKey, key)
-	logger := ts.logger.Load()
+	logger := t.named(ts.logger.Load())
 	logger.Info("evicting idle python app",
 		zap.String("app", t.config.Module),
 		zap.String("working_dir", t.config.WorkingDir),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,19 @@ def test_the_log_has_the_traceback(server: Server, tenants: Tenants) -> None:
     assert "Traceback (most recent call last)" in record.text
     assert f"{tenants.root}/broken/main.py" in record.text
     assert "in deep" in record.text
+
+
+def test_records_name_the_tenant(server: Server, tenants: Tenants) -> None:
+    good = (tenants.root / "one" / "main.py").read_text()
+    tenants.add_broken("talker", f"print('said by a tenant')\n{good}")
+    start = len(server.log.read())
+    server.configure(tenants.block())
+    assert text(server, "talker") == "talker"
+    server.configure(f"respond /other other\n{tenants.block()}")  # another logger
+    assert text(server, "talker") == "talker"
+    server.configure("")
+    for message in ("said by a tenant", "python app loaded", "python app unloaded"):
+        wait_for(partial(server.log.find, f"^{message}$", start, tenant="talker"), message)
 
 
 @pytest.mark.conformance("T03")
