@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -78,7 +79,8 @@ func (o *serverOptions) devGreeting() string {
 		o.what(), o.url(), pythonVersion())
 	if o.domain != "" {
 		greeting = strings.ReplaceAll(greeting, o.address()+" for https://localhost", "https://localhost:"+o.port())
-		greeting += fmt.Sprintf("\nIf the browser warns of the certificate: %s trust", cmp.Or(caddy.CustomBinaryName, "caddy"))
+		root := filepath.Join(caddy.AppDataDir(), "pki", "authorities", "local", "root.crt")
+		greeting += "\nIf the browser warns of the certificate, let it trust " + root + " (curl: --cacert)."
 	}
 	return greeting
 }

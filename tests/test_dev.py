@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -149,7 +151,7 @@ def test_a_person_sees_reloads_and_why_one_fails(folder: Path, port: int) -> Non
 def test_https_on_demand(folder: Path, port: int) -> None:
     with serving(folder, "--https", "main:app", "--listen", f"127.0.0.1:{port}") as dev:
         dev.wait(rf"^main:app \(WSGI\) is on https://localhost:{port} with Python ")
-        dev.wait("^If the browser warns of the certificate: .* trust$")
+        dev.wait(r"^If the browser warns of the certificate, let it trust .* \(curl: --cacert\)\.$")
 
         def answer() -> bool:
             try:
@@ -159,6 +161,10 @@ def test_https_on_demand(folder: Path, port: int) -> None:
                 return False
 
         wait_for(answer, "an answer over HTTPS", 30)
+        (root,) = re.findall(r"let it trust (.*) \(curl", dev.seen)
+        client = ssl.create_default_context(cafile=root)
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            client.wrap_socket(plain, server_hostname="localhost").close()
     assert "warn" not in dev.seen.replace("warns of", "")
 
 
