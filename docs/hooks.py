@@ -1,13 +1,14 @@
 """What the documentation site adds to MkDocs.
 
-Pages that are kept outside of docs/, links between files of the repository, and the lists of
-examples and decisions.
+Pages that are kept outside of docs/, links between files of the repository, the lists of examples
+and decisions, and the files of each example below what its README says.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ EXAMPLES = {
 }
 ELSEWHERE |= EXAMPLES
 PAGES = {file: page for page, file in ELSEWHERE.items()}
+
+# Larger files are only linked to.
+LARGEST = 6000
+LANGUAGES = {".html": "html", ".js": "javascript", ".css": "css", ".py": "python", ".yaml": "yaml"}
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\]\()([^)\s]+)(?=\))")
@@ -77,7 +82,27 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     # Odd parts are fenced blocks.
     parts = re.split(f"({FENCE.pattern})", markdown, flags=FENCE.flags)
     parts[::2] = [LINK.sub(target, part) for part in parts[::2]]
-    return "".join(parts)
+    return "".join(parts) + ("" if uri not in EXAMPLES else _files(Path(source).parent))
+
+
+def _files(folder: Path) -> str:
+    """A section with the files of an example, the Caddyfile first."""
+    command = ["git", "ls-files", "-z", "."]
+    done = subprocess.run(
+        command, cwd=REPOSITORY / folder, stdout=subprocess.PIPE, text=True, check=True
+    )
+    names = sorted(done.stdout.split("\0")[:-1], key=lambda name: (name != "Caddyfile", name))
+    sections = ["\n## Files\n"]
+    for name in names:
+        text = (REPOSITORY / folder / name).read_text()
+        if name == "README.md" or not text.strip():
+            continue
+        body = f"[Read it in the repository]({ADDRESS}{folder}/{name}).\n"
+        if len(text) <= LARGEST:
+            language = LANGUAGES.get(Path(name).suffix, "text")
+            body = f"````{language}\n{text.rstrip()}\n````\n"
+        sections.append(f"### {name}\n\n{body}")
+    return "\n".join(sections)
 
 
 def on_post_page(output: str, page: Any, **_: object) -> None:

@@ -81,13 +81,20 @@ def test_one_application_is_served_without_a_caddyfile(folder: Path) -> None:
         server.stop()
 
 
-def test_two_tenants_are_served_and_an_edit_shows_up(folder: Path, get: Get) -> None:
+def test_tenants_are_served_a_third_is_added_and_an_edit_shows_up(folder: Path, get: Get) -> None:
     tenants = hosts("## 3. Serve two tenants")
     assert len(tenants) == 2
     assert [get(host) for host in tenants] == answers("## 3. Serve two tenants")
 
-    before, after = re.findall(r"^Change `(\w+)` to `(\w+)`", section(PAGE, "## 4. Edit"), re.M)[0]
+    (third,) = hosts("## 4. Add a third")
+    copies = re.findall(r"^ {4}(cp -r \S+ \S+)$", section(PAGE, "## 4. Add a third"), re.M)
+    assert len(copies) == 1
+    assert get(third) == "404"
+    subprocess.run(copies[0].split(), cwd=folder, check=True)
+    assert get(third) == answers("## 4. Add a third")[0]
+
+    before, after = re.findall(r"^Change `(\w+)` to `(\w+)`", section(PAGE, "## 5. Edit"), re.M)[0]
     main = folder / "sites/red/main.py"
     main.write_text(main.read_text().replace(before, after))
-    (edited,) = hosts("## 4. Edit")
-    wait_for(lambda: get(edited) == answers("## 4. Edit")[0], "the edit shows up", DEADLINE)
+    (edited,) = hosts("## 5. Edit")
+    wait_for(lambda: get(edited) == answers("## 5. Edit")[0], "the edit shows up", DEADLINE)
