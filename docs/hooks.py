@@ -33,7 +33,16 @@ PAGES = {file: page for page, file in ELSEWHERE.items()}
 
 # Larger files are only linked to.
 LARGEST = 6000
-LANGUAGES = {".html": "html", ".js": "javascript", ".css": "css", ".py": "python", ".yaml": "yaml"}
+LANGUAGES = {
+    "Caddyfile": "caddyfile",
+    "Dockerfile": "docker",
+    ".html": "html",
+    ".js": "javascript",
+    ".css": "css",
+    ".py": "python",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+}
 
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\]\()([^)\s]+)(?=\))")
@@ -99,7 +108,7 @@ def _files(folder: Path) -> str:
             continue
         body = f"[Read it in the repository]({ADDRESS}{folder}/{name}).\n"
         if len(text) <= LARGEST:
-            language = LANGUAGES.get(Path(name).suffix, "text")
+            language = LANGUAGES.get(Path(name).suffix or name, "text")
             body = f"````{language}\n{text.rstrip()}\n````\n"
         sections.append(f"### {name}\n\n{body}")
     return "\n".join(sections)
