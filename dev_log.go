@@ -73,7 +73,8 @@ func (e *DevEncoder) text(entry zapcore.Entry) string {
 	switch {
 	case entry.LoggerName == "http.log.access":
 		return e.request(entry.Time)
-	case entry.LoggerName == "http.log.error" && entry.Message == errAppFailed.Error(): // its traceback is shown
+	case entry.LoggerName == "http.log.error" &&
+		(entry.Message == errAppFailed.Error() || entry.Message == errNotLoaded.Error()): // the traceback is shown
 		return ""
 	case entry.LoggerName == "" && entry.Level < zapcore.ErrorLevel: // Caddy's farewell
 		return ""
@@ -82,15 +83,45 @@ func (e *DevEncoder) text(entry zapcore.Entry) string {
 	case field("stream") != "":
 		return entry.Message
 	case field("python_logger") == "caddysnake":
-		return e.paint(entry.Level, entry.Message)
+		return e.paint(entry.Level, foldFrames(entry.Message))
 	case field("python_logger") != "":
 		return e.paint(entry.Level, strings.ToUpper(entry.Level.String())+" "+field("python_logger")+": ") + entry.Message
 	case field("changed") != "":
-		return e.paint(entry.Level, fmt.Sprintf("%s (%s)", entry.Message, field("changed"))) + after("\n", field("error"))
+		return e.paint(entry.Level, fmt.Sprintf("%s (%s)", entry.Message, field("changed"))) + after("\n", foldFrames(field("error")))
 	case entry.Level >= zapcore.WarnLevel:
 		return e.paint(entry.Level, entry.Message) + after(": ", field("error"))
 	}
 	return ""
+}
+
+// foldFrames replaces runs of frames of installed packages in a traceback by a line.
+// The last frame stays, since it shows what was raised.
+func foldFrames(text string) string {
+	var out, folded []string
+	frames := 0
+	flush := func(fold bool) {
+		if fold && frames > 2 {
+			folded = []string{fmt.Sprintf("  … %d frames of installed packages", frames)}
+		}
+		out, folded, frames = append(out, folded...), nil, 0
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		switch isFrame := strings.HasPrefix(line, `  File "`); {
+		case isFrame && strings.Contains(line, "/site-packages/"):
+			folded = append(folded, line)
+			frames++
+		case isFrame:
+			flush(true)
+			out = append(out, line)
+		case frames > 0 && strings.HasPrefix(line, "    "):
+			folded = append(folded, line)
+		default:
+			flush(false)
+			out = append(out, line)
+		}
+	}
+	flush(false)
+	return strings.Join(out, "\n")
 }
 
 func after(separator, text string) string {

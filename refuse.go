@@ -123,7 +123,20 @@ func (f *loadFailure) show(w http.ResponseWriter) error {
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusInternalServerError)
-	_, err := fmt.Fprintf(w, "<!DOCTYPE html>\n<title>Python application failed to load</title>\n"+
-		"<h1>The changed application could not be loaded</h1>\n<pre>%s</pre>\n", html.EscapeString(f.Error()))
+	_, err := fmt.Fprintf(w, failurePage, html.EscapeString(f.Error()))
 	return err
 }
+
+const failurePage = `<!DOCTYPE html>
+<meta name="viewport" content="width=device-width">
+<title>Python application failed to load</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; }
+pre { overflow: auto; padding: 1rem; border-left: .3rem solid #c33; background: #8882; }
+</style>
+<h1>The changed application could not be loaded</h1>
+<pre>%s</pre>
+<p>The next change is loaded as soon as it is saved.</p>
+`

@@ -89,18 +89,22 @@ def _leave_out_imports(found: traceback.TracebackException | None) -> None:
 
 
 def _is_importing(filename: str) -> bool:
-    return filename == importlib.__file__ or filename.startswith("<frozen importlib.")
+    return filename in (importlib.__file__, "<caddysnake_py/imports.py>") or filename.startswith(
+        "<frozen importlib."
+    )
 
 
 def format_exception(exception: BaseException) -> str:
     """Returns the formatted traceback, without this package's frames at its beginning, without
-    those of the import system, and without the final newline."""
+    those of the import system and of its replacement, and without the final newline."""
     frames = exception.__traceback__
     while frames is not None and is_own(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     found = traceback.TracebackException(type(exception), exception, frames, compact=True)
     _leave_out_imports(found)
-    return "".join(found.format()).rstrip("\n")
+    text = "".join(found.format()).rstrip("\n")
+    # A syntax error has a place even if no frame is left.
+    return f"Traceback (most recent call last):\n{text}" if text.startswith(" ") else text
 
 
 def _is_disconnect(exception: BaseException) -> bool:

@@ -146,6 +146,25 @@ def test_a_person_sees_reloads_and_why_one_fails(folder: Path, port: int) -> Non
         dev.write(APP)
         wait_for(lambda: http1.request(port, "GET", "/").text == "one", "the mended code", 30)
     assert "importlib" not in dev.seen
+    assert "the log has the reason" not in dev.seen
+
+
+def test_frames_of_packages_are_one_line(folder: Path, port: int) -> None:
+    packages = folder / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    lines = [f"def call{n}(app):\n    return call{n + 1}(app)\n" for n in range(4)]
+    (packages / "framework.py").write_text("".join([*lines, "def call4(app):\n    return app()\n"]))
+    (folder / "main.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(packages)!r})\nfrom framework import call0\n\n"
+        "def fails():\n    raise LookupError('planted')\n\n"
+        "def app(environ, start_response):\n    call0(fails)\n"
+    )
+    with serving(folder, "main:app", "--listen", f"127.0.0.1:{port}") as dev:
+        http1.request(port, "GET", "/")
+        dev.wait("^LookupError: planted$")
+    assert re.search(r"^  … 5 frames of installed packages$", dev.seen, re.MULTILINE)
+    assert "in fails" in dev.seen
+    assert "framework.py" not in dev.seen
 
 
 def test_https_on_demand(folder: Path, port: int) -> None:

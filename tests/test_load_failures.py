@@ -68,6 +68,28 @@ def test_the_traceback_leads_to_the_line(unstarted: Serve, tmp_path: Path) -> No
 
 
 @pytest.mark.conformance("T16")
+def test_the_traceback_of_a_syntax_error_has_frames_of_the_app_alone(
+    unstarted: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "nested.py").write_text("def (\n")
+    said = unstarted(module(tmp_path, "import nested\n")).run_in_vain()
+    assert "nested.py" in said
+    assert "SyntaxError" in said
+    assert "<caddysnake_py" not in said
+
+
+@pytest.mark.conformance("T16")
+def test_a_syntax_error_in_the_module_itself_has_its_place(
+    unstarted: Serve, tmp_path: Path
+) -> None:
+    said = unstarted(module(tmp_path, "def (\n")).run_in_vain()
+    place = f'{tmp_path / "cannot_load.py"}\\", line 1'
+    assert "Traceback (most recent call last):\\n  File" in said
+    assert place in said
+    assert "SyntaxError" in said
+
+
+@pytest.mark.conformance("T16")
 def test_an_exception_in_a_factory_is_shown(unstarted: Serve, tmp_path: Path) -> None:
     code = """
         def make():
