@@ -51,10 +51,14 @@ static void set_hot(wsgi_thread *w) {
     __atomic_store_n(&pool.hot, w, __ATOMIC_SEQ_CST);
 }
 
-/* Passes the role to an idle thread if from still holds it. False if it can't. */
-static bool pass_role(wsgi_thread *from) {
+/* Passes the role to an idle thread if from still holds it, with the request that it has had since
+ * this time: a holder that sleeps must keep it. Two sleepers would wait for one wake-up. False if
+ * it can't. */
+static bool pass_role(wsgi_thread *from, uint64_t since) {
     pool_lock();
-    wsgi_thread *w = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from ? pool.idle : NULL;
+    bool stays = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST) == from &&
+                 (!from || __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED) == since);
+    wsgi_thread *w = stays ? pool.idle : NULL;
     if (w) {
         pool.idle = w->next;
         pool.idle_count--;
@@ -107,12 +111,12 @@ bool wsgi_pool_watch(uint64_t now) {
     if (!wsgi_pool_has_work())
         return worker_down() >= 0 && __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
     uint64_t since = __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
-    if (!hot && !pass_role(NULL)) { /* no thread was idle, and starting one may have failed */
+    if (!hot && !pass_role(NULL, 0)) { /* no thread was idle, and starting one may have failed */
         pool_lock();
         want_spare();
         pool_unlock();
     } else if (hot && since && now > since + POOL_STUCK_US) {
-        pass_role(hot);
+        pass_role(hot, since);
     } else if (hot && !since) {
         wake_hot();
     }
@@ -154,7 +158,7 @@ uint32_t wsgi_pool_running(const snake_generation *app) {
 
 /* After a thread has left the role or given requests back to the queue. */
 static void find_hot(wsgi_thread *hot) {
-    bool found = hot ? !wsgi_pool_has_work() || wake_hot() : pass_role(NULL);
+    bool found = hot ? !wsgi_pool_has_work() || wake_hot() : pass_role(NULL, 0);
     if (!found)
         monitor_wake();
 }
