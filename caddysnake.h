@@ -184,14 +184,15 @@ snake_list snake_answers(void); /* answers to commands */
 /* Full version of the running Python. Valid after snake_start. */
 const char *snake_python_version(void);
 
-/* Size of a segment in bytes, and the offsets of the parts of its slot i. */
+/* Size of a segment in bytes, and the offsets of the parts of its slot i. Rings begin at multiples
+ * of their size, so that madvise() takes a ring's memory on machines with pages of 64 KiB, too. */
 static inline size_t snake_slot_offset(uint32_t i) {
     return SNAKE_PAGE + (size_t)i * sizeof(snake_wire);
 }
 static inline size_t snake_ring_offset(uint32_t i, int out) {
-    size_t slots =
-        (SNAKE_SEGMENT_SLOTS * sizeof(snake_wire) + SNAKE_PAGE - 1) & ~(size_t)(SNAKE_PAGE - 1);
-    return SNAKE_PAGE + slots + (2 * (size_t)i + (out ? 1 : 0)) * SNAKE_RING;
+    size_t slots = snake_slot_offset(SNAKE_SEGMENT_SLOTS);
+    size_t first = (slots + SNAKE_RING - 1) & ~(size_t)(SNAKE_RING - 1);
+    return first + (2 * (size_t)i + (out ? 1 : 0)) * SNAKE_RING;
 }
 static inline size_t snake_segment_size(void) { return snake_ring_offset(SNAKE_SEGMENT_SLOTS, 0); }
 

@@ -46,7 +46,7 @@ static void pass_on(uint64_t now) {
     asgi_loop_signal(app, LOOP_TURN);
 }
 
-bool asgi_gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_RELAXED) != NULL; }
+bool asgi_gate_is_crowded(void) { return __atomic_load_n(&gate.first, __ATOMIC_SEQ_CST) != NULL; }
 
 void asgi_gate_enter(snake_generation *app) {
     bool at_once = true;

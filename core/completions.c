@@ -52,7 +52,7 @@ void completions_announce(void) {
 void completions_announce_later(void) {
     uint64_t never = 0;
     if (__atomic_compare_exchange_n(&completions.deferred_since, &never, now_us(), false,
-                                    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         monitor_wake();
 }
 

@@ -126,16 +126,18 @@ static inline PyObject *hidden_list(Py_ssize_t size) {
 typedef struct queue {
     uint32_t *incoming;    /* [atomic] index + 1 of the newest slot; 0: none */
     uint32_t own;          /* incoming, unless a segment has it */
-    snake_slot *pending;   /* oldest first; only the consumer touches it */
+    snake_slot *pending;   /* [atomic] oldest first; only the consumer changes it */
     snake_generation *app; /* opens the requests that Caddy pushes from its own process; or NULL */
 } queue;
 void queue_init(queue *q);
 /* The queue of the one app of a worker process. */
 void queue_init_shared(queue *q, snake_generation *app);
 void queue_push(queue *q, snake_slot *slot);
+/* Gives a request back, by the consumer: it is the next one. */
+void queue_return(queue *q, snake_slot *slot);
 snake_slot *queue_pop(queue *q);
 static inline bool queue_is_empty(queue *q) {
-    return !__atomic_load_n(&q->pending, __ATOMIC_RELAXED) &&
+    return !__atomic_load_n(&q->pending, __ATOMIC_SEQ_CST) &&
            !__atomic_load_n(q->incoming, __ATOMIC_SEQ_CST);
 }
 

@@ -23,6 +23,8 @@ void monitor_add(monitor_watcher watcher) {
         watchers[watcher_count++] = watcher;
 }
 
+/* The last look before sleeping must see what was done before a monitor_wake() that came too early:
+ * both sides touch what a watcher looks at by sequentially consistent operations. */
 static bool monitor_look(uint64_t now) {
     bool busy = false;
     for (size_t i = 0; i < watcher_count; i++)

@@ -27,6 +27,11 @@ static void receive(queue *q, snake_slot *slot) {
         __atomic_fetch_and(&slot->wire->to_py, ~(uint32_t)SNAKE_TO_PY_NEW, __ATOMIC_ACQ_REL);
 }
 
+void queue_return(queue *q, snake_slot *slot) {
+    slot->next = q->pending;
+    __atomic_store_n(&q->pending, slot, __ATOMIC_SEQ_CST);
+}
+
 snake_slot *queue_pop(queue *q) {
     if (!q->pending) {
         uint32_t link = __atomic_exchange_n(q->incoming, 0, __ATOMIC_ACQUIRE);
@@ -35,11 +40,11 @@ snake_slot *queue_pop(queue *q) {
             if (q->app)
                 receive(q, slot);
             slot->next = q->pending;
-            q->pending = slot;
+            __atomic_store_n(&q->pending, slot, __ATOMIC_RELAXED);
         }
     }
     snake_slot *slot = q->pending;
     if (slot)
-        q->pending = slot->next;
+        __atomic_store_n(&q->pending, slot->next, __ATOMIC_RELAXED);
     return slot;
 }

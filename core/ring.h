@@ -95,10 +95,11 @@ static inline void ring_publish(ring *r) { __atomic_store_n(r->made, r->at, __AT
 /* ---- the reader */
 
 /* 1: *record is the next one, until ring_next or ring_done is called. 0: there is none. -1: what is
- * in the ring contradicts itself. */
+ * in the ring contradicts itself. The load keeps its place behind a fetch_or of waits: an acquire
+ * could overtake it on aarch64, and miss the record that nobody announces. */
 static inline int ring_next(ring *r, ring_record *record) {
     for (;;) {
-        uint32_t filled = __atomic_load_n(r->made, __ATOMIC_ACQUIRE) - r->at;
+        uint32_t filled = __atomic_load_n(r->made, __ATOMIC_SEQ_CST) - r->at;
         if (!filled)
             return 0;
         uint32_t head[2];

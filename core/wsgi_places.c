@@ -57,8 +57,7 @@ static void admit_request(snake_generation *app, queue *queue) {
     app->deferred_first = slot->next;
     if (!app->deferred_first)
         app->deferred_last = NULL;
-    slot->next = queue->pending;
-    queue->pending = slot;
+    queue_return(queue, slot);
 }
 
 void wsgi_place_give(snake_generation *app, queue *queue) {

@@ -109,7 +109,7 @@ void wsgi_pool_announce(void) {
 bool wsgi_pool_watch(uint64_t now) {
     wsgi_thread *hot = __atomic_load_n(&pool.hot, __ATOMIC_SEQ_CST);
     if (!wsgi_pool_has_work())
-        return worker_down() >= 0 && __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
+        return worker_down() >= 0 && __atomic_load_n(&pool.hot_since, __ATOMIC_SEQ_CST);
     uint64_t since = __atomic_load_n(&pool.hot_since, __ATOMIC_RELAXED);
     if (!hot && !pass_role(NULL, 0)) { /* no thread was idle, and starting one may have failed */
         pool_lock();
@@ -221,7 +221,7 @@ snake_slot *wsgi_pool_next_request(wsgi_thread *w, snake_generation *finished) {
     }
     __atomic_store_n(&w->signal, 0, __ATOMIC_RELAXED); /* it has the role, or waits for it anew */
     if (hot == w && (slot = take_request())) {
-        __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_RELAXED);
+        __atomic_store_n(&pool.hot_since, now_us(), __ATOMIC_SEQ_CST);
         want_spare();
     } else if (hot == w) {
         __atomic_store_n(&pool.hot_since, 0, __ATOMIC_RELAXED);
