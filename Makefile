@@ -26,6 +26,7 @@ ask = $(eval answer := $$(shell $1 2>&1))$(if $(filter 0,$(.SHELLSTATUS)),$(answ
 ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),help)),)
 python    := $(call ask,tools/find-python $(PYTHON))
 python_id := $(shell $(python) tools/python_flags.py --id)
+machine   := $(shell uname -m)
 venvs     := .tools/$(python_id)
 
 compiler := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -54,7 +55,7 @@ sources = $$(git ls-files --cached --others --exclude-standard $(1))
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'PYTHON=python3.13 builds for another Python; ARGS="-k name" goes to pytest or to the benchmark.'
 
 .PHONY: build
@@ -103,8 +104,10 @@ examples/%/.venv/$(python_id): examples/%/requirements.txt
 	@touch $@
 
 pytest = CADDYSNAKE_BIN=$(abspath $(CADDY)) $(venvs)/tests/bin/python -m pytest
-# $(call newest,SUFFIX): the shell code for the newest file in dist/ with this suffix.
-newest = $$(ls -t $(CURDIR)/dist/*.$(1) | head -n 1)
+# $(call newest,PATTERN): the shell code for the newest such file in dist/.
+newest = $$(ls -t $(CURDIR)/dist/$(1) | head -n 1)
+newest_wheel   = $(call newest,*_$(machine).whl)
+newest_archive = $(call newest,*-$(machine).tar.xz)
 # One worker per core, each with its own servers. ARGS="-n 0" runs the tests one after the other.
 parallel = --numprocesses=auto --dist=worksteal
 
@@ -217,16 +220,44 @@ test-wheel: wheel ## build the wheel and try it with every Python, 3.10 to 3.15
 # With every Python on this machine.
 .PHONY: try-wheel
 try-wheel: $(venvs)/tests/ready
-	CADDYSNAKE_WHEEL=$(call newest,whl) \
+	CADDYSNAKE_WHEEL=$(newest_wheel) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_wheel.py $(ARGS)
 
 .PHONY: $(MINORS:%=wheel-%)
 $(MINORS:%=wheel-%): wheel-%: | $(toolchain)
 	@tools/find-python python$* >/dev/null || $(call elsewhere,$*,try-wheel ARGS="-k python$*")
 
+# The newest wheel, in an environment of its own.
+.PHONY: install-wheel
+install-wheel: $(venvs)/tests/ready
+	$(python) -m venv --clear $(venvs)/wheel
+	$(venvs)/wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-index $(newest_wheel)
+
+.PHONY: smoke-wheel
+smoke-wheel: install-wheel ## run the smoke tests against the newest wheel in dist/
+	CADDYSNAKE_BIN=$(abspath $(venvs)/wheel/bin/caddysnake) $(venvs)/tests/bin/python -m pytest $(parallel) -m smoke $(ARGS)
+
+# For aarch64 on another machine: in a Debian root in which QEMU runs all programs but Go's. Takes root's
+# rights, debootstrap, and an emulator that the kernel starts (docs/decisions/0076).
+emulated = GO=$(GO) PYTHONPATH=tests $(python) -m harness.emulated_root aarch64 make --no-print-directory
+
+.PHONY: wheel-aarch64
+wheel-aarch64: | $(toolchain) ## the same wheel for aarch64
+	$(emulated) wheel
+
+.PHONY: archive-aarch64
+archive-aarch64: | $(toolchain) ## the same archive for aarch64
+	$(emulated) archive
+
+# The server is emulated, and so are the applications; pytest is not.
+.PHONY: smoke-aarch64
+smoke-aarch64: wheel-aarch64 $(venvs)/tests/ready ## run the smoke tests against the wheel for aarch64, emulated (slow)
+	$(emulated) install-wheel
+	PYTHONPATH=tests $(venvs)/tests/bin/python -m harness.emulated_tests aarch64 $(parallel) -m smoke $(ARGS)
+
 .PHONY: test-archive
 test-archive: archive $(venvs)/tests/ready ## build the standalone archive and try it without a Python
-	CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
+	CADDYSNAKE_ARCHIVE=$(newest_archive) \
 	    $(venvs)/tests/bin/python -m pytest tests/installation/test_archive.py $(ARGS)
 
 .PHONY: test-xcaddy
@@ -237,8 +268,8 @@ test-xcaddy: $(venvs)/tests/ready | $(toolchain) ## build as xcaddy does, next t
 # Pythons that this machine lacks.
 .PHONY: test-installation
 test-installation: wheel sdist archive $(venvs)/tests/ready | $(toolchain) ## install in every way on a clean Debian, and try it
-	CADDYSNAKE_WHEEL=$(call newest,whl) CADDYSNAKE_SDIST=$(call newest,tar.gz) \
-	    CADDYSNAKE_ARCHIVE=$(call newest,tar.xz) \
+	CADDYSNAKE_WHEEL=$(newest_wheel) CADDYSNAKE_SDIST=$(call newest,*.tar.gz) \
+	    CADDYSNAKE_ARCHIVE=$(newest_archive) \
 	    GO=$(GO) $(venvs)/tests/bin/python -m pytest --durations=20 tests/installation $(ARGS)
 	$(MAKE) --no-print-directory $(MINORS:%=wheel-%)
 

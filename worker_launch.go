@@ -106,14 +106,13 @@ func (e pythonEnvironment) startWith(control controlSocket, streams standardStre
 	if err != nil {
 		return launched{}, err
 	}
-	pidfd := -1
 	cmd, err := workerCommand(e)
 	if err != nil {
 		return launched{}, fmt.Errorf("starting a worker: %w", err)
 	}
 	cmd.ExtraFiles = []*os.File{streams.control}
 	cmd.Stdout, cmd.Stderr = streams.stdout, streams.stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd, Pdeathsig: signal}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: signal}
 	if err := cmd.Start(); err != nil {
 		return launched{}, fmt.Errorf("starting a worker: %w", err)
 	}
@@ -122,7 +121,11 @@ func (e pythonEnvironment) startWith(control controlSocket, streams standardStre
 		status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 		return processEnd{unix.WaitStatus(status), ok}
 	}}
-	process.pidfd, err = newPidfd(pidfd)
+	// Nobody else gets the process id before reap. QEMU 7.2 refuses SysProcAttr.PidFD.
+	pidfd, err := unix.PidfdOpen(process.pid, 0)
+	if err == nil {
+		process.pidfd, err = newPidfd(pidfd)
+	}
 	if err == nil {
 		err = control.sendRaw(hello.names, int(hello.sources.Fd()))
 	}

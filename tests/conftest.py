@@ -20,13 +20,14 @@ LEFT_OUT = {file: why for file, (since, why) in SINCE.items() if sys.version_inf
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    from harness.settings import HOME  # after its asserts are rewritten
+    from harness.settings import EMULATED, HOME  # after its asserts are rewritten
 
     left_out = [
         item
         for item in items
         if item.path.name in LEFT_OUT
         or (HOME == "workers" and item.get_closest_marker("in_process") is not None)
+        or (EMULATED and item.get_closest_marker("not_emulated") is not None)
     ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

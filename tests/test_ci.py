@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness import roots
+from harness.emulated_root import refusal
 from harness.python_roots import RELEASES, main
 from harness.pythons import MINORS
 from harness.settings import REPOSITORY
@@ -86,3 +88,19 @@ def test_a_python_that_no_debian_has_is_an_error() -> None:
     assert RELEASES.keys() <= set(MINORS)
     for minor in set(MINORS) - RELEASES.keys():
         assert f"pyenv install {minor}" in str(main(minor, "true"))
+
+
+def test_a_machine_without_roots_is_not_emulated() -> None:
+    assert refusal("riscv64") == f"riscv64 is not a machine to emulate on {roots.MACHINE}"
+
+
+def test_a_missing_emulator_is_an_error_that_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(roots.shutil, "which", lambda name: name)
+    monkeypatch.setattr(roots, "EMULATORS", tmp_path)
+    [other] = roots.DEBIAN_NAMES.keys() - {roots.MACHINE}
+    assert f"update-binfmts --enable qemu-{other}" in str(refusal(other))
+    (tmp_path / f"qemu-{other}").touch()
+    assert refusal(other) is None

@@ -17,6 +17,8 @@ from harness.plugin import Serve
 from harness.server import Server
 from harness.settings import APPS, VENV
 
+pytestmark = pytest.mark.not_emulated("runs the environment's Python outside of the root, too")
+
 SITE = APPS / "django_site"
 PASSWORD = "correct horse"
 

@@ -183,7 +183,9 @@ def test_make_has_the_targets_that_are_named() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     prose = "\n".join(page.read_text() for page in PAGES)
     # Code is between backticks or indented, and may set variables first.
-    commands = re.findall(r"(?:`|^ {4,})make((?: [A-Z]+=\S+)*) ([a-z][a-z-]*)", prose, re.MULTILINE)
+    commands = re.findall(
+        r"(?:`|^ {4,})make((?: [A-Z]+=\S+)*) ([a-z][a-z0-9-]*)", prose, re.MULTILINE
+    )
     named = {target for _, target in commands}
     assert "run" in named
     assert {name for name in named if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == set()

@@ -54,6 +54,7 @@ def test_forked_processes_can_be_terminated_again_and_again(server: Server) -> N
         assert server.get("/terminate_forked_process", timeout=60).text == "-15"
 
 
+@pytest.mark.not_emulated("the wheel is tried there, whose Python obeys PYTHONHOME by itself")
 @pytest.mark.smoke
 def test_the_home_of_another_python_concerns_neither_server_nor_children(serve: Serve) -> None:
     server = serve(

@@ -62,6 +62,7 @@ def zygotes(server: Server) -> list[int]:
     return found
 
 
+@pytest.mark.not_emulated("makes the environment with the Python of pytest")
 @pytest.mark.smoke
 def test_the_first_worker_has_what_is_preloaded(serve: Serve, venv: Path, tmp_path: Path) -> None:
     # The zygote's import makes __pycache__ in the folder of packages, which is no change of them.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from harness.ports import HOST
+from harness.settings import PATIENCE
 
 Header = tuple[str, str]
 
@@ -85,7 +86,7 @@ class Connection:
         if receive_buffer is not None:
             # Before connecting, for the window is agreed on then.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        raw.settimeout(timeout)
+        raw.settimeout(timeout * PATIENCE)
         raw.connect((HOST, port))
         send_at_once(raw)
         self.socket = client_tls().wrap_socket(raw, server_hostname=server_name) if tls else raw

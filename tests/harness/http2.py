@@ -24,7 +24,7 @@ class Connection2(StreamClient):
         self, port: int, *, tls: bool = False, timeout: float = 10.0, host: str = ""
     ) -> None:
         super().__init__("https" if tls else "http", f"{host or HOST}:{port}", timeout)
-        raw = socket.create_connection((HOST, port), timeout=timeout)
+        raw = socket.create_connection((HOST, port), timeout=self._timeout)
         send_at_once(raw)
         if tls:
             raw = client_tls(["h2"]).wrap_socket(raw, server_hostname=host or "localhost")

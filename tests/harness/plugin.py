@@ -10,6 +10,7 @@ import pytest
 
 from harness.board import Board
 from harness.server import Server
+from harness.settings import PATIENCE
 
 Serve = Callable[..., Server]
 
@@ -27,12 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "in_process(reason): true only of apps in Caddy's process, not in workers"
     )
+    config.addinivalue_line(
+        "markers", "not_emulated(reason): not true of a server that QEMU runs (make smoke-aarch64)"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(TEST_DEADLINE))
+            item.add_marker(pytest.mark.timeout(TEST_DEADLINE * PATIENCE))
 
 
 @pytest.hookimpl(tryfirst=True)

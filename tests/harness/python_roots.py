@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.pythons import MINORS
@@ -42,34 +43,48 @@ def pip_cache() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def run(minor: str, command: list[str]) -> int:
-    """Executes the command in a root with this Python; its exit code."""
+def run(
+    root: Root,
+    command: list[str],
+    env: Mapping[str, str] | None = None,
+    instead: Mapping[str, Path] | None = None,
+) -> int:
+    """Executes the command on the repository in this root; its exit code.
+
+    env: further variables.
+    instead: folders that are others in the root.
+    """
     folders = {**go_folders(), "PIP_CACHE_DIR": pip_cache()}
     go_bin = f"{folders.pop('GOROOT')}/bin"
-    shared = [str(REPOSITORY), str(Path(go_bin).parent), *folders.values()]
-    for folder in shared:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    release = RELEASES[minor]
-    print(f"Python {minor} comes from a root of Debian's {release}.", flush=True)
-    with (
-        new_folder() as folder,
-        Root(folder / release, *packages(release), release=release) as root,
-    ):
-        inside = root.command(
-            *command,
-            cwd=str(REPOSITORY),
-            env={**folders, "PATH": f"{go_bin}:{PATH}"},
-            shared={folder: Path(folder) for folder in shared},
-            fetching=True,
-        )
-        return subprocess.run(inside, stdin=subprocess.DEVNULL).returncode
+    same = [str(REPOSITORY), str(Path(go_bin).parent), *folders.values()]
+    shared = {**{folder: Path(folder) for folder in same}, **(instead or {})}
+    for target, folder in shared.items():
+        Path(target).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    inside = root.command(
+        *command,
+        cwd=str(REPOSITORY),
+        env={**folders, "PATH": f"{go_bin}:{PATH}", **(env or {})},
+        shared=shared,
+        fetching=True,
+    )
+    return subprocess.run(inside, stdin=subprocess.DEVNULL).returncode
 
 
 def main(minor: str, *command: str) -> int | str:
     """What it returns is for `sys.exit`."""
     if minor not in RELEASES:
         return f"Python {minor} is missing, and no Debian has it: pyenv install {minor}"
-    return obstacle() or run(minor, list(command))
+    missing = obstacle()
+    if missing:
+        return missing
+    release = RELEASES[minor]
+    print(f"Python {minor} comes from a root of Debian's {release}.", flush=True)
+    with (
+        new_folder() as folder,
+        Root(folder / release, *packages(release), release=release) as root,
+    ):
+        return run(root, list(command))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ from harness.settings import REPOSITORY
 
 # Debian 13, and 12 for what must work on an older one.
 RELEASE, OLDER = "trixie", "bookworm"
-# Roots to copy, one per release and set of packages. `make clean` removes those in .tools.
+# This machine's instructions, as `uname -m` names them, and Debian's names of those with roots.
+MACHINE = platform.machine()
+DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Roots to copy, one per release, machine and set of packages. `make clean` removes those in .tools.
 CACHE = Path(os.environ.get("CADDYSNAKE_ROOTS", REPOSITORY / ".tools" / "roots"))
 
 HOME = "/root"
@@ -34,6 +37,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 # Where files of this machine are in a root, for those commands that may have them.
 OURS = "/run/machine"
+# Where the kernel lists the emulators that it starts for programs of other machines.
+EMULATORS = "/proc/sys/fs/binfmt_misc"
 APT_FETCHING = re.compile(r"^Acquire::(?:https?|Check-\S+|Retries)\b.*;$", re.MULTILINE)
 FETCHING = re.compile(r"(?i)\w+_proxy|no_proxy|PIP_\w+|GO(PROXY|NOPROXY|PRIVATE|SUMDB|NOSUMDB)")
 
@@ -44,9 +49,14 @@ class Root:
     Without packages it is what debootstrap calls minbase: Debian's essential packages and apt.
     """
 
-    def __init__(self, path: Path, *packages: str, release: str = RELEASE) -> None:
-        """Makes the root as the new directory `path`. `release` is Debian's code name of it."""
-        _copy(_cached(release, packages), path)
+    def __init__(
+        self, path: Path, *packages: str, release: str = RELEASE, machine: str = MACHINE
+    ) -> None:
+        """Makes the root as the new directory `path`. `release` is Debian's code name of it.
+
+        Programs of another `machine` are emulated.
+        """
+        _copy(_cached(release, machine, packages), path)
         self.path = path
 
     def __enter__(self) -> Root:
@@ -111,8 +121,29 @@ class Root:
         if alone:
             namespaces += ["--pid", "--net", "--fork", "--kill-child"]
             lines.append("ip link set lo up")
-        lines.append(shlex.join(["mount", "-t", "proc", "proc", str(self.path / "proc")]))
-        for target, source in mounts.items():
+        lines += self._mount_lines(mounts)
+        chroot = ["exec", "chroot", f"--userspec={user}", str(self.path), "env", "-i", "-C", cwd]
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        lines.append(shlex.join([*chroot, *pairs]) + ' "$@"')
+        return ["unshare", *namespaces, "sh", "-ec", "\n".join(lines), "sh", *arguments]
+
+    def mounted(self, *arguments: str, shared: Mapping[str, Path]) -> list[str]:
+        """A command of this machine, during which `entrance` leads into the root."""
+        lines = [*self._mount_lines(shared), 'exec "$@"']
+        return ["unshare", "--mount", "sh", "-ec", "\n".join(lines), "sh", *arguments]
+
+    def entrance(self, script: Path, program: str) -> Path:
+        """Writes a script that executes a program of the root, with the arguments, variables and
+        working directory of its caller, who is within `mounted`."""
+        chroot = shlex.join(["chroot", str(self.path)])
+        script.write_text(f'#!/bin/sh\nexec {chroot} env -C "$PWD" {shlex.quote(program)} "$@"\n')
+        script.chmod(0o755)
+        return script
+
+    def _mount_lines(self, shared: Mapping[str, Path]) -> list[str]:
+        """Shell commands that mount /proc, and files and folders of this machine, in the root."""
+        lines = [shlex.join(["mount", "-t", "proc", "proc", str(self.path / "proc")])]
+        for target, source in shared.items():
             inside = self.host_path(target)
             inside.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
@@ -120,10 +151,7 @@ class Root:
             else:
                 inside.touch()
             lines.append(shlex.join(["mount", "--bind", str(source), str(inside)]))
-        chroot = ["exec", "chroot", f"--userspec={user}", str(self.path), "env", "-i", "-C", cwd]
-        pairs = [f"{name}={value}" for name, value in variables.items()]
-        lines.append(shlex.join([*chroot, *pairs]) + ' "$@"')
-        return ["unshare", *namespaces, "sh", "-ec", "\n".join(lines), "sh", *arguments]
+        return lines
 
     def attempt(
         self, *arguments: str, timeout: float = 900, **options: Any
@@ -173,12 +201,17 @@ def go_caches(home: str = HOME) -> dict[str, Path]:
     return folders
 
 
-def obstacle() -> str | None:
-    """Why there can be no roots here, and what to do about it."""
+def obstacle(machine: str = MACHINE) -> str | None:
+    """Why there can be no roots of this machine here, and what to do about it."""
     if os.geteuid() != 0:
         return "Debian roots take root's rights: run this as root"
     if not (shutil.which("debootstrap") and shutil.which("ip")):
         return "Debian roots are made by debootstrap: apt-get install debootstrap iproute2"
+    if machine != MACHINE and not Path(EMULATORS, f"qemu-{machine}").exists():
+        return (
+            f"The kernel has no emulator for programs of {machine}: apt-get install binfmt-support"
+            f" qemu-user-static && update-binfmts --enable qemu-{machine}"
+        )
     return None
 
 
@@ -190,15 +223,16 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(Path("/etc", name), target / "etc" / name)
 
 
-def _cached(release: str, packages: tuple[str, ...]) -> Path:
-    cached = CACHE / "_".join([release, *sorted(packages)])
+def _cached(release: str, machine: str, packages: tuple[str, ...]) -> Path:
+    others = [] if machine == MACHINE else [machine]
+    cached = CACHE / "_".join([release, *others, *sorted(packages)])
     if cached.exists():
         return cached
     CACHE.mkdir(parents=True, exist_ok=True)
     unfinished = cached.with_name(f"{cached.name}.{os.getpid()}")
     try:
         if packages:
-            root = Root(unfinished, release=release)
+            root = Root(unfinished, release=release, machine=machine)
             apt = ["apt-get", "--quiet", "--yes", "--no-install-recommends"]
             apt += ["--option", "Dpkg::Options::=--force-unsafe-io"]  # which survives no power cut
             root.run("apt-get", "--quiet", "update", fetching=True)
@@ -207,7 +241,8 @@ def _cached(release: str, packages: tuple[str, ...]) -> Path:
             )
             root.run("sh", "-c", "apt-get clean; rm -r /var/lib/apt/lists/*")
         else:
-            debootstrap = ["debootstrap", "--variant=minbase", release, str(unfinished), _mirror()]
+            debootstrap = ["debootstrap", "--variant=minbase", f"--arch={DEBIAN_NAMES[machine]}"]
+            debootstrap += [release, str(unfinished), _mirror()]
             done = subprocess.run(debootstrap, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout
         unfinished.rename(cached)

@@ -19,7 +19,7 @@ from harness.http2 import Connection2
 from harness.http3 import Connection3
 from harness.log import Expectation, Log
 from harness.ports import HOST, Ports, await_reloaded
-from harness.settings import BINARY
+from harness.settings import BINARY, PATIENCE
 from harness.waiting import wait_for
 
 START_DEADLINE = 60.0
@@ -126,7 +126,7 @@ class Server:
         process, self.process = self.process, None
         process.terminate()
         try:
-            code = process.wait(deadline)
+            code = process.wait(deadline * PATIENCE)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGABRT)  # Go writes its goroutines to the log.
             process.wait(deadline)

@@ -18,3 +18,8 @@ AUTOBAHN = Path(os.environ.get("CADDYSNAKE_AUTOBAHN", REPOSITORY / ".tools" / "a
 
 # Where the apps of the test sites run: "process", which is Caddy's, or "workers".
 HOME = os.environ.get("CADDYSNAKE_HOME", "process")
+
+# The machine that runs the server, if that is emulated; and how many times as long a server may
+# then take for what must happen soon.
+EMULATED = os.environ.get("CADDYSNAKE_EMULATED")
+PATIENCE = 8 if EMULATED else 1

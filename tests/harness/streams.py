@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from harness.http1 import Header
+from harness.settings import PATIENCE
 
 Self = TypeVar("Self", bound="StreamClient")
 
@@ -51,7 +52,7 @@ class StreamClient(ABC):
         self.streams: dict[int, Stream] = {}
         self._scheme = scheme
         self._authority = authority
-        self._timeout = timeout
+        self._timeout = timeout * PATIENCE
 
     def __enter__(self: Self) -> Self:
         return self

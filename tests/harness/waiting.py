@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from harness.settings import PATIENCE
+
 T = TypeVar("T")
 
 POLL = 0.01
@@ -18,6 +20,7 @@ def wait_for(
 
     `what` may be a function, for what is known only at the end.
     """
+    deadline *= PATIENCE
     end = time.monotonic() + deadline
     while True:
         value = condition()
