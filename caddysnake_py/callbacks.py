@@ -42,13 +42,16 @@ def find_owner() -> Any:
     """Returns the app that owns the outermost frame of an app on the current thread; None if no
     frame belongs to an app, and NotImplemented on a thread that Python has started."""
     frame: FrameType | None = sys._getframe()
-    found = None
-    outermost: Mapping[str, Any] = {}
+    namespaces: list[Mapping[str, Any]] = []
     while frame is not None:
-        outermost = frame.f_globals
-        found = _owner_of(outermost) or found
+        namespaces.append(frame.f_globals)
         frame = frame.f_back
+    outermost = namespaces[-1]
     name = outermost.get("__name__")
     if outermost is vars(threading) or (type(name) is str and name.startswith(_PACKAGE)):
-        return NotImplemented
-    return found
+        return NotImplemented  # most threads: a search would look into each application
+    for namespace in reversed(namespaces):
+        owner = _owner_of(namespace)
+        if owner is not None:
+            return owner
+    return None
