@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 const (
@@ -87,6 +88,7 @@ type meter struct {
 	timeouts    prometheus.Counter
 	slow        prometheus.Counter
 	queue       prometheus.Observer
+	label       *dto.LabelPair // app
 	application prometheus.Observer
 	write       prometheus.Observer
 	reloads     prometheus.Counter
@@ -147,6 +149,7 @@ func newMeter(name string) *meter {
 		queue:       queueSeconds.WithLabelValues(name),
 		application: applicationSeconds.WithLabelValues(name),
 		write:       writeSeconds.WithLabelValues(name),
+		label:       newLabel("app", name),
 		reloads:     reloadsTotal.WithLabelValues(name),
 	}
 	for class := range m.requests {

@@ -8,11 +8,13 @@ package caddysnake
 import "C"
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // metricsCollector shows the metrics of all apps in the registry of one config.
@@ -65,10 +67,40 @@ func (c metricsCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	lockWait := time.Duration(C.snake_lock_wait()) * time.Microsecond
 	to <- prometheus.MustNewConstMetric(descLockWait, prometheus.CounterValue, lockWait.Seconds())
+	info := map[string][]*dto.LabelPair{}
+	for _, kind := range []string{"asgi", "wsgi"} {
+		info[kind] = []*dto.LabelPair{
+			newLabel("interface", kind), newLabel("python", pythonVersion()), newLabel("version", pluginVersion()),
+		}
+	}
 	for _, state := range readStates() {
-		state.show(to)
+		state.show(to, info)
 	}
 }
+
+// stateGauge is a gauge whose labels are made beforehand: a scrape has many.
+type stateGauge struct {
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair // sorted
+	value  float64
+}
+
+// Desc implements prometheus.Metric.
+func (g *stateGauge) Desc() *prometheus.Desc { return g.desc }
+
+// Write implements prometheus.Metric.
+func (g *stateGauge) Write(to *dto.Metric) error {
+	to.Label, to.Gauge = g.labels, &dto.Gauge{Value: &g.value}
+	return nil
+}
+
+func newLabel(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }
+
+var (
+	labelLoading = newLabel("state", "loading")
+	labelLoaded  = newLabel("state", "loaded")
+	labelFailed  = newLabel("state", "failed")
+)
 
 // appsState is how busy the apps of one name are.
 type appsState struct {
@@ -102,6 +134,8 @@ func readStates() []*appsState {
 		all = append(all, state)
 	}
 	meters.mu.Unlock()
+	// Prometheus sorts them, which takes less time if they are.
+	slices.SortFunc(all, func(a, b *appsState) int { return cmp.Compare(a.meter.name, b.meter.name) })
 	queued := slots.countQueued()
 	for _, gen := range liveGenerations.list() {
 		if state := states[gen.meter]; state != nil { // else the name is new
@@ -181,17 +215,17 @@ func (s *appsState) addWorkers(gen *generation, retired bool) {
 	}
 }
 
-// show sends the metrics.
-func (s *appsState) show(to chan<- prometheus.Metric) {
-	name := s.meter.name
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{name}, labels...)...)
+// show sends the metrics. info are the labels of app_info beside the name, by interface.
+func (s *appsState) show(to chan<- prometheus.Metric, info map[string][]*dto.LabelPair) {
+	name := []*dto.LabelPair{s.meter.label}
+	gauge := func(desc *prometheus.Desc, value float64, more ...*dto.LabelPair) {
+		to <- &stateGauge{desc, append(name[:1:1], more...), value}
 	}
-	gauge(descApps, float64(s.loading), "loading")
-	gauge(descApps, float64(s.ready), "loaded")
-	gauge(descApps, float64(s.failed), "failed")
+	gauge(descApps, float64(s.loading), labelLoading)
+	gauge(descApps, float64(s.ready), labelLoaded)
+	gauge(descApps, float64(s.failed), labelFailed)
 	for _, kind := range s.interfaces {
-		gauge(descInfo, 1, kind, pythonVersion(), pluginVersion())
+		gauge(descInfo, 1, info[kind]...)
 	}
 	gauge(descInFlight, float64(s.requests.inFlight))
 	gauge(descQueue, float64(s.requests.queued))
@@ -232,5 +266,8 @@ func countFailed(add func(m *meter, failed int)) {
 	})
 }
 
-// Interface guard
-var _ prometheus.Collector = metricsCollector{}
+// Interface guards
+var (
+	_ prometheus.Collector = metricsCollector{}
+	_ prometheus.Metric    = (*stateGauge)(nil)
+)

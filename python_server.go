@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -205,7 +206,9 @@ func (o *serverOptions) url() string {
 	}
 }
 
-func pluginVersion() string {
+// pluginVersion returns the version of caddysnake. Reading it takes longer than showing a
+// metric.
+var pluginVersion = sync.OnceValue(func() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -216,7 +219,7 @@ func pluginVersion() string {
 		}
 	}
 	return info.Main.Version
-}
+})
 
 func (o *serverOptions) address() string {
 	if o.domain != "" {
