@@ -6,7 +6,6 @@ package caddysnake
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -129,61 +128,9 @@ func (r *stacksReport) check() error {
 	return nil
 }
 
-// stacksQuestion is the newest question for a worker's stacks.
-type stacksQuestion struct {
-	mu     sync.Mutex
-	number uint32             // 0: there was none
-	answer chan []stackReport // capacity 1; nil: nobody waits
-}
-
-var errStacksAsked = errors.New("another request waits for the stacks of this worker")
-
 // askStacks asks a worker for the stacks of its requests.
 func (w *workerProcess) askStacks(ctx context.Context) ([]stackReport, error) {
-	q := &w.stacks
-	answer := make(chan []stackReport, 1)
-	q.mu.Lock()
-	if q.answer != nil {
-		q.mu.Unlock()
-		return nil, errStacksAsked
-	}
-	q.number++
-	q.answer = answer
-	number := q.number
-	q.mu.Unlock()
-	defer func() {
-		q.mu.Lock()
-		q.answer = nil
-		q.mu.Unlock()
-	}()
-	if err := w.control.send(struct {
-		Op       string `json:"op"`
-		Question uint32 `json:"question"`
-	}{"stacks", number}); err != nil {
-		return nil, err
-	}
-	select {
-	case stacks := <-answer:
-		return stacks, nil
-	case <-w.gone:
-		return nil, errWorkerDied
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// take hands an answer to the one who waits. It returns false if there was no such
-// question.
-func (q *stacksQuestion) take(r *stacksReport) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if r.Question == q.number && q.answer != nil {
-		select {
-		case q.answer <- r.Stacks:
-		default: // it has answered twice
-		}
-	}
-	return r.Question > 0 && r.Question <= q.number
+	return w.stacks.ask(ctx, w, "stacks")
 }
 
 // Interface guard

@@ -36,6 +36,7 @@ type appConfig struct {
 	Preload    []string   // modules for the zygote; sorted
 	Background [][]string // commands, each not empty
 	Probe      string     // path of a request that new code must answer; "": none
+	Metrics    bool       // what it counts itself is shown
 	WebSocket  webSocketConfig
 	Autoreload *autoreloadConfig // nil: no autoreload
 	Debug      bool

@@ -54,6 +54,7 @@ func parseDirective(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, e
 //	    idle_timeout  <duration>
 //	    start_timeout   <duration>|forever
 //	    request_id
+//	    app_metrics
 //	    probe           [<host>]<path>
 //	    request_timeout <duration>
 //	    slow_request    <duration>|off
@@ -130,6 +131,11 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 		h.RequestID = true
+	case "app_metrics":
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		h.AppMetrics = true
 	case "probe":
 		return onlyArg(d, &h.Probe)
 	case "background":

@@ -143,6 +143,11 @@ type Handler struct {
 	// that the application logs. Default: false.
 	RequestID bool `json:"request_id,omitempty"`
 
+	// AppMetrics adds to Caddy's metrics what the application counts with
+	// prometheus_client, in its default registry. It has no effect without Caddy's own
+	// metrics. Default: false.
+	AppMetrics bool `json:"app_metrics,omitempty"`
+
 	// Probe is the path, or the host and path, of a GET request that code must answer with
 	// a status below 400 when it is loaded. Otherwise the load fails. Default: none.
 	Probe string `json:"probe,omitempty"`
@@ -211,6 +216,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	logger := ctx.Logger()
 	if err := engine.(*Engine).start(logger, hasMetrics(ctx)); err != nil {
 		return err
+	}
+	if h.AppMetrics && !hasMetrics(ctx) {
+		logger.Warn("app_metrics has no effect: the global option metrics is missing")
 	}
 	timeout := cmp.Or(time.Duration(h.StartTimeout), defaultStartTimeout)
 	if len(names) > 0 {
@@ -339,7 +347,7 @@ func (h *Handler) parse() (*appTemplate, error) {
 			return nil, err
 		}
 	}
-	config.Probe, config.RequestID = h.Probe, h.RequestID
+	config.Probe, config.RequestID, config.Metrics = h.Probe, h.RequestID, h.AppMetrics
 	config.SlowRequest = seconds(max(0, h.SlowRequest))
 	if h.SlowRequest == 0 {
 		config.SlowRequest = seconds(defaultSlowRequest)

@@ -40,7 +40,8 @@ type answer struct {
 	Interface string  `json:"interface"`
 	Idle      bool    `json:"idle"`
 
-	Stacks []stackReport `json:"stacks"`
+	Stacks  []stackReport `json:"stacks"`
+	Metrics string        `json:"metrics"` // lines of caddysnake_py/app_metrics.py
 }
 
 var (

@@ -59,6 +59,9 @@ func (e *Engine) Provision(ctx caddy.Context) error {
 	if err := ctx.GetMetricsRegistry().Register(metricsCollector{e}); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	if err := ctx.GetMetricsRegistry().Register(appMetricsCollector{e}); err != nil {
+		return fmt.Errorf("registering metrics of applications: %w", err)
+	}
 	return nil
 }
 

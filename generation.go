@@ -67,6 +67,8 @@ type generation struct {
 
 	webSockets webSockets
 	requestID  bool // each request gets an id
+
+	metrics *metricsSource // in Caddy's process, with app_metrics; else nil
 }
 
 var (
@@ -176,6 +178,9 @@ func (g *generation) begin(isWSGI bool) {
 	g.isWSGI, g.loaded = isWSGI, time.Now()
 	if isWSGI {
 		g.slow = time.Duration(g.app.config.SlowRequest)
+	}
+	if g.app.config.Metrics && g.workers == nil {
+		g.metrics = g.meter.addSource(g, 0, g.askMetrics)
 	}
 	liveGenerations.add(g)
 }
@@ -346,6 +351,8 @@ func (g *generation) unload(drain, tasks time.Duration) {
 		g.unloaded(answer{Idle: g.workers.stop(drain, tasks)}, nil)
 		return
 	}
+	g.metrics.finish()
+	g.metrics.end()
 	g.handleMu.Lock()
 	g.unloading = true
 	g.handleMu.Unlock()

@@ -51,6 +51,10 @@ var (
 
 	crashesTotal  = newCounter("worker_crashes_total", "Workers that have ended unasked.")
 	restartsTotal = newCounter("worker_restarts_total", "Workers that have replaced another.", "reason")
+
+	// scrapeErrorsTotal is shown by appMetricsCollector, after it has asked.
+	scrapeErrorsTotal = newCounter("app_scrape_errors_total",
+		"Questions for an application's own metrics that were not answered in time, or by an error.")
 )
 
 // counted are the metrics that do not depend on the moment of the scrape.
@@ -84,15 +88,16 @@ func addMetering(change int32) {
 // meter counts for all apps of one name.
 type meter struct {
 	name        string
+	label       *dto.LabelPair        // app
 	requests    [5]prometheus.Counter // by the class of the status: 1xx …
 	timeouts    prometheus.Counter
 	slow        prometheus.Counter
 	queue       prometheus.Observer
-	label       *dto.LabelPair // app
 	application prometheus.Observer
 	write       prometheus.Observer
 	reloads     prometheus.Counter
 	loading     atomic.Int64 // apps that are being loaded for the first time
+	own         *appMetrics  // what applications count themselves; guarded by the lock of meters
 }
 
 // meters are the meters of all names.
@@ -144,12 +149,12 @@ func (m *meter) ofTenant(values string) *meter {
 func newMeter(name string) *meter {
 	m := &meter{
 		name:        name,
+		label:       newLabel("app", name),
 		timeouts:    timeoutsTotal.WithLabelValues(name),
 		slow:        slowTotal.WithLabelValues(name),
 		queue:       queueSeconds.WithLabelValues(name),
 		application: applicationSeconds.WithLabelValues(name),
 		write:       writeSeconds.WithLabelValues(name),
-		label:       newLabel("app", name),
 		reloads:     reloadsTotal.WithLabelValues(name),
 	}
 	for class := range m.requests {

@@ -61,6 +61,7 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 			flags.BoolVar(&o.autoreload, "autoreload", false, "Load the application again when its code changes")
 			flags.BoolVar(&o.accessLogs, "access-logs", false, "Log each request")
 			flags.BoolVar(&o.debug, "debug", false, "Log debug messages, and show tracebacks in the browser")
+			flags.BoolVar(&o.metrics, "metrics", false, "Measure requests and the application, for /metrics at the address of --admin")
 			flags.StringVar(&o.admin, "admin", "off", "Address of Caddy's admin endpoint, or off")
 			cmd.Args = cobra.MaximumNArgs(1)
 			cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -99,7 +100,7 @@ type serverOptions struct {
 	workersRuntime          string
 	staticPath, staticRoute string
 
-	autoreload, accessLogs, debug bool
+	autoreload, accessLogs, debug, metrics bool
 
 	envFiles, envVars []string
 	admin             string
@@ -289,6 +290,9 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 			"terminal": true,
 		}}
 	}
+	if o.metrics && o.admin == "off" {
+		return nil, errors.New("--metrics needs --admin, which is the address of /metrics")
+	}
 	server := object{"listen": []string{o.address()}, "routes": routes}
 	if o.domain == "" {
 		server["protocols"] = []string{"h1", "h2c"}
@@ -302,6 +306,9 @@ func (o *serverOptions) config() (*caddy.Config, error) {
 	http := object{
 		"servers":      object{"python": server},
 		"grace_period": caddy.Duration(serverGracePeriod),
+	}
+	if o.metrics {
+		http["metrics"] = object{}
 	}
 	persist := false
 	config := &caddy.Config{
@@ -335,6 +342,7 @@ func (o *serverOptions) handler() (json.RawMessage, error) {
 		EnvFiles:   o.envFiles,
 		Env:        make(map[string]string),
 		Debug:      o.debug || o.dev,
+		AppMetrics: o.metrics,
 	}
 	if o.autoreload {
 		h.Autoreload = new(AutoreloadOptions)

@@ -58,7 +58,8 @@ type workerProcess struct {
 	modules []string
 	file    func(slot, serial uint32, file *os.File)
 	alive   func(ping uint32, loop bool)
-	stacks  stacksQuestion
+	stacks  workerQuestion[[]stackReport]
+	metrics workerQuestion[[]byte]
 
 	ready chan struct{} // closed when kind and modules are set
 	gone  chan struct{} // closed at once when the process has ended
@@ -184,6 +185,11 @@ func (w *workerProcess) listen() {
 			w.file(file.Slot, file.Serial, os.NewFile(uintptr(p.files[0]), "response"))
 			continue
 		}
+		if measured, ok := report.(*metricsReport); ok && err == nil {
+			file := os.NewFile(uintptr(p.files[0]), "metrics")
+			err, p.files = measured.read(file), nil
+			file.Close()
+		}
 		closeAll(p.files)
 		if err == nil {
 			err = w.handle(report)
@@ -207,7 +213,11 @@ func (w *workerProcess) handle(report workerReport) error {
 		}
 		return nil
 	case *stacksReport:
-		if w.stacks.take(r) {
+		if w.stacks.take(r.Question, r.Stacks) {
+			return nil
+		}
+	case *metricsReport:
+		if w.metrics.take(r.Question, r.text) {
 			return nil
 		}
 	}

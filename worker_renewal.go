@@ -125,6 +125,7 @@ func (w *worker) discard() {
 // leave ends a replaced worker after its requests, as a reload would; within the limits
 // of stop if all workers are to end.
 func (w *worker) leave() {
+	w.metrics.leave()
 	limit, again := time.NewTimer(drainTimeout), time.NewTicker(defaultGrace)
 	defer limit.Stop()
 	defer again.Stop()
@@ -146,6 +147,7 @@ func (w *worker) leave() {
 		case <-again.C:
 		}
 	}
+	w.metrics.finish()
 	// Tasks after responses may still run when all workers are to end. The worker does not
 	// know of that limit.
 	patience, cancel := context.WithTimeout(context.Background(), left.drain+left.tasks+shutdownTimeout)

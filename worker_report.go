@@ -116,11 +116,14 @@ func parseReport(p packet) (workerReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := 0
-	if op == "file" {
-		files = 1
+	fits := len(p.files) == 0
+	switch op {
+	case "file":
+		fits = len(p.files) == 1 && isRegular(p.files[0])
+	case "metrics":
+		fits = len(p.files) == 1 && isInMemory(p.files[0])
 	}
-	if len(p.files) != files || files == 1 && !isRegular(p.files[0]) {
+	if !fits {
 		return nil, fmt.Errorf("%w: %.20q comes with other descriptors", errReport, op)
 	}
 	var report workerReport
@@ -137,6 +140,8 @@ func parseReport(p packet) (workerReport, error) {
 		report = new(aliveReport)
 	case "stacks":
 		report = new(stacksReport)
+	case "metrics":
+		report = new(metricsReport)
 	case "file":
 		report = new(fileReport)
 	default:

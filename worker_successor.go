@@ -29,6 +29,7 @@ func (w *worker) watch() {
 	ws.mu.Unlock()
 	w.endRequests(ended)
 	<-w.process.died // its last words come first
+	w.metrics.end()
 	w.closeUp()
 	ws.mu.Lock()
 	w.gone = true

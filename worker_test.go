@@ -478,20 +478,20 @@ func TestLinesOfAStreamBecomeMessages(t *testing.T) {
 
 // A worker that answers what nobody has asked is killed; one that is late is not.
 func TestStacksAreAnAnswer(t *testing.T) {
-	var q stacksQuestion
-	if q.take(&stacksReport{Question: 0}) || q.take(&stacksReport{Question: 1}) {
+	var q workerQuestion[[]stackReport]
+	if q.take(0, nil) || q.take(1, nil) {
 		t.Error("an answer without a question")
 	}
 	q.number, q.answer = 2, make(chan []stackReport, 1)
 	for _, answer := range []uint32{1, 2, 2} {
-		if !q.take(&stacksReport{Question: answer, Stacks: []stackReport{{Slot: int64(answer)}}}) {
+		if !q.take(answer, []stackReport{{Slot: int64(answer)}}) {
 			t.Errorf("answer %d is refused", answer)
 		}
 	}
 	if got := <-q.answer; got[0].Slot != 2 || len(q.answer) != 0 {
 		t.Errorf("got %v", got)
 	}
-	if q.take(&stacksReport{Question: 3}) {
+	if q.take(3, nil) {
 		t.Error("an answer to a later question")
 	}
 }

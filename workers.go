@@ -51,9 +51,10 @@ type worker struct {
 	process *workerProcess
 	begun   time.Time
 
-	quota    int           // of requests, until it is replaced; 0: none
-	lifetime time.Duration // likewise
-	idle     chan struct{} // closed when it is leaving and has no requests
+	metrics  *metricsSource // with app_metrics; else nil
+	quota    int            // of requests, until it is replaced; 0: none
+	lifetime time.Duration  // likewise
+	idle     chan struct{}  // closed when it is leaving and has no requests
 
 	// The lock of workers guards these.
 	inflight   int
@@ -173,6 +174,9 @@ func (ws *workers) admit(w *worker) {
 	if w.home.isWSGI {
 		ws.limit = ws.config.Threads
 	}
+	if ws.config.Metrics {
+		w.metrics = ws.gen.meter.addSource(ws.gen, w.number, w.process.askMetrics)
+	}
 	ws.ready = append(ws.ready, w)
 	ws.serveWaiting()
 	go w.watch()
@@ -210,7 +214,10 @@ func (ws *workers) stop(drain, tasks time.Duration) (idle bool) {
 	ws.mu.Unlock()
 	ended := make([]bool, len(ready))
 	for i, w := range ready {
-		ws.leaves.Go(func() { ended[i] = w.process.stop(drain, tasks) })
+		ws.leaves.Go(func() {
+			w.metrics.finish()
+			ended[i] = w.process.stop(drain, tasks)
+		})
 	}
 	ws.leaves.Wait()
 	zygotes.release(ws.environment())

@@ -17,6 +17,7 @@ from typing import Any
 import _caddysnake
 
 from caddysnake_py import (
+    app_metrics,
     body,
     callbacks,
     copies,
@@ -228,6 +229,9 @@ def _execute(question: dict[str, Any]) -> dict[str, Any]:
         case "stacks":
             cores = {app: loaded.core for app, loaded in list(_apps.items())}
             return {"stacks": stacks.of_requests(cores)}
+        case "metrics":
+            with use(_apps[question["id"]].view):
+                return {"metrics": app_metrics.collect()}
         case "leave":
             return leave()
         case other:

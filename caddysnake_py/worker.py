@@ -28,6 +28,7 @@ from caddysnake_py import (
     stacks,
     worker_end,
     worker_environment,
+    worker_metrics,
     worker_serving,
     worker_signals,
     worker_stacks,
@@ -85,6 +86,8 @@ class Worker:
                 self._answer(message.fields["ping"])
             elif message.op == "stacks":
                 self._show_stacks(message.fields["question"])
+            elif message.op == "metrics":
+                worker_metrics.answer(self._control, message.fields["question"])
         self._stop(Limits(0, 0))
 
     def _answer(self, ping: int) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from harness import http1
 from harness.python_server import PythonServer, run_in_vain
-from harness.settings import APPS, BINARY
+from harness.settings import APPS, BINARY, VENV
 from harness.waiting import wait_for
 
 SITE = APPS / "command_line"
@@ -105,6 +106,19 @@ def test_the_admin_endpoint_is_there_on_demand_alone(tmp_path: Path) -> None:
         assert admin.is_socket()
     with PythonServer(tmp_path, "main:wsgi", cwd=SITE) as server:
         assert "admin endpoint disabled" in server.output
+
+
+def test_metrics_are_those_of_the_app_too(tmp_path: Path) -> None:
+    options = ["--metrics", "--admin", f"unix/{tmp_path / 'admin.sock'}"]
+    environment = ["--env-var", f"NOTES={tmp_path}", "--venv", str(VENV)]
+    site = APPS / "measured"
+    with PythonServer(tmp_path, "measured:app", *options, *environment, cwd=site) as server:
+        assert http1.request(server.port, "GET", "/").status == 200
+        transport = httpx.HTTPTransport(uds=str(tmp_path / "admin.sock"))
+        with httpx.Client(transport=transport) as client:
+            text = client.get("http://localhost/metrics", headers={"Host": ""}).text
+    assert 'planted_sizes_count{app="measured:app"} 1\n' in text
+    assert 'caddysnake_apps{app="measured:app",state="loaded"} 1\n' in text
 
 
 # Static files
@@ -228,6 +242,7 @@ def test_the_manual_describes_the_command(tmp_path: Path) -> None:
         (["main:wsgi", "--domain", "https://x.example"], "Error: --domain must be a host name"),
         (["main:wsgi", "--domain", "x.example:8443"], "Error: --domain must be a host name"),
         (["main:wsgi", "--listen", "127.0.0.1"], "Error: --listen 127.0.0.1: it has no port"),
+        (["main:wsgi", "--metrics"], "Error: --metrics needs --admin"),
         (["main:wsgi", "--listen", "9080"], "Error: --listen 9080: it has no port; write it"),
         (["main:wsgi", "--static-path", "absent"], "Error: --static-path absent: no such dir"),
         (["main:wsgi", "--static-path", ".", "--static-route", "x"], "Error: --static-route must"),

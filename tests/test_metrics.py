@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 
 from harness.board import Board
 from harness.caddyfile import asgi, wsgi
@@ -163,10 +164,14 @@ def collector() -> Iterator[http.server.HTTPServer]:
         thread.join()
 
 
-def test_caddys_other_ways_show_them_too(collector: http.server.HTTPServer, serve: Serve) -> None:
-    """The directive `metrics`, and the export over OTLP."""
+def test_caddys_other_ways_show_them_too(
+    collector: http.server.HTTPServer, serve: Serve, tmp_path: Path
+) -> None:
+    """The directive `metrics`, and the export over OTLP. With the application's own metrics, the
+    former is read by the strict parser of OpenMetrics."""
+    block = wsgi("measured:app", "app_metrics", f"env_var NOTES {tmp_path}", folder="measured")
     server = serve(
-        f"handle /metrics {{\nmetrics\n}}\nhandle {{\n{wsgi('wsgi_response:app')}\n}}",
+        f"handle /metrics {{\nmetrics\n}}\nhandle {{\n{block}\n}}",
         options=["metrics {\n        otlp\n    }"],
         env={
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{collector.server_port}",
@@ -175,9 +180,16 @@ def test_caddys_other_ways_show_them_too(collector: http.server.HTTPServer, serv
     )
     assert server.get("/hello").status == 200
     wait_for(lambda: "caddysnake_requests_total" in server.get("/metrics").text, "ours")
-    wait_for(
-        lambda: any(b"caddysnake_requests" in body for body in Collector.received), "an export"
-    )
+    for name in (b"caddysnake_requests", b"planted_orders", b"planted_sizes"):
+        wait_for(lambda name=name: any(name in body for body in Collector.received), "an export")
+    accepted = [("Accept", "application/openmetrics-text; version=1.0.0")]
+    lines = server.get("/metrics", accepted).text.splitlines(keepends=True)
+    assert lines[-1] == "# EOF\n"
+    text = "".join(line for line in lines if "planted_" in line) + lines[-1]  # Go's own are wrong
+    known = {each.name: each.type for each in openmetrics.text_string_to_metric_families(text)}
+    assert known["planted_orders"] == "counter"
+    assert known["planted_sizes"] == "histogram"
+    assert known["planted_prices"] == "summary"
 
 
 def test_a_probe_is_no_request(serve: Serve) -> None:
