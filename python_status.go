@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,6 +27,10 @@ const (
 
 	// topRequests is the number of requests that python-top shows.
 	topRequests = 20
+	// topApps is the number of applications for which python-top always has room.
+	topApps = 5
+	// topOtherLines are those around the two tables.
+	topOtherLines = 8
 )
 
 func init() {
@@ -98,7 +101,7 @@ func runStatus(admin *adminAt, out io.Writer) error {
 	if err := admin.read("/python/apps", &apps); err != nil {
 		return err
 	}
-	printApps(out, apps)
+	printApps(out, apps, sizeOf(out).columns)
 	failed := false
 	for _, app := range apps {
 		if app.Error != nil {
@@ -121,7 +124,7 @@ func runTop(admin *adminAt, interval time.Duration, out io.Writer) error {
 	signal.Notify(stop, os.Interrupt)
 	for {
 		var screen strings.Builder
-		if err := printTop(admin, &screen); err != nil {
+		if err := printTop(admin, &screen, sizeOf(out)); err != nil {
 			return err
 		}
 		// Home, and clear what follows.
@@ -136,7 +139,7 @@ func runTop(admin *adminAt, interval time.Duration, out io.Writer) error {
 	}
 }
 
-func printTop(admin *adminAt, out io.Writer) error {
+func printTop(admin *adminAt, out io.Writer, size terminalSize) error {
 	var apps []*appView
 	var requests []requestView
 	if err := errors.Join(admin.read("/python/apps", &apps), admin.read("/python/requests", &requests)); err != nil {
@@ -146,35 +149,80 @@ func printTop(admin *adminAt, out io.Writer) error {
 		return cmp.Or(cmp.Compare(b.Queued, a.Queued), cmp.Compare(b.Requests, a.Requests))
 	})
 	fmt.Fprintf(out, "%s, Caddy %s\n\n", time.Now().Format(time.TimeOnly), firstOf(caddy.Version()))
-	printApps(out, apps)
+	requests = requests[:min(len(requests), topRequests)]
+	shown := apps
+	if size.rows > 0 {
+		shown = apps[:min(len(apps), max(topApps, size.rows-len(requests)-topOtherLines))]
+	}
+	printApps(out, shown, size.columns)
+	if hidden := len(apps) - len(shown); hidden > 0 {
+		fmt.Fprintf(out, "and %d more\n", hidden)
+	}
+	if len(requests) == 0 {
+		fmt.Fprintln(out, "\nNo request runs.")
+		return nil
+	}
 	fmt.Fprintln(out)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SECONDS\tSTATE\tAPP\tWORKER\tREQUEST")
-	for _, request := range requests[:min(len(requests), topRequests)] {
+	table := textTable{
+		head: []string{"SECONDS", "STATE", "APP", "WORKER", "REQUEST"}, right: []bool{true, false, false, true, false},
+	}
+	for _, request := range requests {
 		worker := "-"
 		if request.Worker > 0 {
 			worker = fmt.Sprint(request.Worker)
 		}
-		fmt.Fprintf(table, "%.1f\t%s\t%s\t%s\t%s %s\n", request.Seconds, request.State, request.Name, worker,
-			oneLine(request.Method), oneLine(request.Path))
+		table.add(fmt.Sprintf("%.1f", request.Seconds), request.State, nameFor(request.Name, size.columns), worker,
+			oneLine(request.Method)+" "+oneLine(request.Path))
 	}
-	return table.Flush()
+	table.write(out, size.columns)
+	return nil
 }
 
 func firstOf(first, _ string) string { return first }
 
-// printApps writes a table.
-func printApps(out io.Writer, apps []*appView) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "APP\tID\tSTATE\tINTERFACE\tAGE\tREQUESTS\tQUEUED\tWEBSOCKETS\tWORKERS\tMEMORY\tDIRECTORY")
+// printApps writes a table of applications. columns is the width of the terminal; 0: out is
+// none.
+func printApps(out io.Writer, apps []*appView, columns int) {
+	if len(apps) == 0 {
+		fmt.Fprintln(out, "No Python application is configured or loaded.")
+		return
+	}
+	table := textTable{
+		head:  []string{"APP", "STATE", "TYPE", "AGE", "REQS", "QUEUED", "WS", "WORKERS", "MEMORY", "ID", "DIRECTORY"},
+		right: []bool{false, false, false, true, true, true, true, true, true, false, false}, keepEnd: true,
+	}
 	for _, app := range apps {
-		workers, memory := "-", "-" // an application in Caddy's process has no memory of its own
+		age, workers, memory := "-", "-", "-" // an application in Caddy's process has no memory of its own
 		if app.Workers > 0 {
 			workers, memory = fmt.Sprint(app.Workers), humanize.IBytes(uint64(app.Memory))
 		}
-		age := time.Duration(app.Age * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", app.Name, app.ID, app.State,
-			cmp.Or(app.Interface, "-"), age, app.Requests, app.Queued, app.WebSockets, workers, memory, oneLine(app.WorkingDir))
+		if app.Age > 0 {
+			age = shortAge(time.Duration(app.Age * float64(time.Second)))
+		}
+		table.add(nameFor(app.Name, columns), app.State, cmp.Or(app.Interface, "-"), age, fmt.Sprint(app.Requests),
+			fmt.Sprint(app.Queued), fmt.Sprint(app.WebSockets), workers, memory, app.ID, oneLine(app.WorkingDir))
 	}
-	_ = table.Flush() // out is a terminal, or a buffer
+	table.write(out, columns)
+}
+
+// nameFor returns an application's name, shortened on a terminal.
+func nameFor(name string, columns int) string {
+	if columns > 0 {
+		return cutMiddle(oneLine(name), columns/4)
+	}
+	return oneLine(name)
+}
+
+// shortAge returns the largest unit of a time.
+func shortAge(age time.Duration) string {
+	switch {
+	case age < time.Minute:
+		return fmt.Sprintf("%ds", int(age.Seconds()))
+	case age < time.Hour:
+		return fmt.Sprintf("%dm", int(age.Minutes()))
+	case age < 2*24*time.Hour:
+		return fmt.Sprintf("%dh", int(age.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(age.Hours()/24))
+	}
 }

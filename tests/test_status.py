@@ -40,7 +40,7 @@ def test_the_status_shows_applications(serve: Serve, command: str) -> None:
     done = status(server, command)
     assert (done.returncode, done.stderr) == (0, "")
     shown = row(done.stdout, SLOW)
-    assert (shown["STATE"], shown["INTERFACE"], shown["REQUESTS"]) == ("loaded", "wsgi", "0")
+    assert (shown["STATE"], shown["TYPE"], shown["REQS"]) == ("loaded", "wsgi", "0")
     assert shown["DIRECTORY"].endswith("/bare")
 
 
@@ -85,6 +85,6 @@ def test_top_shows_what_runs(serve: Serve, board: Board, tmp_path: Path) -> None
         assert connection.response().text == "done"
     assert code == 0
     last = screen.read_text().split("\x1b[2J")[-1]
-    assert row(last, SLOW)["REQUESTS"] == "1"
+    assert row(last, SLOW)["REQS"] == "1"
     (running,) = [line for line in last.splitlines() if line.endswith("GET /waits")]
     assert running.split()[1:3] == ["running", SLOW]
