@@ -34,6 +34,7 @@ func (adminPython) Routes() []caddy.AdminRoute {
 		route("GET /python/workers", showing(func() any { return viewWorkers() })),
 		route("GET /python/requests", showing(func() any { return viewRequests() })),
 		route("GET /python/stacks", adminStacks),
+		route("GET /python/profile", adminProfile),
 		route("POST /python/apps/{id}/reload", adminReload),
 		route("POST /python/apps/{id}/unload", adminUnload),
 	}

@@ -130,7 +130,7 @@ func (r *stacksReport) check() error {
 
 // askStacks asks a worker for the stacks of its requests.
 func (w *workerProcess) askStacks(ctx context.Context) ([]stackReport, error) {
-	return w.stacks.ask(ctx, w, "stacks")
+	return w.stacks.ask(ctx, w.gone, w.question("stacks"))
 }
 
 // Interface guard

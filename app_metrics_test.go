@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 )
 
 const someMetrics = `{"left_out": 0}
@@ -208,36 +206,6 @@ func TestNamesOfOtherCollectorsAreTaken(t *testing.T) {
 	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "free", Help: "x"}))
 	if found, err := registry.Gather(); err != nil || len(found) != 1 {
 		t.Error(found, err)
-	}
-}
-
-func TestOnlyAFileInMemoryHasMetrics(t *testing.T) {
-	memory, err := unix.MemfdCreate("metrics", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(memory)
-	file, err := os.Open("go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var pipe [2]int
-	if err := unix.Pipe(pipe[:]); err != nil {
-		t.Fatal(err)
-	}
-	defer closeAll(pipe[:])
-	if !isInMemory(memory) || isInMemory(int(file.Fd())) || isInMemory(pipe[0]) {
-		t.Error("wrong")
-	}
-	message := []byte(`{"op": "metrics", "question": 1}`)
-	if _, err := parseReport(packet{message, []int{memory}}); err != nil {
-		t.Error(err)
-	}
-	for _, files := range [][]int{nil, {int(file.Fd())}, {memory, memory}} {
-		if _, err := parseReport(packet{message, files}); !errors.Is(err, errReport) {
-			t.Error(files, err)
-		}
 	}
 }
 

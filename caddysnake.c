@@ -61,5 +61,6 @@
 #include "core/load.c"
 #include "core/module.c"
 #include "core/netpoll.c"
+#include "core/stacks.c"
 #include "core/worker_attach.c"
 #include "core/worker_watch.c"

@@ -21,11 +21,12 @@ import (
 
 // command is a command for caddysnake_py/bridge.py.
 type command struct {
-	Op    string       `json:"op"`
-	Load  *loadRequest `json:"load,omitempty"`
-	ID    uint32       `json:"id,omitempty"`
-	Drain float64      `json:"drain"` // seconds
-	Tasks float64      `json:"tasks"` // seconds
+	Op      string        `json:"op"`
+	Load    *loadRequest  `json:"load,omitempty"`
+	ID      uint32        `json:"id,omitempty"`
+	Profile *profileOrder `json:"profile,omitempty"`
+	Drain   float64       `json:"drain"` // seconds
+	Tasks   float64       `json:"tasks"` // seconds
 }
 
 type loadRequest struct {
@@ -40,8 +41,9 @@ type answer struct {
 	Interface string  `json:"interface"`
 	Idle      bool    `json:"idle"`
 
-	Stacks  []stackReport `json:"stacks"`
-	Metrics string        `json:"metrics"` // lines of caddysnake_py/app_metrics.py
+	Stacks  []stackReport  `json:"stacks"`
+	Metrics string         `json:"metrics"` // lines of caddysnake_py/app_metrics.py
+	Profile *profileReport `json:"profile"`
 }
 
 var (

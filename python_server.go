@@ -75,7 +75,9 @@ For anything beyond these options, write a Caddyfile with the python directive.`
 }
 
 // shortCommands are short forms of this executable's own commands.
-var shortCommands = map[string]string{"status": statusCommand, "top": topCommand}
+var shortCommands = map[string]string{
+	"status": statusCommand, "top": topCommand, "profile": profileCommand,
+}
 
 // Arguments expands the short forms `caddy main:app` to `caddy python-server
 // main:app`, and `caddy status` to `caddy python-status`. It also expands wrong uses of the short form, so that python-server

@@ -58,8 +58,9 @@ type workerProcess struct {
 	modules []string
 	file    func(slot, serial uint32, file *os.File)
 	alive   func(ping uint32, loop bool)
-	stacks  workerQuestion[[]stackReport]
-	metrics workerQuestion[[]byte]
+	stacks  question[[]stackReport]
+	metrics question[[]byte]
+	profile question[*profileReport]
 
 	ready chan struct{} // closed when kind and modules are set
 	gone  chan struct{} // closed at once when the process has ended
@@ -185,10 +186,11 @@ func (w *workerProcess) listen() {
 			w.file(file.Slot, file.Serial, os.NewFile(uintptr(p.files[0]), "response"))
 			continue
 		}
-		if measured, ok := report.(*metricsReport); ok && err == nil {
-			file := os.NewFile(uintptr(p.files[0]), "metrics")
-			err, p.files = measured.read(file), nil
-			file.Close()
+		if metrics, ok := report.(*metricsReport); ok && err == nil {
+			metrics.text, err = readMemoryFile(p.files[0], maxMetricsText)
+		}
+		if profile, ok := report.(*profileReady); ok && err == nil {
+			profile.report, err = readProfile(p.files[0])
 		}
 		closeAll(p.files)
 		if err == nil {
@@ -218,6 +220,10 @@ func (w *workerProcess) handle(report workerReport) error {
 		}
 	case *metricsReport:
 		if w.metrics.take(r.Question, r.text) {
+			return nil
+		}
+	case *profileReady:
+		if w.profile.take(r.Question, r.report) {
 			return nil
 		}
 	}

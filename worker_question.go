@@ -1,6 +1,6 @@
 package caddysnake
 
-// Questions to a worker that one message answers.
+// Questions to a worker whose answers are reports.
 
 import (
 	"context"
@@ -8,23 +8,23 @@ import (
 	"sync"
 )
 
-// workerQuestion is the newest question of one kind.
-type workerQuestion[T any] struct {
+var errAsked = errors.New("somebody else waits for the same of this worker")
+
+// question is the newest question of one kind to a worker.
+type question[T any] struct {
 	mu     sync.Mutex
 	number uint32 // 0: there was none
 	answer chan T // capacity 1; nil: nobody waits
 }
 
-var errAsked = errors.New("another request waits for the same answer of this worker")
-
-// ask sends the question and waits for its answer.
-func (q *workerQuestion[T]) ask(ctx context.Context, w *workerProcess, op string) (T, error) {
-	var none T
+// ask sends the question with a new number, and waits for its answer, for the end of the
+// worker, or for ctx.
+func (q *question[T]) ask(ctx context.Context, gone <-chan struct{}, send func(number uint32) error) (found T, err error) {
 	answer := make(chan T, 1)
 	q.mu.Lock()
 	if q.answer != nil {
 		q.mu.Unlock()
-		return none, errAsked
+		return found, errAsked
 	}
 	q.number++
 	q.answer = answer
@@ -35,25 +35,37 @@ func (q *workerQuestion[T]) ask(ctx context.Context, w *workerProcess, op string
 		q.answer = nil
 		q.mu.Unlock()
 	}()
-	if err := w.control.send(struct {
-		Op       string `json:"op"`
-		Question uint32 `json:"question"`
-	}{op, number}); err != nil {
-		return none, err
+	if err := send(number); err != nil {
+		return found, err
 	}
 	select {
-	case found := <-answer:
+	case found = <-answer:
 		return found, nil
-	case <-w.gone:
-		return none, errWorkerDied
+	case <-gone:
+		select {
+		case found = <-answer: // of its last words
+			return found, nil
+		default:
+			return found, errWorkerDied
+		}
 	case <-ctx.Done():
-		return none, context.Cause(ctx)
+		return found, context.Cause(ctx)
+	}
+}
+
+// question returns what sends a question that needs nothing but its number.
+func (w *workerProcess) question(op string) func(number uint32) error {
+	return func(number uint32) error {
+		return w.control.send(struct {
+			Op       string `json:"op"`
+			Question uint32 `json:"question"`
+		}{op, number})
 	}
 }
 
 // take hands an answer to the one who waits. It returns false if there was no such
 // question.
-func (q *workerQuestion[T]) take(number uint32, answer T) bool {
+func (q *question[T]) take(number uint32, answer T) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if number == q.number && q.answer != nil {

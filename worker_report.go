@@ -116,14 +116,12 @@ func parseReport(p packet) (workerReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	fits := len(p.files) == 0
+	files := 0
 	switch op {
-	case "file":
-		fits = len(p.files) == 1 && isRegular(p.files[0])
-	case "metrics":
-		fits = len(p.files) == 1 && isInMemory(p.files[0])
+	case "file", "metrics", "profile":
+		files = 1
 	}
-	if !fits {
+	if len(p.files) != files || files == 1 && !isRegular(p.files[0]) {
 		return nil, fmt.Errorf("%w: %.20q comes with other descriptors", errReport, op)
 	}
 	var report workerReport
@@ -142,6 +140,8 @@ func parseReport(p packet) (workerReport, error) {
 		report = new(stacksReport)
 	case "metrics":
 		report = new(metricsReport)
+	case "profile":
+		report = new(profileReady)
 	case "file":
 		report = new(fileReport)
 	default:

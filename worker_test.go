@@ -478,7 +478,7 @@ func TestLinesOfAStreamBecomeMessages(t *testing.T) {
 
 // A worker that answers what nobody has asked is killed; one that is late is not.
 func TestStacksAreAnAnswer(t *testing.T) {
-	var q workerQuestion[[]stackReport]
+	var q question[[]stackReport]
 	if q.take(0, nil) || q.take(1, nil) {
 		t.Error("an answer without a question")
 	}

@@ -41,6 +41,7 @@ from caddysnake_py import (
     patches,
     pools,
     process,
+    profiles,
     release,
     stacks,
     streams,
@@ -73,12 +74,14 @@ class LoadedApp:
         stop: called with the drain and task timeouts in seconds; stops the app and returns whether
             all of its requests have ended.
         view: the app's view.
+        loop_thread: the identity of the thread with its event loop, if it is ASGI.
     """
 
     core: _caddysnake.Generation
     interface: interface.Interface
     stop: Callable[[float, float], bool]
     view: AppView
+    loop_thread: int | None = None
 
 
 _apps: dict[int, LoadedApp] = {}
@@ -117,7 +120,7 @@ def _load_on_loop(request: LoadRequest, own: AppView) -> LoadedApp:
                 thread.end()
             return thread.join() and idle
 
-        return LoadedApp(core, "asgi", stop, own)
+        return LoadedApp(core, "asgi", stop, own, threading.get_ident())
 
     # SystemExit in a task propagates out of run_forever(), so it is returned as a value.
     async def guarded() -> LoadedApp | BaseException:
@@ -208,6 +211,51 @@ def unload(app_id: int, drain: float, tasks: float) -> dict[str, Any]:
     return {"idle": idle}
 
 
+class _Profiled:
+    """The threads of the apps of a profile. It refers to none of them: they may be unloaded."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self._ids = frozenset(ids)
+
+    def threads(self) -> profiles.Threads:
+        serving = _caddysnake.wsgi_requests()
+        loops: dict[int, int] = {}
+        own: dict[int, int] = {}
+        for app in self._ids:
+            if (loaded := _apps.get(app)) is None:
+                continue
+            if loaded.loop_thread is not None:
+                loops[loaded.loop_thread] = app
+            own |= dict.fromkeys(list(loaded.view.threads), app)
+        return profiles.Threads(
+            apps=self._ids,
+            serving={thread: app for app, _, _, thread in serving},
+            loops=loops,
+            own=own,
+            rest=0,
+        )
+
+
+_ended_profiles = 0  # the number of the newest one that nobody waits for
+
+
+def profile(number: int, apps: list[int], seconds: float, rate: float) -> dict[str, Any]:
+    """Takes a profile of apps, by their ids, until `end_profile`."""
+    return profiles.take(
+        seconds,
+        rate,
+        _Profiled(apps).threads,
+        lambda: number <= _ended_profiles,
+    )
+
+
+def end_profile(number: int) -> dict[str, Any]:
+    """Ends a profile, and those before it."""
+    global _ended_profiles
+    _ended_profiles = max(_ended_profiles, number)
+    return {}
+
+
 def leave() -> dict[str, Any]:
     """Runs exit functions and ends process pools: the process exits without Py_Finalize()."""
     for loaded in list(_apps.values()):  # apps that did not become idle when they were unloaded
@@ -232,6 +280,10 @@ def _execute(question: dict[str, Any]) -> dict[str, Any]:
         case "metrics":
             with use(_apps[question["id"]].view):
                 return {"metrics": app_metrics.collect()}
+        case "profile":
+            return {"profile": profile(question["id"], **question["profile"])}
+        case "end_profile":
+            return end_profile(question["id"])
         case "leave":
             return leave()
         case other:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import array
 import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 _MAX_MESSAGE = 128 << 10  # bytes
 _MAX_TEXT = 48 << 10  # bytes; JSON needs up to two for one, since control characters are escaped
 _MAX_DESCRIPTORS = 8
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _INT = array.array("i").itemsize
 
 
@@ -93,6 +96,16 @@ class Control:
         data = json.dumps({"op": op, **fields}, ensure_ascii=False).encode()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self._socket, [data], files)
+
+    def send_long(self, op: str, content: str, **fields: Any) -> None:
+        """Sends a message with content that may not fit into a packet: in a file in memory that
+        nobody can change."""
+        fd = os.memfd_create(op, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        with open(fd, "wb") as file:
+            file.write(content.encode())
+            file.flush()
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            self.send(op, [fd], **fields)
 
     def send_text(self, op: str, name: str, text: str) -> None:
         """Sends a message with one text, which is shortened to fit."""

@@ -41,17 +41,33 @@ def _inheriting(start: Callable[..., Any]) -> Callable[..., Any]:
     return start_in_app
 
 
+jobs: dict[int, int] = {}
+"""The apps of threads that run a job of another app, or of an executor: by the thread's identity.
+"""
+
+
 def _run_for(view: _caddysnake.View, function: Callable[..., Any], *args: Any, **kw: Any) -> Any:
     """Runs a function under a view. The thread may belong to another app, for example if the
     executor belongs to a shared package."""
     before = _caddysnake.current_view()
     if before is view:
         return function(*args, **kw)
+    ident = threading.get_ident()
+    outer = jobs.get(ident)
+    jobs[ident] = view.app
     _caddysnake.enter(view)
     try:
         return function(*args, **kw)
     finally:
         _caddysnake.enter(before)
+        if outer is None:
+            del jobs[ident]
+        else:
+            jobs[ident] = outer
+
+
+JOB = _run_for.__code__
+"""The code of the frame outside of which a thread works for somebody else."""
 
 
 def _with_initializer(init: Callable[..., None]) -> Callable[..., None]:

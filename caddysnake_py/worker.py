@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -25,6 +26,7 @@ from caddysnake_py import (
     logs,
     preload,
     process,
+    profiles,
     stacks,
     worker_end,
     worker_environment,
@@ -58,6 +60,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ready = False
         self._stopping: Future[Limits] = Future()
+        self._ended_profiles = 0  # the question of the newest one that nobody waits for
 
     def run(self) -> int:
         """Loads and serves the application until Caddy ends it. Returns the exit code."""
@@ -88,6 +91,11 @@ class Worker:
                 self._show_stacks(message.fields["question"])
             elif message.op == "metrics":
                 worker_metrics.answer(self._control, message.fields["question"])
+            elif message.op == "profile":
+                fields = message.fields
+                self._begin_profile(fields["question"], fields["seconds"], fields["rate"])
+            elif message.op == "end_profile":
+                self._ended_profiles = message.fields["question"]
         self._stop(Limits(0, 0))
 
     def _answer(self, ping: int) -> None:
@@ -100,6 +108,25 @@ class Worker:
     def _show_stacks(self, question: int) -> None:
         found = stacks.fitting(stacks.of_requests({self._request.id: self._core}))
         self._control.send("stacks", question=question, stacks=found)
+
+    def _begin_profile(self, question: int, seconds: float, rate: float) -> None:
+        """Takes a profile on a thread of its own."""
+
+        def is_over() -> bool:
+            return question <= self._ended_profiles or self._stopping.done()
+
+        def take() -> None:
+            report = profiles.take(seconds, rate, self._threads, is_over)
+            self._control.send_long("profile", json.dumps(report), question=question)
+
+        # No daemon: a worker that stops still answers.
+        threading.Thread(target=take, name="caddy-profile").start()
+
+    def _threads(self) -> profiles.Threads:
+        app = self._request.id
+        serving = {thread: app for _, _, _, thread in _caddysnake.wsgi_requests()}
+        loops = {} if self._loop is None else {threading.main_thread().ident or 0: app}
+        return profiles.Threads({app}, serving, loops, own={}, rest=app)
 
     def _answer_on_loop(self, ping: int) -> None:
         self._control.send("alive", ping=ping, loop=True)

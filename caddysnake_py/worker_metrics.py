@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 
 from caddysnake_py import app_metrics, loader
@@ -18,24 +17,14 @@ def _content() -> str:
         return json.dumps({"error": shorten(text)})
 
 
-def _send(control: Control, question: int, content: str) -> None:
-    """Sends the content in a file in memory, since it may be long."""
-    file = os.memfd_create("metrics")
-    try:
-        with open(file, "wb", closefd=False) as stream:
-            stream.write(content.encode())
-        control.send("metrics", [file], question=question)
-    finally:
-        os.close(file)
-
-
 def answer(control: Control, question: int) -> None:
     """Runs the collectors, on a thread of their own: one of them may never return."""
 
     def run() -> None:
-        _send(control, question, _content())
+        control.send_long("metrics", _content(), question=question)
 
     try:
         threading.Thread(target=run, name="caddy-metrics", daemon=True).start()
     except RuntimeError as error:
-        _send(control, question, json.dumps({"error": f"cannot start a thread: {error}"}))
+        content = json.dumps({"error": f"cannot start a thread: {error}"})
+        control.send_long("metrics", content, question=question)

@@ -222,6 +222,7 @@ int property_module_add_type(PyObject *module);
 extern PyType_Spec local_spec;
 int locals_install(core *st);
 PyObject *locals_take(PyObject *module, PyObject *app);
+PyObject *stacks_of_threads(PyObject *module, PyObject *args); /* stacks.c */
 
 /* ---- view_lazy.c */
 PyObject *lazy_importer(PyObject *module, PyObject *args);

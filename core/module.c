@@ -103,6 +103,8 @@ static PyMethodDef module_methods[] = {
      "collect(objects) -> int: empties the list, and frees objects reachable only from it."},
     {"adopt_modules", view_adopt_modules, METH_NOARGS,
      "adopt_modules(): makes sys.modules answer for the current view."},
+    {"stacks", stacks_of_threads, METH_VARARGS,
+     "stacks(current_frames, codes, depth) -> {thread: (id(code), ...)}; codes gets the codes."},
     {"watch_caddy", worker_watch_caddy, METH_VARARGS,
      "watch_caddy(fd, seconds): ends a worker that outlives its control socket's peer."},
     {"lazy_importer", lazy_importer, METH_VARARGS,
