@@ -177,6 +177,9 @@ func (ts *tenants) serve(w http.ResponseWriter, r *http.Request) error {
 			return ts.serveLate(w, r)
 		}
 		if err != nil {
+			if ts.dropRemoved(string(key), t) {
+				continue // add refuses it
+			}
 			return t.meter.refused(t.app.refuse(w, r, err))
 		}
 		defer ts.touch(t)

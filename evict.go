@@ -1,8 +1,9 @@
 package caddysnake
 
-// Eviction of idle tenants: max_apps and idle_timeout.
+// Eviction of tenants: max_apps, idle_timeout, and those that were removed.
 
 import (
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -63,12 +64,30 @@ func (ts *tenants) evictIdle() {
 	ts.idle.Reset(max(next, time.Millisecond))
 }
 
+// dropRemoved unloads an app that could not be loaded again since it is no longer there.
+// It returns false if it is.
+func (ts *tenants) dropRemoved(key string, t *tenant) bool {
+	values, err := ts.values(key)
+	if err == nil {
+		_, err = ts.template.resolve(values)
+	}
+	if !errors.Is(err, errNoApp) {
+		return false
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.byKey[key] == t {
+		ts.evict(key, t, "removed")
+	}
+	return true
+}
+
 // evict removes an app from the table and unloads it. Requests that have already
 // acquired it finish on it. The caller holds the lock.
 func (ts *tenants) evict(key string, t *tenant, reason string) {
 	delete(ts.byKey, key)
 	logger := t.named(ts.logger.Load())
-	logger.Info("evicting idle python app",
+	logger.Info("evicting python app",
 		zap.String("app", t.config.Module),
 		zap.String("working_dir", t.config.WorkingDir),
 		zap.String("reason", reason))

@@ -47,7 +47,7 @@ var (
 	loadsTotal     = newCounter("app_loads_total", "Loads of an application's code.", "result")
 	loadSeconds    = newHistogram("app_load_seconds", "Time that loading an application has taken.", loadBuckets, "result")
 	reloadsTotal   = newCounter("reloads_total", "Loads that have replaced an application's code.")
-	evictionsTotal = newCounter("evictions_total", "Idle applications that were unloaded, by the option that wants it.", "reason")
+	evictionsTotal = newCounter("evictions_total", "Applications of tenants that were unloaded, by the reason.", "reason")
 
 	crashesTotal  = newCounter("worker_crashes_total", "Workers that have ended unasked.")
 	restartsTotal = newCounter("worker_restarts_total", "Workers that have replaced another.", "reason")

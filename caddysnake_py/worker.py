@@ -60,6 +60,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ready = False
         self._stopping: Future[Limits] = Future()
+        self._profiling: threading.Thread | None = None
         self._ended_profiles = 0  # the question of the newest one that nobody waits for
 
     def run(self) -> int:
@@ -77,6 +78,8 @@ class Worker:
             else:
                 logs.emit(logging.ERROR, "caddysnake", f"exception in the worker\n{text}")
             return os.EX_SOFTWARE
+        if self._profiling is not None:  # it ends with its next sample
+            self._profiling.join()
         self._control.send("stopped", idle=idle)
         return os.EX_OK
 
@@ -119,8 +122,8 @@ class Worker:
             report = profiles.take(seconds, rate, self._threads, is_over)
             self._control.send_long("profile", json.dumps(report), question=question)
 
-        # No daemon: a worker that stops still answers.
-        threading.Thread(target=take, name="caddy-profile").start()
+        self._profiling = threading.Thread(target=take, name="caddy-profile", daemon=True)
+        self._profiling.start()
 
     def _threads(self) -> profiles.Threads:
         app = self._request.id

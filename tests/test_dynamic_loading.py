@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -234,3 +235,17 @@ def test_a_stop_does_not_wait_for_a_load(serve: Serve, tenants: Tenants) -> None
     with send(server, host("one")):
         tenants.board.wait("imported")
         server.stop()
+
+
+@pytest.mark.conformance("T08")
+def test_a_removed_tenant_is_unloaded_by_autoreload(server: Server, tenants: Tenants) -> None:
+    tenants.add("guest")
+    server.configure(tenants.block("autoreload"))
+    assert text(server, "guest") == "guest"
+    server.allow_log("No such file|not found|could not be loaded|failed")
+    shutil.rmtree(tenants.root / "guest")
+    wait_for(lambda: ask_tenant(server, "guest").status == 404, "the end of the tenant", 30)
+    assert server.log.find("^evicting python app$", reason="removed", tenant="guest")
+    assert text(server, "one") == "one"
+    tenants.add("guest")
+    assert text(server, "guest") == "guest"
