@@ -1,10 +1,11 @@
-"""Hosts of the test's own: network namespaces on one bridge, each with a Caddy, and a balancer."""
+"""Hosts of the test's own: network namespaces on one bridge, and a Caddy in each."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,8 +16,10 @@ from harness.settings import BINARY
 from harness.waiting import wait_for
 
 NETWORK = "10.213.7"  # in the namespaces and on the bridge only
+BRIDGE = "snake-bridge"
+NAMES = Path("/etc/netns")  # `ip netns exec` shows its files in /etc
 PORT = 8000
-GLOBAL = "{{\n\tadmin {admin}\n\tauto_https off\n\tpersist_config off\n\tgrace_period 10s\n}}\n"
+GLOBAL = "{{\n\tadmin {admin}\n{options}\tpersist_config off\n\tgrace_period 10s\n}}\n"
 
 
 def run(*command: str) -> None:
@@ -26,17 +29,28 @@ def run(*command: str) -> None:
 class Caddy:
     """A Caddy whose configuration is its own."""
 
-    def __init__(self, folder: Path, sites: str, admin: str, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sites: str,
+        admin: str,
+        prefix: Sequence[str] = (),
+        options: str = "\tauto_https off\n",
+    ) -> None:
+        """`options` are global ones, besides those that each has."""
         self.folder = folder
         self.admin = admin
         self._prefix = list(prefix)
+        self._options = options
         self._environment = environment(folder / "home", {})
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(exist_ok=True)
         self.write(sites)
 
     def write(self, sites: str) -> None:
-        (self.folder / "Caddyfile").write_text(GLOBAL.format(admin=self.admin) + sites)
+        (self.folder / "Caddyfile").write_text(
+            GLOBAL.format(admin=self.admin, options=self._options) + sites
+        )
 
     @property
     def log(self) -> str:
@@ -74,6 +88,10 @@ class Caddy:
             timeout=60,
         )
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def end(self, number: signal.Signals) -> int:
         """Sends a signal and returns the exit code."""
         assert self._process is not None
@@ -86,6 +104,51 @@ class Caddy:
         return self._process is not None
 
 
+class Network:
+    """A bridge of this machine's, and hosts: network namespaces that reach it and each other."""
+
+    def __init__(self) -> None:
+        self._hosts: list[str] = []
+
+    def __enter__(self) -> Network:
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        run("ip", "address", "add", f"{NETWORK}.254/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+        return self
+
+    def add(self, names: Mapping[str, Sequence[str]] | None = None) -> tuple[str, tuple[str, ...]]:
+        """A new host that knows the addresses of these names: its own address, and the beginning
+        of a command that is to run there."""
+        number = len(self._hosts) + 1
+        name, address = f"snake-{number}", f"{NETWORK}.{number}"
+        run("ip", "netns", "add", name)
+        self._hosts.append(name)
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("ip", "link", "set", name, "up", "master", BRIDGE)
+        inside = ("ip", "netns", "exec", name)
+        run(*inside, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+        for device in ("eth0", "lo"):
+            run(*inside, "ip", "link", "set", device, "up")
+        if names:
+            (NAMES / name).mkdir(parents=True)
+            lines = [f"{at} {each}\n" for each, all in names.items() for at in all]
+            (NAMES / name / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
+        return address, inside
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for name in self._hosts:
+            # The namespace itself may end later, and its devices with it.
+            for what in ("link", "netns"):
+                subprocess.run(["ip", what, "del", name], capture_output=True)
+            shutil.rmtree(NAMES / name, ignore_errors=True)
+        subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)
+
+
 class Hosts:
     """Hosts with one site each, and a balancer on this machine's loopback in front of them."""
 
@@ -95,6 +158,7 @@ class Hosts:
         self._sites = sites
         self._balance = balance
         self._ports = Ports()
+        self._network = Network()
         self.port = self._ports.take()
         self.hosts: list[Caddy] = []
         self.balancer: Caddy | None = None
@@ -108,32 +172,20 @@ class Hosts:
         return self
 
     def _start(self) -> None:
-        run("ip", "link", "add", "snake-bridge", "type", "bridge")
-        run("ip", "address", "add", f"{NETWORK}.254/24", "dev", "snake-bridge")
-        run("ip", "link", "set", "snake-bridge", "up")
+        self._network.__enter__()
+        upstreams = []
         for number, site in enumerate(self._sites, 1):
-            self.hosts.append(self._host(number, site))
-        upstreams = " ".join(
-            f"{NETWORK}.{number}:{PORT}" for number in range(1, len(self.hosts) + 1)
-        )
-        site = f"http://127.0.0.1:{self.port} {{\n\treverse_proxy {upstreams} {self._balance}\n}}\n"
+            address, inside = self._network.add()
+            upstreams.append(f"{address}:{PORT}")
+            # The balancer passes the name on that its client has asked for.
+            sites = f"http://:{PORT} {{\n{site}\n}}\n"
+            host = Caddy(self._folder / f"host-{number}", sites, "127.0.0.1:2019", inside)
+            self.hosts.append(host)
+            host.start()
+        balance = f"reverse_proxy {' '.join(upstreams)} {self._balance}"
+        site = f"http://127.0.0.1:{self.port} {{\n\t{balance}\n}}\n"
         self.balancer = Caddy(self._folder / "balancer", site, f"127.0.0.1:{self._ports.take()}")
         self.balancer.start()
-
-    def _host(self, number: int, site: str) -> Caddy:
-        name = f"snake-{number}"
-        run("ip", "netns", "add", name)
-        run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
-        run("ip", "link", "set", name, "up", "master", "snake-bridge")
-        inside = ("ip", "netns", "exec", name)
-        run(*inside, "ip", "address", "add", f"{NETWORK}.{number}/24", "dev", "eth0")
-        for device in ("eth0", "lo"):
-            run(*inside, "ip", "link", "set", device, "up")
-        # The balancer passes the name on that its client has asked for.
-        sites = f"http://:{PORT} {{\n{site}\n}}\n"
-        host = Caddy(self._folder / name, sites, "127.0.0.1:2019", inside)
-        host.start()
-        return host
 
     def connect(self) -> http1.Connection:
         """A connection to the balancer."""
@@ -148,7 +200,5 @@ class Hosts:
         for caddy in (*self.hosts, *filter(None, [self.balancer])):
             if caddy.is_running:
                 caddy.end(signal.SIGTERM)
-        for number in range(1, len(self._sites) + 1):
-            subprocess.run(["ip", "netns", "del", f"snake-{number}"], capture_output=True)
-        subprocess.run(["ip", "link", "del", "snake-bridge"], capture_output=True)
+        self._network.__exit__(kind, error, traceback)
         self._ports.release()
