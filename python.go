@@ -15,8 +15,10 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"os"
 	"os/signal"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +45,7 @@ var startPython = sync.OnceValue(func() error {
 	// Python writes to sockets on threads that Go does not know. SIGPIPE on such a
 	// thread would end the process.
 	signal.Ignore(syscall.SIGPIPE)
+	keepPassedSockets()
 
 	sources, err := bridgeSources()
 	if err != nil {
@@ -82,6 +85,18 @@ var startPython = sync.OnceValue(func() error {
 	caddy.OnExit(leavePython)
 	return nil
 })
+
+// keepPassedSockets keeps the sockets that systemd has passed to this process from those
+// that it starts, as sd_listen_fds(3) does: Caddy itself leaves them open for those.
+func keepPassedSockets() {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return
+	}
+	count, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	for fd := 3; fd < 3+count; fd++ {
+		syscall.CloseOnExec(fd)
+	}
+}
 
 // leavePython waits until the apps of the last config have shut down and, for
 // leaveTimeout at most, those of earlier configs. Then it runs Python's atexit

@@ -13,6 +13,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,13 @@ from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness import http1
+from harness.activation import activated
 from harness.dynamic import ask
 from harness.example import EXAMPLES, Example, Step, copy_example, steps_of
 from harness.health import EXECUTORS, LATE_APPS, Slack
 from harness.http1 import Response
 from harness.plugin import Serve
-from harness.ports import Ports
+from harness.ports import HOST
 from harness.settings import BINARY, REPOSITORY, VENV
 from harness.waiting import wait_for
 from harness.websocket import WebSocket
@@ -541,9 +543,9 @@ def test_a_pod_that_ends_is_not_ready_but_answers(example: Example) -> None:
 
 
 class Service:
-    """What systemd would do with the unit: its command, environment and notifications."""
+    """What systemd would do with the units: the command, its environment, socket, notifications."""
 
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path) -> None:
         self.folder = copy_example("systemd", directory)
         unit = (self.folder / "guestbook.service").read_text()
         self.state, self.runtime = directory / "state", directory / "run"
@@ -559,9 +561,9 @@ class Service:
             unit = unit.replace(path, here)
         self.unit = directory / "guestbook.service"
         self.unit.write_text(unit)
-        self.port = port
-        caddyfile = self.folder / "Caddyfile"
-        caddyfile.write_text(caddyfile.read_text().replace(":9080", f":{port}"))
+        self.log = directory / "log"
+        self.socket = socket.create_server((HOST, 0))
+        self.port = self.socket.getsockname()[1]
         self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notices.bind(str(directory / "notify"))
         self.notices.settimeout(30)
@@ -577,10 +579,36 @@ class Service:
         lines = self.unit.read_text().splitlines()
         return [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
 
-    def command(self, key: str) -> tuple[list[str], dict[str, Any]]:
+    def command(self, key: str) -> list[str]:
         (command,) = self.all(key)
+        return command.split()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """From the service's start to its orderly end."""
         (folder,) = self.all("WorkingDirectory")
-        return command.split(), {"cwd": folder, "env": self.env}
+        command = activated(self.command("ExecStart"), [self.socket])
+        with (
+            self.log.open("ab") as output,
+            subprocess.Popen(**command, stderr=output, cwd=folder, env=self.env) as process,
+        ):
+            try:
+                self.await_notice("READY=1")
+                yield
+            finally:
+                process.terminate()
+            self.await_notice("STOPPING=1")
+            assert process.wait(30) == 0, self.log.read_text()
+
+    def reload(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command("ExecReload"),
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def await_notice(self, state: str) -> None:
         while state not in self.notices.recv(4096).decode().splitlines():
@@ -590,50 +618,76 @@ class Service:
         form = [("Content-Type", "application/x-www-form-urlencoded")] if body else []
         return http1.request(self.port, method, "/", form, body).text
 
+    def close(self) -> None:
+        self.socket.close()
+        self.notices.close()
+
 
 @pytest.fixture
-def ports() -> Iterator[Ports]:
-    ports = Ports()
-    yield ports
-    ports.release()
+def service(tmp_path: Path) -> Iterator[Service]:
+    with closing(Service(tmp_path)) as service:
+        yield service
 
 
 @pytest.mark.example("systemd")
-def test_the_unit_starts_reloads_and_stops_the_service(tmp_path: Path, ports: Ports) -> None:
-    service = Service(tmp_path, ports.take())
+def test_the_units_are_in_order_and_agree(service: Service) -> None:
+    units = service.unit.parent
+    shutil.copy(service.folder / "guestbook.socket", units)
     if shutil.which("systemd-analyze"):
-        verify = ["systemd-analyze", "verify", str(service.unit)]
-        done = subprocess.run(verify, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+        for check in (
+            ["verify", "guestbook.service", "guestbook.socket"],
+            ["security", "--offline=true", "--threshold=20", "--no-pager", "guestbook.service"],
+        ):
+            done = subprocess.run(
+                ["systemd-analyze", *check], cwd=units, capture_output=True, text=True, timeout=60
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+    text = (units / "guestbook.socket").read_text()
+    assert re.findall(r"^Listen\w+=(.+)$", text, re.M) == [f"{HOST}:9080"]
+    assert "ADDRESS=fd/3" in service.all("Environment")
     assert service.all("Type") == ["notify"]
     (limit,) = service.all("TimeoutStopSec")
     assert int(limit.removesuffix("s")) > end_takes_at_most("systemd")
 
-    command, options = service.command("ExecStart")
-    log = tmp_path / "log"
-    with log.open("wb") as output, subprocess.Popen(command, stderr=output, **options) as process:
-        try:
-            service.await_notice("READY=1")
-            assert service.request("POST", b"name=Ada") == '["Ada"]\n'
-            assert (service.state / "guestbook.sqlite3").is_file()
-            # Nobody but the service's user can send it a configuration.
-            assert (service.runtime / "admin.sock").stat().st_mode & 0o077 == 0
 
-            module = service.folder / "guestbook.py"
-            module.write_text(module.read_text().replace("return [name for", "return [2 for"))
-            command, options = service.command("ExecReload")
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-            assert done.returncode == 0, done.stderr
-            service.await_notice("RELOADING=1")
-            service.await_notice("READY=1")
-            assert service.request("GET") == "[2]\n"
+@pytest.mark.example("systemd")
+def test_the_unit_starts_reloads_and_stops_the_service(service: Service) -> None:
+    with service.running():
+        assert service.request("POST", b"name=Ada") == '["Ada"]\n'
+        assert (service.state / "guestbook.sqlite3").is_file()
+        # Nobody but the service's user can send it a configuration.
+        assert (service.runtime / "admin.sock").stat().st_mode & 0o077 == 0
 
-            module.write_text("1 / 0\n")
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-            assert done.returncode != 0
-            assert "ZeroDivisionError" in done.stderr
-            assert service.request("GET") == "[2]\n"
-        finally:
-            process.terminate()
-        service.await_notice("STOPPING=1")
-        assert process.wait(30) == 0, log.read_text()
+        module = service.folder / "guestbook.py"
+        module.write_text(module.read_text().replace("return [name for", "return [2 for"))
+        done = service.reload()
+        assert done.returncode == 0, done.stderr
+        service.await_notice("RELOADING=1")
+        service.await_notice("READY=1")
+        assert service.request("GET") == "[2]\n"
+
+        module.write_text("1 / 0\n")
+        done = service.reload()
+        assert done.returncode != 0
+        assert "ZeroDivisionError" in done.stderr
+        assert service.request("GET") == "[2]\n"
+
+
+@pytest.mark.example("systemd")
+def test_clients_that_come_while_the_service_is_down_are_answered(service: Service) -> None:
+    with ExitStack() as stack:
+
+        def clients() -> list[http1.Connection]:
+            """They have sent a request to a socket on which no service accepts connections."""
+            made = [stack.enter_context(http1.Connection(service.port)) for _ in range(8)]
+            for client in made:
+                client.request("GET", "/")
+            return made
+
+        waiting = clients()
+        with service.running():
+            assert [client.response().text for client in waiting] == ["[]\n"] * 8
+            service.request("POST", b"name=Ada")
+        waiting = clients()
+        with service.running():
+            assert [client.response().text for client in waiting] == ['["Ada"]\n'] * 8

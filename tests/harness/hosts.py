@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from harness import http1
+from harness.activation import activated
 from harness.ports import Ports
 from harness.server import environment
 from harness.settings import BINARY
@@ -36,12 +38,14 @@ class Caddy:
         admin: str,
         prefix: Sequence[str] = (),
         options: str = "\tauto_https off\n",
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
-        """`options` are global ones, besides those that each has."""
+        """`options` are global ones, besides those that each has; `sockets` as from systemd."""
         self.folder = folder
         self.admin = admin
         self._prefix = list(prefix)
         self._options = options
+        self._sockets = sockets
         self._environment = environment(folder / "home", {})
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(exist_ok=True)
@@ -61,7 +65,7 @@ class Caddy:
         with (self.folder / "log").open("ab") as log:
             seen = log.tell()
             self._process = subprocess.Popen(
-                command,
+                **(activated(command, self._sockets) if self._sockets else {"args": command}),
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -87,6 +91,11 @@ class Caddy:
             text=True,
             timeout=60,
         )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
