@@ -179,6 +179,15 @@ func (m *meter) loaded(start time.Time, err error) {
 // evicted counts an app that an option has unloaded.
 func (m *meter) evicted(option string) { evictionsTotal.WithLabelValues(m.name, option).Inc() }
 
+// hasWorkers begins the counters of workers at 0: Prometheus sees no increase in a
+// counter that begins with its first crash.
+func (m *meter) hasWorkers() {
+	crashesTotal.WithLabelValues(m.name)
+	for _, reason := range []string{"crash", "kill_stuck", "max_requests", "max_memory", "max_age"} {
+		restartsTotal.WithLabelValues(m.name, reason)
+	}
+}
+
 // crashed counts a worker that has ended unasked.
 func (m *meter) crashed() { crashesTotal.WithLabelValues(m.name).Inc() }
 

@@ -78,6 +78,7 @@ type worker struct {
 func startWorkers(ctx context.Context, gen *generation, config appConfig, load loadRequest, timeout time.Duration) (*workers, error) {
 	ws := &workers{gen: gen, config: config, deaths: map[int]int{}, spec: workerSpec{Load: load, Timeout: timeout, Log: gen.appLog}}
 	ws.end, ws.cancel = context.WithCancel(context.Background())
+	gen.meter.hasWorkers()
 	zygotes.hold(ws.environment())
 	zygotes.preload(ctx, ws.environment(), config.Preload)
 	first, err := ws.start(ctx, 1) // the others may be forked from what it has shown
