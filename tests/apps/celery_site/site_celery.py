@@ -1,4 +1,4 @@
-"""Flask with a Celery worker, which share a folder of messages. `NOTES` names it."""
+"""Flask with a Celery worker. They share a Redis, `REDIS_URL`, or a folder of messages, `NOTES`."""
 
 import os
 from pathlib import Path
@@ -6,16 +6,23 @@ from pathlib import Path
 from celery import Celery
 from flask import Flask, jsonify, request
 
-folder = Path(os.environ["NOTES"])
-for name in ("messages", "results", "control"):
-    (folder / name).mkdir(exist_ok=True)
 
-celery = Celery("site_celery", broker="filesystem://", backend=f"file://{folder / 'results'}")
-celery.conf.broker_transport_options = {
-    "data_folder_in": str(folder / "messages"),
-    "data_folder_out": str(folder / "messages"),
-    "control_folder": str(folder / "control"),
-}
+def with_folder(folder):
+    for name in ("messages", "results", "control"):
+        (folder / name).mkdir(exist_ok=True)
+    made = Celery("site_celery", broker="filesystem://", backend=f"file://{folder / 'results'}")
+    made.conf.broker_transport_options = {
+        "data_folder_in": str(folder / "messages"),
+        "data_folder_out": str(folder / "messages"),
+        "control_folder": str(folder / "control"),
+    }
+    return made
+
+
+if redis := os.environ.get("REDIS_URL"):
+    celery = Celery("site_celery", broker=redis, backend=redis)
+else:
+    celery = with_folder(Path(os.environ["NOTES"]))
 app = Flask(__name__)
 
 
