@@ -5,10 +5,8 @@ Each server is a network namespace, so the tests need root, as those of installa
 
 from __future__ import annotations
 
-import json
 import re
 import signal
-import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.authority import Authority
 from harness.documents import DOCS, section
-from harness.hosts import NETWORK, Caddy, Network
+from harness.hosts import Caddy, Network
 from harness.python_server import problems_in
 from harness.waiting import wait_for
 
 SECTION = section(DOCS / "deploying.md", "### Shared certificates")
 SERVERS = (1, 2, 3)
-AUTHORITY = f"{NETWORK}.{len(SERVERS) + 1}"
 # Where the authority looks for a name.
 NAMES = {
     "alice.example": SERVERS,
@@ -52,27 +50,18 @@ class Cluster:
         (code / "shop.py").write_text(
             f"from urllib.parse import parse_qs\n\nDOMAINS = {DOMAINS!r}\n\n{block('python')}"
         )
-        root = folder / "authority" / "home/data/caddy/pki/authorities/local/root.crt"
+        hosts = {number: network.add() for number in SERVERS}
+        self._addresses = {number: address for number, (address, _) in hosts.items()}
+        known = {name: [self._addresses[each] for each in at] for name, at in NAMES.items()}
+        self.authority = Authority(folder, network, known)
         options, sites = block("caddyfile").removeprefix("{\n").split("}\n\n", 1)
         assert "/mnt/caddy" in options
-        options = options.replace("/mnt/caddy", str(self.storage))
-        options += f"\tacme_ca https://{AUTHORITY}/acme/local/directory\n\tacme_ca_root {root}\n"
+        options = options.replace("/mnt/caddy", str(self.storage)) + self.authority.options
         sites = sites.replace("shop.wsgi", "shop").replace("/srv/shop/current", str(code))
-        admin = "127.0.0.1:2019"
-        self.servers = {}
-        for number in SERVERS:
-            _, inside = network.add()
-            server = Caddy(folder / f"server-{number}", sites, admin, inside, options)
-            self.servers[number] = server
-        known = {name: [f"{NETWORK}.{each}" for each in at] for name, at in NAMES.items()}
-        address, inside = network.add(known)
-        assert address == AUTHORITY
-        site = f"https://{AUTHORITY} {{\n\tlog\n\ttls internal\n\tacme_server\n}}\n"
-        trust = "\tskip_install_trust\n"
-        self.authority = Caddy(folder / "authority", site, admin, inside, trust)
-        self.authority.start()
-        wait_for(root.exists, "the authority's own certificate")
-        self._trust = ssl.create_default_context(cafile=root)
+        self.servers = {
+            number: Caddy(folder / f"server-{number}", sites, "127.0.0.1:2019", inside, options)
+            for number, (_, inside) in hosts.items()
+        }
 
     def start(self, *servers: int) -> None:
         for number in servers:
@@ -80,18 +69,7 @@ class Cluster:
 
     def ask(self, server: int, name: str) -> tuple[str, str]:
         """The serial number of the server's certificate for this name, and its answer."""
-        with (
-            socket.create_connection((f"{NETWORK}.{server}", 443), 60) as raw,
-            self._trust.wrap_socket(raw, server_hostname=name) as tls,
-            tls.makefile("rwb") as stream,
-        ):
-            stream.write(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-            stream.flush()
-            certificate = tls.getpeercert()
-            assert certificate is not None
-            answer = stream.read().decode()
-            assert answer.startswith("HTTP/1.1 200 OK\r\n"), answer
-            return str(certificate["serialNumber"]), answer.rpartition("\r\n\r\n")[2]
+        return self.authority.ask(self._addresses[server], name)
 
     def found(self, server: int, text: str) -> list[str]:
         """The lines of its log with this text."""
@@ -104,25 +82,16 @@ class Cluster:
             return "alert" in str(error)
         return False
 
-    @property
-    def issued(self) -> int:
-        """How many certificates the authority was made to issue."""
-        requests = [json.loads(line) for line in self.authority.log.splitlines()]
-        return sum(
-            request.get("status") == 200 and request["request"]["uri"].endswith("/finalize")
-            for request in requests
-        )
-
     def check_logs(self) -> None:
         for server in self.servers.values():
             if server.is_running:
                 assert problems_in(server.log) == []
 
     def stop(self) -> None:
-        for caddy in (*self.servers.values(), self.authority):
-            if caddy.is_running:
-                caddy.send(signal.SIGCONT)
-                caddy.end(signal.SIGTERM)
+        for server in self.servers.values():
+            if server.is_running:
+                server.end(signal.SIGTERM)
+        self.authority.stop()
 
 
 @pytest.fixture
@@ -130,6 +99,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
         cluster = Cluster(tmp_path, stack.enter_context(Network()))
         stack.callback(cluster.stop)
+        cluster.authority.start()
         yield cluster
 
 
@@ -139,7 +109,7 @@ def test_many_clients_of_all_servers_get_one_certificate(cluster: Cluster) -> No
         clients = [pool.submit(cluster.ask, 1 + n % 3, "alice.example") for n in range(48)]
         answers = {client.result() for client in clients}
     assert {text for _, text in answers} == {"the shop"}
-    assert (len(answers), cluster.issued) == (1, 1)
+    assert (len(answers), cluster.authority.issued) == (1, 1)
     cluster.check_logs()
 
 
@@ -157,31 +127,31 @@ def test_a_server_that_is_started_later_serves_what_is_there(cluster: Cluster) -
     serial, _ = cluster.ask(3, "bob.example")
     cluster.start(1)
     assert cluster.ask(1, "bob.example") == (serial, "the shop")
-    assert cluster.issued == 1
+    assert cluster.authority.issued == 1
     cluster.check_logs()
 
 
 def test_a_name_that_the_application_does_not_know_is_refused(cluster: Cluster) -> None:
     cluster.start(1)
     assert cluster.refuses(1, "stranger.example")
-    assert cluster.issued == 0
-    assert "/new-order" not in cluster.authority.log
+    assert cluster.authority.issued == 0
+    assert "/new-order" not in cluster.authority.caddy.log
 
 
 def test_another_server_goes_on_where_one_is_killed(cluster: Cluster) -> None:
     cluster.start(1, 2)
-    cluster.authority.send(signal.SIGSTOP)
+    cluster.authority.caddy.send(signal.SIGSTOP)
     with ThreadPoolExecutor(2) as pool:
         lost = pool.submit(cluster.ask, 1, "carol.example")
         wait_for(lambda: [*cluster.storage.glob("locks/*carol.example*")], "the lock")
         other = pool.submit(cluster.ask, 2, "carol.example")
         wait_for(lambda: cluster.found(2, "acquiring lock"), "the other server")
         cluster.servers[1].end(signal.SIGKILL)
-        cluster.authority.send(signal.SIGCONT)
+        cluster.authority.caddy.send(signal.SIGCONT)
         with pytest.raises(OSError):
             lost.result()
         assert other.result()[1] == "the shop"
-    assert cluster.issued == 1
+    assert cluster.authority.issued == 1
 
 
 def test_what_is_loaded_is_served_while_the_storage_is_away(cluster: Cluster) -> None:
@@ -195,4 +165,4 @@ def test_what_is_loaded_is_served_while_the_storage_is_away(cluster: Cluster) ->
     cluster.storage.unlink()
     away.rename(cluster.storage)
     assert cluster.ask(2, "dave.example")[1] == "the shop"
-    assert cluster.issued == 2
+    assert cluster.authority.issued == 2
