@@ -14,9 +14,15 @@ from harness.waiting import wait_for
 
 
 class Authority:
-    """It looks for each name at the addresses of `names`."""
+    """It looks for each name at the addresses of `names`, by one of the challenges."""
 
-    def __init__(self, folder: Path, network: Network, names: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        names: Mapping[str, Sequence[str]],
+        challenges: Sequence[str] = ("http-01", "tls-alpn-01"),
+    ) -> None:
         address, inside = network.add(names)
         site = f"https://{address} {{\n\tlog\n\ttls internal\n\tacme_server\n}}\n"
         options = "\tskip_install_trust\n"
