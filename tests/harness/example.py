@@ -12,11 +12,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.health import EXECUTORS, LATE_APPS, Slack
 from harness.ports import HOST
 from harness.server import Server
 from harness.settings import REPOSITORY, VENV
 
 EXAMPLES = REPOSITORY / "examples"
+# The image has the packages in the server's own Python.
+PACKAGES = {"PYTHONPATH": str(next(VENV.glob("lib/python3.*/site-packages")))}
+# Arguments of `serve` that differ.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "compose": {"env": PACKAGES},
+    "django": {"slack": EXECUTORS},
+    "fastapi": {"slack": EXECUTORS},
+    "kubernetes": {"env": PACKAGES, "slack": Slack(children=4, descriptors=40, threads=24)},
+    "monitoring": {"slack": Slack(children=4, descriptors=40, threads=24)},
+    "workers": {"slack": Slack(children=4, descriptors=40, threads=24)},
+    "tenants-by-path": {"slack": LATE_APPS},
+    "tenants-by-subdomain": {"slack": LATE_APPS},
+    "tenants-with-autoreload": {"slack": LATE_APPS},
+}
 # What a user's own tries leave in the folder; .gitignore names it as well.
 LEFTOVERS = shutil.ignore_patterns(
     ".venv", "__pycache__", "instance", "staticfiles", "*.sqlite3", "*.pyc"

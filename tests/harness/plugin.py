@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.board import Board
+from harness.example import OPTIONS, Example
 from harness.server import Server
 from harness.settings import PATIENCE
 
@@ -111,6 +112,26 @@ def serve(
 ) -> Iterator[Serve]:
     """Starts servers that live as long as the test: `serve(site_body, ..., **options)`."""
     yield from _servers(request.config, tmp_path_factory)
+
+
+@pytest.fixture
+def serve_example(serve: Serve) -> Callable[[str], Example]:
+    """Starts the example in this folder."""
+
+    def start(name: str) -> Example:
+        server = serve(name, kind=Example, **OPTIONS.get(name, {}))
+        assert isinstance(server, Example)
+        return server
+
+    return start
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, serve_example: Callable[[str], Example]) -> Example:
+    """The one that the test's marker names."""
+    marker = request.node.get_closest_marker("example")
+    assert marker is not None
+    return serve_example(*marker.args)
 
 
 @pytest.fixture(scope="module")
