@@ -495,3 +495,28 @@ func TestStacksAreAnAnswer(t *testing.T) {
 		t.Error("an answer to a later question")
 	}
 }
+
+func TestASignalToAProcessThatHasEndedIsNoError(t *testing.T) {
+	child := exec.Command("true")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(child.Process.Pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidfd, err := newPidfd(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := signalPidfd(pidfd, unix.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	pidfd.Close()
+	if err := signalPidfd(pidfd, unix.SIGTERM); err != nil {
+		t.Error("after its pidfd was closed:", err)
+	}
+}

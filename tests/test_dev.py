@@ -101,6 +101,7 @@ def fail(folder: Path, arguments: Sequence[str]) -> str:
     return dev.seen
 
 
+@pytest.mark.not_emulated("serves with the environment of pytest")
 @pytest.mark.smoke
 def test_a_person_sees_the_address_requests_output_and_errors_and_nothing_else(
     folder: Path, port: int

@@ -102,6 +102,7 @@ def make_environment(folder: Path, *options: str) -> Path:
     return folder
 
 
+@pytest.mark.not_emulated("asks the Python of pytest for the right answers")
 @pytest.mark.smoke
 @pytest.mark.parametrize("options", [(), ("--system-site-packages",)], ids=["alone", "with host"])
 def test_the_answers_are_those_of_the_environments_own_python(

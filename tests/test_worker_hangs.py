@@ -37,6 +37,7 @@ def hang(server: Server, board: Board, target: str, *said: str) -> tuple[int, in
         return connection.response().status, int(begun)
 
 
+@pytest.mark.not_emulated("no stack comes from a worker that QEMU runs")
 @pytest.mark.smoke
 @pytest.mark.parametrize("interface", STUCK)
 def test_a_worker_whose_c_code_holds_the_gil_is_reported_and_killed(
