@@ -19,11 +19,11 @@ import (
 
 // measurement is what is known of a request.
 type measurement struct {
-	arrived  time.Time     // when it began to wait for its app
+	arrived  time.Duration // when it began to wait for its app, by clock
 	queued   time.Duration // how long it has waited
 	begun    bool          // its app was called
 	waited   bool          // it has waited at all
-	news     time.Time     // when the newest part of the response was there
+	news     time.Duration // when the newest part of the response was there; 0: none was
 	writing  time.Duration // how long Caddy has written to the client
 	status   int           // of the response, or 0
 	timedOut bool          // request_timeout is over
@@ -44,7 +44,7 @@ func newMeasurement(r *http.Request) *measurement {
 // arrive begins the time in the queue.
 func (m *measurement) arrive() {
 	if m != nil {
-		m.arrived, m.waited = time.Now(), true
+		m.arrived, m.waited = clock(), true
 	}
 }
 
@@ -65,7 +65,7 @@ func (m *measurement) answered(status int) {
 // left says that nobody waits for the app any longer.
 func (m *measurement) left() {
 	if m != nil {
-		m.news = time.Now()
+		m.news = clock()
 	}
 }
 
@@ -85,26 +85,25 @@ func (m *measurement) leaveSlot(s *slot) {
 	// The difference has a sign: the clocks are compared in whole microseconds.
 	ticks := int32(atomic.LoadUint32((*uint32)(&s.wire.begun_at)) - ticksOf(m.arrived))
 	m.queued = max(0, time.Duration(ticks)*time.Microsecond)
-	m.queued = min(m.queued, time.Since(m.arrived)) // a worker may have written anything
+	m.queued = min(m.queued, clock()-m.arrived) // a worker may have written anything
 }
 
 // end adds the request to the meter and to the access log. err is what its handler
 // returns.
 func (m *measurement) end(gen *generation, err error) {
-	now := time.Now()
-	if m.begun && m.news.IsZero() { // there was no response
-		m.news = now
+	if m.begun && m.news == 0 { // there was no response
+		m.news = clock()
 	}
-	ran := max(0, m.news.Sub(m.arrived)-m.queued)
+	ran := max(0, m.news-m.arrived-m.queued)
 	if m.access != nil {
 		m.log(gen, ran)
 	}
 	if isMetering() {
-		m.meter(gen, err, now, ran)
+		m.meter(gen, err, ran)
 	}
 }
 
-func (m *measurement) meter(gen *generation, err error, now time.Time, ran time.Duration) {
+func (m *measurement) meter(gen *generation, err error, ran time.Duration) {
 	to := gen.meter
 	to.count(m.status, err)
 	if m.timedOut || errors.Is(err, errTimeout) {
@@ -121,7 +120,7 @@ func (m *measurement) meter(gen *generation, err error, now time.Time, ran time.
 			to.slow.Inc()
 		}
 	case m.waited: // in vain
-		to.queue.Observe(now.Sub(m.arrived).Seconds())
+		to.queue.Observe((clock() - m.arrived).Seconds())
 	}
 }
 
@@ -161,8 +160,8 @@ func (x *exchange) writeMeasured() (done bool, err error) {
 	if m == nil {
 		return x.write()
 	}
-	m.news = time.Now()
-	defer func() { m.writing += time.Since(m.news) }() // write may panic
+	m.news = clock()
+	defer func() { m.writing += clock() - m.news }() // write may panic
 	return x.write()
 }
 
@@ -177,7 +176,9 @@ var clockBase = func() (base struct {
 	return base
 }()
 
-// ticksOf returns a time in the form of snake_wire.begun_at.
-func ticksOf(t time.Time) uint32 {
-	return uint32(clockBase.ticks + t.Sub(clockBase.time).Microseconds())
-}
+// clock returns the time since clockBase. It takes half of time.Now, which also reads the
+// time of day.
+func clock() time.Duration { return time.Since(clockBase.time) }
+
+// ticksOf returns a time by clock in the form of snake_wire.begun_at.
+func ticksOf(t time.Duration) uint32 { return uint32(clockBase.ticks + t.Microseconds()) }
