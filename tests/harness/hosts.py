@@ -8,7 +8,6 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from harness import http1
 from harness.activation import activated
@@ -144,12 +143,7 @@ class Network:
             (NAMES / name / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
         return address, inside
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for name in self._hosts:
             # The namespace itself may end later, and its devices with it.
             for what in ("link", "netns"):
@@ -200,14 +194,9 @@ class Hosts:
         """A connection to the balancer."""
         return http1.Connection(self.port)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for caddy in (*self.hosts, *filter(None, [self.balancer])):
             if caddy.is_running:
                 caddy.end(signal.SIGTERM)
-        self._network.__exit__(kind, error, traceback)
+        self._network.__exit__()
         self._ports.release()

@@ -7,7 +7,6 @@ import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
 from harness.http1 import Connection, Header, Response
 from harness.server import Server
@@ -65,12 +64,7 @@ class WebSocket:
     def __enter__(self) -> WebSocket:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.connection.close()
 
     def all(self, name: str) -> list[str]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(900)
 
 ARCHIVE = Path(os.environ["CADDYSNAKE_ARCHIVE"])
 ARCHIVE_AT = "/opt/caddysnake"
-CLONE = "/root/systemd"
+CLONE = "/srv/systemd"
 CODE = "/srv/guestbook/guestbook.py"
 README = (EXAMPLES / "systemd" / "README.md").read_text()
 URL = "localhost:9080"
