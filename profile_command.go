@@ -27,7 +27,7 @@ const (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  profileCommand,
-		Usage: "<app> [--seconds <n>] [--rate <n>] [--output <file>] [--address <interface>] [--config <path> [--adapter <name>]]",
+		Usage: "<app> [--seconds <n>] [--rate <n>] [--output <file>] " + adminUsage,
 		Short: "Shows where the time of a Python application goes",
 		Long: `
 Takes a profile of an application of the running server, named as in its

@@ -36,7 +36,7 @@ const (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  statusCommand,
-		Usage: "[--address <interface>] [--config <path> [--adapter <name>]]",
+		Usage: adminUsage,
 		Short: "Shows the Python applications of the running server",
 		Long: `
 Shows the Python applications of the running server: their state, what runs in
@@ -53,7 +53,7 @@ config, or --address, by default localhost:2019.`,
 	})
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  topCommand,
-		Usage: "[--address <interface>] [--config <path> [--adapter <name>]] [--interval <duration>]",
+		Usage: adminUsage + " [--interval <duration>]",
 		Short: "Shows again and again what Python applications do",
 		Long: `
 Shows the Python applications of the running server, the busiest first, and the
@@ -71,6 +71,9 @@ The answers come from the server's admin endpoint, as for ` + statusCommand + `.
 
 // adminAt says where the admin endpoint is.
 type adminAt struct{ address, config, adapter string }
+
+// adminUsage are the flags of adminFlags, for a command's help.
+const adminUsage = "[--address <interface>] [--config <path> [--adapter <name>]]"
 
 func adminFlags(cmd *cobra.Command) *adminAt {
 	at := new(adminAt)
